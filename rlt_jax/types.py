@@ -1,0 +1,129 @@
+"""Rows and contracts shared by every package, and the one shape legend.
+
+Dimension letters, used in every docstring of the project:
+
+  B  batch rows              N  VLA tokens per observation
+  E  robots side by side     D  width of one VLA token
+  C  action chunk steps      Z  width of the RL token
+  H  reference chunk steps   P  proprioception entries
+  A  action entries          L  prompt tokens
+  Q  critics                 S  image side, pixels
+  K  updates per dispatch    T  control steps
+
+Packages meet only through the rows below: none needs another's insides.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, NamedTuple, Protocol
+
+import chex
+
+Array = chex.Array
+PRNGKey = chex.PRNGKey
+Params = Any  # A pytree of arrays.
+
+
+class Observation(NamedTuple):
+  """What a policy may see; shapes for one observation, batches lead with [B].
+
+  images: camera name -> uint8 [S, S, 3].
+  proprio: [P] joint positions (rad; grippers m), then velocities (per s).
+  prompt: int32 [L] tokenised instruction, 0 is padding.
+  """
+
+  images: Mapping[str, Array]
+  proprio: Array
+  prompt: Array
+
+
+class VlaOutput(NamedTuple):
+  """One query of the frozen VLA; batches lead with [B].
+
+  tokens: [N, D] final prefix embeddings, image tokens first.
+  mask: bool [N], False is padding.
+  image_mask: bool [N], True where the token comes from a camera (Eq. 1 of the
+    paper drops language tokens: with one instruction they are constant).
+  reference: [H, A] sampled action chunk in normalised action units.
+  """
+
+  tokens: Array
+  mask: Array
+  image_mask: Array
+  reference: Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VlaSpec:
+  """What a VLA takes and gives; compared by name before anything runs.
+
+  fingerprint: hex digest of weights, normalisation and this spec's numbers.
+  action_scale: per action entry, the physical size (rad or m) of one
+    normalised unit; `sim.action.ActionSpace` holds the same numbers.
+  """
+
+  cameras: tuple[str, ...]
+  image_size: int
+  proprio_dim: int
+  prompt_length: int
+  num_tokens: int
+  token_dim: int
+  horizon: int
+  action_dim: int
+  action_mode: str
+  action_scale: tuple[float, ...]
+  fingerprint: str
+
+
+class FrozenVla(Protocol):
+  """The contract for a VLA, small or large.
+
+  `apply(params, observation, key)` maps a batched Observation [B, ...] to a
+  batched VlaOutput, is pure and traceable, and consumes `key` (the flow's
+  initial noise). Params are an argument so that jit does not bake them in.
+  """
+
+  spec: VlaSpec
+  params: Params
+  apply: Callable[[Params, Observation, PRNGKey], VlaOutput]
+
+
+class Transition(NamedTuple):
+  """One replay row: C actions executed from one decision point.
+
+  Shapes are for one row; batched code adds a leading [B]. The row of Alg. 1
+  is <x, a, a_ref, r, x'>; x' needs its own reference because the next action
+  is conditioned on it.
+
+  z_rl: [Z] RL token at the decision point.
+  proprio: [P] normalised proprioception.
+  ref_chunk: [C, A] first C of the H actions the VLA proposed there.
+  action_chunk: [C, A] executed actions, normalised, re-based to this point;
+    past the end of an episode the last command is held.
+  valid: [C] 1 where the step was executed, 0 past the end of the episode.
+  reward: [] sum of gamma**i * r_i over the n valid steps.
+  discount: [] gamma**n; 0 after success or failure, kept at a time limit.
+  next_z_rl, next_proprio, next_ref_chunk: the same at the successor.
+  source: int32 [] who drove: see `Source`.
+  """
+
+  z_rl: Array
+  proprio: Array
+  ref_chunk: Array
+  action_chunk: Array
+  valid: Array
+  reward: Array
+  discount: Array
+  next_z_rl: Array
+  next_proprio: Array
+  next_ref_chunk: Array
+  source: Array
+
+
+class Source:
+  """Who drove a row's steps; MIXED when a boundary lies inside it."""
+
+  VLA = 0
+  ACTOR = 1
+  HUMAN = 2
+  MIXED = 3
