@@ -1,0 +1,200 @@
+"""Overrides and JSON for frozen, nested dataclass configs.
+
+Types come from the fields' annotations, so a config declares each fact once.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import json
+import math
+import types
+import typing
+from typing import Any, TypeVar
+
+Config = TypeVar('Config')
+
+_BOOLS = {'true': True, 'false': False}
+_NONE = 'none'
+
+
+def override(config: Config, assignments: Sequence[str]) -> Config:
+  """Returns `config` with each 'a.b=value' applied.
+
+  All assignments to one dataclass land together, so its checks see the final
+  values only; the same field twice keeps the last value.
+
+  Args:
+    config: a frozen dataclass; fields may be dataclasses themselves.
+    assignments: 'path=value'. Values are read by the field's type: int,
+      finite float, true/false, str, comma-separated tuples (brackets
+      optional), and 'none' where the field is optional.
+
+  Raises:
+    ValueError: no '=', an unknown field (the real ones are listed), or a value
+      of the wrong type (field, expected type and value are named).
+  """
+  changes: dict[str, Any] = {}
+  for assignment in assignments:
+    path, equals, text = assignment.partition('=')
+    if not equals or not path.strip():
+      raise ValueError(f"An override must read 'a.b=value': {assignment!r}.")
+    names = path.strip().split('.')
+    hint = _field_type(type(config), names, ())
+    _insert(changes, names, _parse(hint, text.strip(), path.strip()))
+  return _replace(config, changes)
+
+
+def to_json(config: Any) -> str:
+  """Returns `config` as indented JSON, fields in declaration order.
+
+  Raises:
+    ValueError: `config` is no dataclass or holds a number JSON cannot write.
+  """
+  if not dataclasses.is_dataclass(config) or isinstance(config, type):
+    raise ValueError(f'A config must be a dataclass instance: {config!r}.')
+  return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False)
+
+
+def from_json(cls: type[Config], text: str) -> Config:
+  """Returns the `cls` that `to_json` wrote.
+
+  Strict: a missing field is not filled from its default, because the default
+  may have changed since the file was written.
+
+  Raises:
+    ValueError: an unknown, missing or wrongly typed field, each named.
+  """
+  return _from_plain(cls, json.loads(text), cls.__name__)
+
+
+def _field_names(cls: type) -> list[str]:
+  return [f.name for f in dataclasses.fields(cls) if f.init]
+
+
+def _field_type(cls: type, names: Sequence[str], above: tuple[str, ...]) -> Any:
+  """Returns the annotation at the end of a dotted path below `cls`."""
+  name, *rest = names
+  if name not in _field_names(cls):
+    raise ValueError(
+      f'{cls.__name__} has no field {name!r}; it has {_field_names(cls)}.'
+    )
+  hint = typing.get_type_hints(cls)[name]
+  if not rest:
+    return hint
+  if not dataclasses.is_dataclass(hint):
+    path = '.'.join((*above, name))
+    raise ValueError(
+      f'Only a dataclass has fields to set: {path} is {_spell(hint)}.'
+    )
+  return _field_type(hint, rest, (*above, name))
+
+
+def _insert(changes: dict[str, Any], names: Sequence[str], value: Any) -> None:
+  for name in names[:-1]:
+    changes = changes.setdefault(name, {})
+  changes[names[-1]] = value
+
+
+def _replace(config: Any, changes: Mapping[str, Any]) -> Any:
+  values = {}
+  for name, value in changes.items():
+    child = getattr(config, name)
+    nested = dataclasses.is_dataclass(child)
+    values[name] = _replace(child, value) if nested else value
+  return dataclasses.replace(config, **values)
+
+
+def _optional(hint: Any) -> Any | None:
+  """Returns X for `X | None`, else None."""
+  if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+    return None
+  members = [a for a in typing.get_args(hint) if a is not types.NoneType]
+  return members[0] if len(members) == 1 else None
+
+
+def _spell(hint: Any) -> str:
+  return hint.__name__ if isinstance(hint, type) else str(hint)
+
+
+def _wrong(path: str, hint: Any, value: Any) -> ValueError:
+  if dataclasses.is_dataclass(hint):
+    return ValueError(
+      f'{path} must be set field by field ({_field_names(hint)}): {value!r}.'
+    )
+  return ValueError(f'{path} must be {_spell(hint)}: {value!r}.')
+
+
+def _parse(hint: Any, text: str, path: str) -> Any:
+  """Reads `text` as `hint`; the error names path, type and value."""
+  inner = _optional(hint)
+  if inner is not None:
+    return None if text.lower() == _NONE else _parse(inner, text, path)
+  if hint is str:
+    return text
+  if hint is bool and text.lower() in _BOOLS:
+    return _BOOLS[text.lower()]
+  if hint in (int, float):
+    try:
+      value = hint(text)
+    except ValueError:
+      raise _wrong(path, hint, text) from None
+    if not math.isfinite(value):
+      raise ValueError(f'{path} must be finite: {text!r}.')
+    return value
+  if typing.get_origin(hint) is tuple:
+    bare = text[1:-1] if text[:1] + text[-1:] in ('()', '[]') else text
+    parts = [part.strip() for part in bare.rstrip(', ').split(',') if bare]
+    hints = _item_types(hint, parts, path)
+    pairs = zip(hints, parts, strict=True)
+    return tuple(_parse(item, part, path) for item, part in pairs)
+  raise _wrong(path, hint, text)
+
+
+def _item_types(hint: Any, items: Sequence[Any], path: str) -> Sequence[Any]:
+  """Returns one type per item of a tuple annotation."""
+  args = typing.get_args(hint)
+  if len(args) == 2 and args[1] is Ellipsis:
+    return [args[0]] * len(items)
+  if len(args) != len(items):
+    raise _wrong(path, hint, tuple(items))
+  return args
+
+
+def _from_plain(hint: Any, value: Any, path: str) -> Any:
+  """Builds `hint` from what `json.loads` returned."""
+  inner = _optional(hint)
+  if inner is not None:
+    return None if value is None else _from_plain(inner, value, path)
+  if dataclasses.is_dataclass(hint):
+    return _dataclass_from_plain(hint, value, path)
+  if typing.get_origin(hint) is tuple and isinstance(value, list):
+    hints = _item_types(hint, value, path)
+    pairs = zip(hints, value, strict=True)
+    return tuple(_from_plain(item, entry, path) for item, entry in pairs)
+  # JSON writes 1.0 back as 1.0, but hand-edited files say 1.
+  if hint is float and type(value) is int:
+    return float(value)
+  if isinstance(hint, type) and type(value) is hint:
+    return value
+  raise _wrong(path, hint, value)
+
+
+def _dataclass_from_plain(cls: type, value: Any, path: str) -> Any:
+  if not isinstance(value, dict):
+    raise ValueError(f'{path} must be a {cls.__name__} object: {value!r}.')
+  names = _field_names(cls)
+  unknown = sorted(set(value) - set(names))
+  missing = [name for name in names if name not in value]
+  if unknown:
+    raise ValueError(
+      f'{cls.__name__} has no field {unknown[0]!r}; it has {names}.'
+    )
+  if missing:
+    raise ValueError(f'{cls.__name__} must give every field: no {missing}.')
+  hints = typing.get_type_hints(cls)
+  return cls(
+    **{
+      name: _from_plain(hints[name], value[name], f'{path}.{name}')
+      for name in names
+    }
+  )

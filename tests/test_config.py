@@ -1,0 +1,105 @@
+import dataclasses
+import json
+
+import pytest
+
+from rlt_jax import config as config_lib
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Inner:
+  rate: float = 0.5
+  steps: int = 2
+  chunk: int = 10
+  horizon: int = 20
+
+  def __post_init__(self):
+    if self.chunk > self.horizon:
+      raise ValueError(f'chunk must be <= horizon: {self.chunk}.')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outer:
+  inner: Inner = Inner()
+  name: str = 'a'
+  on: bool = False
+  limit: float | None = 1.0
+  sizes: tuple[int, ...] = (256, 256)
+  box: tuple[float, float] = (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+  'text, path, expected',
+  [
+    ('inner.rate=1e-3', 'inner.rate', 1e-3),
+    ('inner.rate=2', 'inner.rate', 2.0),
+    ('inner.steps=7', 'inner.steps', 7),
+    ('name=b=c', 'name', 'b=c'),
+    ('on=true', 'on', True),
+    ('limit=none', 'limit', None),
+    ('limit=3', 'limit', 3.0),
+    ('sizes=64,32', 'sizes', (64, 32)),
+    ('sizes=(64,)', 'sizes', (64,)),
+    ('sizes=()', 'sizes', ()),
+    ('box=[-1, 2.5]', 'box', (-1.0, 2.5)),
+  ],
+)
+def test_override_reads_the_declared_type(text, path, expected):
+  actual = config_lib.override(Outer(), [text])
+  for name in path.split('.'):
+    actual = getattr(actual, name)
+  assert actual == expected and type(actual) is type(expected)
+
+
+@pytest.mark.parametrize(
+  'text, message',
+  [
+    ('inner.rat=1', r"Inner has no field 'rat'; .*'rate', 'steps'"),
+    ('other=1', r"Outer has no field 'other'; .*'inner', 'name'"),
+    ('inner.steps=1.5', r"inner.steps must be int: '1.5'"),
+    ('inner.rate=nan', r"inner.rate must be finite: 'nan'"),
+    ('inner.rate=none', r"inner.rate must be float: 'none'"),
+    ('on=1', r"on must be bool: '1'"),
+    ('sizes=1,x', r"sizes must be int: 'x'"),
+    ('box=1', r"box must be tuple\[float, float\]: \('1',\)"),
+    ('inner=3', r"inner must be set field by field .*'rate'.*: '3'"),
+    ('name.first=3', r'Only a dataclass has fields to set: name is str'),
+    ('name', r"must read 'a.b=value': 'name'"),
+    ('=3', r"must read 'a.b=value': '=3'"),
+  ],
+)
+def test_override_says_what_is_wrong(text, message):
+  with pytest.raises(ValueError, match=message):
+    config_lib.override(Outer(), [text])
+
+
+def test_override_checks_a_dataclass_once_all_its_fields_are_in():
+  actual = config_lib.override(
+    Outer(), ['inner.chunk=30', 'inner.horizon=40', 'inner.steps=9']
+  )
+  assert actual.inner == Inner(chunk=30, horizon=40, steps=9)
+  with pytest.raises(ValueError, match='chunk must be <= horizon: 30'):
+    config_lib.override(Outer(), ['inner.chunk=30'])
+
+
+def test_json_gives_the_same_config_back():
+  config = Outer(inner=Inner(rate=0.1), limit=None, sizes=(1, 2, 3))
+  assert config_lib.from_json(Outer, config_lib.to_json(config)) == config
+
+
+@pytest.mark.parametrize(
+  'edit, message',
+  [
+    (lambda d: d['inner'].update(rat=1), r"Inner has no field 'rat'"),
+    (lambda d: d['inner'].pop('rate'), r"Inner must give every field.*'rate'"),
+    (lambda d: d.update(on=1), r'Outer.on must be bool: 1'),
+    (lambda d: d.update(inner=3), r'Outer.inner must be a Inner object: 3'),
+    (lambda d: d.update(box=[1.0]), r'Outer.box must be tuple\[float, float\]'),
+    (lambda d: d['inner'].update(steps=True), r'Outer.inner.steps must be int'),
+  ],
+)
+def test_from_json_is_strict(edit, message):
+  plain = json.loads(config_lib.to_json(Outer()))
+  edit(plain)
+  with pytest.raises(ValueError, match=message):
+    config_lib.from_json(Outer, json.dumps(plain))
