@@ -10,10 +10,14 @@ def make(steps, outcome):
 
 
 def test_wilson_matches_published_values():
-  # 15 of 20, 95 %: 0.531 to 0.888 (Newcombe 1998 tabulates this form).
-  np.testing.assert_allclose(
-    statistics.wilson(15, 20), (0.5313, 0.8881), atol=1e-4
-  )
+  # Newcombe (1998), table I, score method without continuity correction.
+  for counts, interval in (
+    ((81, 263), (0.2553, 0.3662)),
+    ((15, 148), (0.0624, 0.1605)),
+    ((0, 20), (0.0, 0.1611)),
+    ((1, 29), (0.0061, 0.1718)),
+  ):
+    np.testing.assert_allclose(statistics.wilson(*counts), interval, atol=1e-4)
   # At the ends the interval is one-sided: 1 / (1 + z^2 / n).
   np.testing.assert_allclose(
     statistics.wilson(10, 10), (1 / (1 + 1.96**2 / 10), 1.0), atol=1e-9
