@@ -14,7 +14,8 @@ _PAPER = (24, 26, 30)
 _INK = (236, 236, 236)
 _GOOD = (110, 205, 120)
 _BAD = (240, 130, 90)
-_COLOURS = 128
+_TEXT = (_INK, _GOOD, _BAD)
+_COLOURS = 240  # of 256; the rest is for the text
 _END_HOLD = 10  # film frames: long enough to read both outcomes
 _SUCCESS = 'success'
 
@@ -156,9 +157,12 @@ def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
   """
   picks = np.unique(np.linspace(0, len(frames) - 1, 12).astype(int))
   sample = np.concatenate([np.asarray(frames[i]) for i in picks], axis=1)
-  return Image.fromarray(sample).quantize(
-    _COLOURS, method=Image.Quantize.MEDIANCUT
-  )
+  fixed = [channel for colour in (_PAPER, *_TEXT) for channel in colour]
+  seen = Image.fromarray(sample).quantize(_COLOURS).getpalette()
+  palette = Image.new('P', (1, 1))
+  # The text colours carry meaning: a median cut would blend them away.
+  palette.putpalette(fixed + seen[: 3 * _COLOURS])
+  return palette
 
 
 def _check(before: Sequence[Clip], after: Sequence[Clip]) -> None:
