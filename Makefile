@@ -1,0 +1,41 @@
+# `make practice` and `make test` work in a fresh checkout: both build the
+# environment first. VENV=path uses another one.
+VENV ?= .venv
+WORKDIR ?= runs/practice-$(shell date +%Y%m%d-%H%M%S)
+# One timestamp per run, however often the recipe reads it.
+WORKDIR := $(WORKDIR)
+# The newest Python the pins have wheels for and the project was run with.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3 python; do \
+  $$p -c 'import sys, venv; sys.exit(sys.version_info[:2] not in \
+  ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
+INSTALLED := $(VENV)/.installed
+
+.PHONY: practice test lint format clean-venv
+
+practice: $(INSTALLED)
+	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR)
+
+test: lint
+	$(VENV)/bin/python -m pytest -q
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(INSTALLED)
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean-venv:
+	rm -rf $(VENV)
+
+$(INSTALLED): requirements.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo 'Python 3.11 or 3.12 is needed:' \
+	  'none found on PATH. Install one, or name it with PYTHON=path.' >&2; \
+	  exit 1; }
+	test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --no-deps -e .
+	touch $@

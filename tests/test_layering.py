@@ -1,0 +1,161 @@
+"""Who may import whom, and what no file of the project may do."""
+
+import ast
+from collections.abc import Iterator
+import pathlib
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_PACKAGE = 'rlt_jax'
+_MAX_LINES = 300
+# Top-level module or package of rlt_jax -> those it may import.
+_MAY_IMPORT = {
+  'types': set(),
+  'config': set(),
+  'tokens': {'types'},
+  'agent': {'types'},
+  'replay': {'types'},
+  'sim': {'types'},
+  'vla': {'types'},
+  'robot': {'types'},
+  'update': {'types', 'agent', 'replay'},
+  'export': {'types'},
+  'rollout': {
+    'types',
+    'config',
+    'agent',
+    'update',
+    'replay',
+    'sim',
+    'vla',
+    'tokens',
+    'export',
+  },
+}
+# The robot's computer drives arms; what it needs of JAX arrives as a policy.
+_BANNED = {'robot': {'jax', 'mujoco', 'flax', 'optax'}}
+# Flags belong to launch files; pickle runs whatever a file says.
+_BANNED_EVERYWHERE = {'absl', 'pickle', 'cloudpickle', 'dill', 'joblib'}
+_BANNED_NAMES = {'utils.py', 'util.py', 'common.py', 'helpers.py', 'misc.py'}
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+  """Yields every dotted name a file imports, wherever the import stands."""
+  for node in ast.walk(tree):
+    if isinstance(node, ast.Import):
+      yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+      base = '.' * node.level + (node.module or '')
+      yield from (f'{base}.{alias.name}' for alias in node.names)
+
+
+def layering_faults(layer: str, source: str) -> list[str]:
+  """Returns what a file of `layer` imports against the rules."""
+  faults = []
+  for name in imports(ast.parse(source)):
+    top, *rest = name.split('.')
+    if top == '':
+      faults.append(f'{name}: imports are absolute')
+    elif top == _PACKAGE:
+      target = rest[0] if rest else ''
+      allowed = _MAY_IMPORT.get(layer, set()) | {layer}
+      if target not in allowed:
+        faults.append(f'{name}: {layer} may import {sorted(allowed)}')
+    elif top in _BANNED_EVERYWHERE | _BANNED.get(layer, set()):
+      faults.append(f'{name}: not in {layer}')
+  return faults
+
+
+def pickle_faults(source: str) -> list[str]:
+  """Returns the lines that import pickle or let numpy use it."""
+  tree = ast.parse(source)
+  faults = [
+    f'{name}: pickle'
+    for name in imports(tree)
+    if name.split('.')[0] in _BANNED_EVERYWHERE - {'absl'}
+  ]
+  for node in ast.walk(tree):
+    if isinstance(node, ast.keyword) and node.arg == 'allow_pickle':
+      value = node.value
+      if not (isinstance(value, ast.Constant) and value.value is False):
+        faults.append(f'line {node.lineno}: allow_pickle')
+  return faults
+
+
+def files(*folders: str) -> list[pathlib.Path]:
+  found = [path for f in folders for path in (_ROOT / f).rglob('*.py')]
+  return sorted(path.relative_to(_ROOT) for path in found)
+
+
+def layer_of(path: pathlib.Path) -> str:
+  """Returns 'agent' for rlt_jax/agent/x.py and 'types' for rlt_jax/types.py."""
+  return path.parts[1].removesuffix('.py')
+
+
+@pytest.mark.parametrize('path', files(_PACKAGE), ids=str)
+def test_package_imports_only_what_its_layer_may(path):
+  layer = layer_of(path)
+  assert layer == '__init__' or layer in _MAY_IMPORT, f'{path}: unknown layer'
+  faults = layering_faults(layer, (_ROOT / path).read_text('utf-8'))
+  assert not faults, f'{path}: {faults}'
+
+
+@pytest.mark.parametrize(
+  'path', files(_PACKAGE, 'experiments', 'benchmarks', 'tests'), ids=str
+)
+def test_file_is_small_well_named_and_free_of_pickle(path):
+  source = (_ROOT / path).read_text('utf-8')
+  lines = source.count('\n')
+  assert lines <= _MAX_LINES, f'{path}: {lines} lines, at most {_MAX_LINES}'
+  assert path.name not in _BANNED_NAMES, f'{path}: says nothing of its content'
+  assert not pickle_faults(source), f'{path}: {pickle_faults(source)}'
+
+
+def test_nothing_in_the_package_is_overlooked():
+  assert {layer_of(path) for path in files(_PACKAGE)} >= {'types', 'rollout'}
+
+
+@pytest.mark.parametrize(
+  'layer, source',
+  [
+    ('agent', 'import rlt_jax.sim.scene'),
+    ('agent', 'from rlt_jax.update import step'),
+    ('agent', 'from rlt_jax import update'),
+    ('replay', 'def f():\n  from rlt_jax.agent import networks'),
+    ('types', 'from rlt_jax.agent import networks'),
+    ('update', 'from . import losses'),
+    ('rollout', 'from absl import flags'),
+    ('robot', 'import jax.numpy as jnp'),
+    ('robot', 'from mujoco import mjx'),
+    ('elsewhere', 'from rlt_jax import types'),
+  ],
+)
+def test_rule_catches(layer, source):
+  assert len(layering_faults(layer, source)) == 1
+
+
+@pytest.mark.parametrize(
+  'layer, source',
+  [
+    ('agent', 'from rlt_jax import types\nfrom rlt_jax.agent import networks'),
+    ('update', 'from rlt_jax.replay import ring\nimport jax'),
+    ('robot', 'import numpy as np\nfrom rlt_jax.types import Transition'),
+  ],
+)
+def test_rule_lets_pass(layer, source):
+  assert not layering_faults(layer, source)
+
+
+@pytest.mark.parametrize(
+  'source',
+  [
+    'import pickle',
+    'from pickle import load',
+    'np.load(path, allow_pickle=True)',
+    'np.load(path, allow_pickle=flag)',
+  ],
+)
+def test_pickle_rule_catches(source):
+  assert len(pickle_faults(source)) == 1
+  assert not pickle_faults('np.load(path, allow_pickle=False)')
