@@ -1,0 +1,29 @@
+"""Experience: rows from executed segments, and a ring that stores them."""
+
+from rlt_jax.replay.ring import (
+  check_ready,
+  make_ring,
+  nbytes,
+  Replay,
+  ReplayState,
+)
+from rlt_jax.replay.rows import (
+  build_rows,
+  empty_segment,
+  Features,
+  Segment,
+  transition_spec,
+)
+
+__all__ = [
+  'Features',
+  'Replay',
+  'ReplayState',
+  'Segment',
+  'build_rows',
+  'check_ready',
+  'empty_segment',
+  'make_ring',
+  'nbytes',
+  'transition_spec',
+]

@@ -1,0 +1,193 @@
+"""Actor and critic over (z_rl, proprio, chunk), and the exploration noise.
+
+The actor writes the whole chunk itself (Eq. 4): it reads the reference as an
+input, and nothing is added to the reference afterwards.
+"""
+
+from collections.abc import Callable
+import dataclasses
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+from rlt_jax.types import Array, Params, PRNGKey
+
+NOISE_KINDS = ('held', 'independent')
+
+# Uniform in +-1/sqrt(fan in): a third of the variance of Linen's default, so
+# that a fresh actor moves by about a third of a normalised unit, not by one.
+_KERNEL_INIT = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+  """Sizes of the actor and the critics, and how the actor explores."""
+
+  hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+  num_critics: int = 2  # Q; the target takes the smallest of them
+  sigma: float = 1.0  # exploration std, normalised action units
+  noise: str = 'held'  # one draw for the whole chunk; or 'independent' steps
+  reference_input: bool = True  # False: the actor never sees the reference
+  layer_norm: bool = True  # critics only; without it their values run away
+
+  def __post_init__(self):
+    if not self.hidden or min(self.hidden) < 1:
+      raise ValueError(f'hidden must list positive widths: {self.hidden}.')
+    if self.num_critics < 1:
+      raise ValueError(f'num_critics must be at least 1: {self.num_critics}.')
+    if self.sigma < 0.0:
+      raise ValueError(f'sigma must not be negative: {self.sigma}.')
+    if self.noise not in NOISE_KINDS:
+      raise ValueError(f'noise must be one of {NOISE_KINDS}: {self.noise!r}.')
+
+
+class _Mlp(nn.Module):
+  """ReLU layers and a linear output."""
+
+  hidden: tuple[int, ...]
+  out_dim: int
+  layer_norm: bool
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    for width in self.hidden:
+      x = nn.Dense(width, kernel_init=_KERNEL_INIT)(x)
+      if self.layer_norm:
+        # No scale or bias: they would let the values grow without limit again.
+        x = nn.LayerNorm(use_scale=False, use_bias=False)(x)
+      x = nn.relu(x)
+    return nn.Dense(self.out_dim, kernel_init=_KERNEL_INIT)(x)
+
+
+class Actor(nn.Module):
+  """Mean of the action chunk given the state and the reference (Eq. 4)."""
+
+  config: AgentConfig
+  chunk: int
+  action_dim: int
+
+  @nn.compact
+  def __call__(self, z_rl: Array, proprio: Array, ref_chunk: Array) -> Array:
+    """Maps [..., Z], [..., P], [..., C, A] to the mean chunk [..., C, A]."""
+    shape = (*z_rl.shape[:-1], self.chunk, self.action_dim)
+    chex.assert_shape(ref_chunk, shape)
+    inputs = [z_rl, proprio]
+    if self.config.reference_input:
+      inputs.append(_flat(ref_chunk))
+    mlp = _Mlp(self.config.hidden, self.chunk * self.action_dim, False)
+    return mlp(jnp.concatenate(inputs, axis=-1)).reshape(shape)
+
+
+class Critic(nn.Module):
+  """Q values of a state and an action chunk (Eq. 3)."""
+
+  config: AgentConfig
+
+  @nn.compact
+  def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
+    """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
+    x = jnp.concatenate([z_rl, proprio, _flat(action_chunk)], axis=-1)
+    # A loop, as vmapped critics are slower on a CPU.
+    values = [
+      _Mlp(self.config.hidden, 1, self.config.layer_norm, name=f'critic_{q}')(x)
+      for q in range(self.config.num_critics)
+    ]
+    return jnp.concatenate(values, axis=-1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Networks:
+  """Pure functions of the two networks; made by `make_networks`.
+
+  init_actor, init_critic: key (consumed) -> params.
+  actor: (params, z_rl [..., Z], proprio [..., P], ref_chunk [..., C, A]) ->
+    mean chunk [..., C, A].
+  critic: (params, z_rl, proprio, action_chunk [..., C, A]) -> [..., Q].
+  """
+
+  config: AgentConfig
+  init_actor: Callable[[PRNGKey], Params]
+  init_critic: Callable[[PRNGKey], Params]
+  actor: Callable[[Params, Array, Array, Array], Array]
+  critic: Callable[[Params, Array, Array, Array], Array]
+
+
+def make_networks(
+  config: AgentConfig,
+  z_dim: int,
+  proprio_dim: int,
+  chunk: int,
+  action_dim: int,
+) -> Networks:
+  """Builds the actor and the critics for Z, P, C and A."""
+  actor = Actor(config, chunk, action_dim)
+  critic = Critic(config)
+  row = (
+    jax.ShapeDtypeStruct((1, z_dim), jnp.float32),
+    jax.ShapeDtypeStruct((1, proprio_dim), jnp.float32),
+    jax.ShapeDtypeStruct((1, chunk, action_dim), jnp.float32),
+  )
+
+  def init(module: nn.Module, key: PRNGKey) -> Params:
+    return module.lazy_init(key, *row)
+
+  return Networks(
+    config=config,
+    init_actor=lambda key: init(actor, key),
+    init_critic=lambda key: init(critic, key),
+    actor=actor.apply,
+    critic=critic.apply,
+  )
+
+
+def exploration_noise(
+  key: PRNGKey, shape: tuple[int, ...], sigma: Array | float, kind: str
+) -> Array:
+  """Draws Gaussian noise for chunks.
+
+  Args:
+    key: consumed.
+    shape: (..., C, A).
+    sigma: [] std, normalised action units.
+    kind: 'held' repeats one draw per action entry over the C steps, which
+      moves the arm instead of shaking it; 'independent' draws every step.
+
+  Returns:
+    Noise [..., C, A].
+  """
+  if kind not in NOISE_KINDS:
+    raise ValueError(f'noise must be one of {NOISE_KINDS}: {kind!r}.')
+  *lead, chunk, action_dim = shape
+  steps = 1 if kind == 'held' else chunk
+  draw = jax.random.normal(key, (*lead, steps, action_dim))
+  return sigma * jnp.broadcast_to(draw, shape)
+
+
+def act(
+  nets: Networks,
+  actor_params: Params,
+  z_rl: Array,
+  proprio: Array,
+  ref_chunk: Array,
+  key: PRNGKey,
+  sigma: Array | float,
+) -> Array:
+  """Samples action chunks [B, C, A] from the actor (Eq. 4).
+
+  Args:
+    nets, actor_params: the networks and the actor's params.
+    z_rl, proprio, ref_chunk: [B, Z], [B, P], [B, C, A].
+    key: consumed.
+    sigma: [] std, normalised action units; 0 gives the mean.
+
+  Returns:
+    Chunks [B, C, A] in normalised action units.
+  """
+  mean = nets.actor(actor_params, z_rl, proprio, ref_chunk)
+  return mean + exploration_noise(key, mean.shape, sigma, nets.config.noise)
+
+
+def _flat(chunk: Array) -> Array:
+  return chunk.reshape((*chunk.shape[:-2], -1))

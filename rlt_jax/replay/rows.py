@@ -1,0 +1,178 @@
+"""Overlapping chunk rows from executed segments, one every `stride` steps.
+
+A row that starts inside a segment ends inside the next one, so rows are built
+from two consecutive segments: the rows that start in `prev`, once `cur` is
+known.
+"""
+
+from collections.abc import Callable
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from rlt_jax.types import Array, Source, Transition
+
+
+class Features(NamedTuple):
+  """What the agent sees at a control step; shapes for one step.
+
+  z_rl: [Z] RL token.
+  proprio: [P] normalised proprioception.
+  reference: [C, A] reference chunk, normalised relative to `pose`.
+  pose: [A] measured joint position, rad (grippers m).
+  """
+
+  z_rl: Array
+  proprio: Array
+  reference: Array
+  pose: Array
+
+
+class Segment(NamedTuple):
+  """One executed chunk of C control steps of E robots; s is the stride.
+
+  features: Features [E, C/s, ...] at steps 0, s, 2s, ...
+  final: Features [E, ...] at the state after the last step, before any reset.
+  command: [E, C, A] executed absolute commands, rad (grippers m).
+  measured: [E, C, A] measured pose before each step, same units.
+  reward: [E, C].
+  valid: bool [E, C], False after the end of the episode.
+  terminated: bool [E], success or failure came within this segment.
+  truncated: bool [E], the time limit came at the end of this segment.
+  source: int32 [E], who drove; see `types.Source`.
+  """
+
+  features: Features
+  final: Features
+  command: Array
+  measured: Array
+  reward: Array
+  valid: Array
+  terminated: Array
+  truncated: Array
+  source: Array
+
+
+Encode = Callable[[Array, Array], Array]
+
+
+def transition_spec(
+  z_dim: int, proprio_dim: int, chunk: int, action_dim: int
+) -> Transition:
+  """Returns the shapes and dtypes of one row, for `ring.init`."""
+
+  def floats(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+  return Transition(
+    z_rl=floats(z_dim),
+    proprio=floats(proprio_dim),
+    ref_chunk=floats(chunk, action_dim),
+    action_chunk=floats(chunk, action_dim),
+    valid=floats(chunk),
+    reward=floats(),
+    discount=floats(),
+    next_z_rl=floats(z_dim),
+    next_proprio=floats(proprio_dim),
+    next_ref_chunk=floats(chunk, action_dim),
+    source=jax.ShapeDtypeStruct((), jnp.int32),
+  )
+
+
+def empty_segment(spec: Segment) -> Segment:
+  """Returns the `prev` of the very first segment: all its rows are dropped."""
+  return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), spec)
+
+
+def build_rows(
+  prev: Segment, cur: Segment, *, encode: Encode, gamma: float, stride: int
+) -> tuple[Transition, Array]:
+  """Builds the rows that start in `prev`, one every `stride` steps.
+
+  A row spans C steps from its start. It ends early, with discount 0 and the
+  last command held, where the episode terminated. After a time limit only
+  windows that end at or before it are kept, and they bootstrap.
+
+  Args:
+    prev, cur: consecutive segments of the same E robots. `cur` belongs to
+      the same episode unless `prev` terminated or was truncated.
+    encode: absolute commands [C, A] and the pose [A] at the row's start ->
+      normalised action chunk [C, A].
+    gamma: discount of one control step.
+    stride: control steps between row starts; divides C.
+
+  Returns:
+    Rows [E*C/s, ...], the rows of one robot side by side, and keep
+    bool [E*C/s], False for rows that must not be stored.
+  """
+  num_robots, chunk = prev.reward.shape
+  if stride < 1 or chunk % stride:
+    raise ValueError(
+      f'stride must divide the chunk of {chunk} steps: {stride}.'
+    )
+  chex.assert_shape(
+    [prev.features.pose, cur.features.pose],
+    (num_robots, chunk // stride, prev.command.shape[-1]),
+  )
+  chex.assert_type([prev.valid, cur.valid], bool)
+  build = functools.partial(
+    _robot_rows, encode=encode, gamma=gamma, stride=stride
+  )
+  rows, keep = jax.vmap(build)(prev, cur)
+  return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (rows, keep))
+
+
+def _robot_rows(
+  prev: Segment, cur: Segment, *, encode: Encode, gamma: float, stride: int
+) -> tuple[Transition, Array]:
+  """Builds the rows [C/s, ...] of one robot and keep [C/s]."""
+  chunk = prev.reward.shape[0]
+  goes_on = ~(prev.terminated | prev.truncated)
+  valid = jnp.concatenate([prev.valid, cur.valid & goes_on])  # [2C]
+  reward = jnp.concatenate([prev.reward, cur.reward])
+  command = jnp.concatenate([prev.command, cur.command])
+  terminated = prev.terminated | (cur.terminated & goes_on)
+  end = jnp.sum(valid)  # Steps until the episode's end, if it ended.
+
+  start = jnp.arange(0, chunk, stride)  # [C/s]
+  step = start[:, None] + jnp.arange(chunk)  # [C/s, C]
+  row_valid = valid[step]
+  done = terminated & (end <= start + chunk)
+  keep = valid[start] & (done | jnp.all(row_valid, axis=1))
+
+  discounts = gamma ** jnp.arange(chunk)
+  row_reward = jnp.sum(
+    discounts * jnp.where(row_valid, reward[step], 0.0), axis=1
+  )
+  held = jnp.minimum(step, jnp.maximum(end - 1, 0))  # [C/s, C]
+  now = prev.features
+  # A terminal row's successor is never used; its own start stands in, since
+  # what follows a failure may not be finite and 0 * nan is nan.
+  successor = jax.tree.map(
+    lambda own, final, later: jnp.where(
+      done.reshape(-1, *[1] * final.ndim),
+      own,
+      jnp.concatenate([final[None], later[1:]]),
+    ),
+    now,
+    prev.final,
+    cur.features,
+  )
+  crosses = (start > 0) & goes_on & (cur.source != prev.source)
+  rows = Transition(
+    z_rl=now.z_rl,
+    proprio=now.proprio,
+    ref_chunk=now.reference,
+    action_chunk=jax.vmap(encode)(command[held], now.pose),
+    valid=row_valid.astype(jnp.float32),
+    reward=row_reward,
+    discount=jnp.where(done, 0.0, gamma**chunk),
+    next_z_rl=successor.z_rl,
+    next_proprio=successor.proprio,
+    next_ref_chunk=successor.reference,
+    source=jnp.where(crosses, Source.MIXED, prev.source).astype(jnp.int32),
+  )
+  return rows, keep

@@ -1,0 +1,105 @@
+"""Whether beta suits the task: two numbers, and a sentence when it does not.
+
+The actor settles where beta times the gradient of the squared distance equals
+the gradient of Q, so a good beta depends on the reward, the action unit and
+the length of episodes. Two numbers say where a run stands:
+
+  ratio  beta * E|a - ref|^2 / E[Q], the price of leaving the reference. It
+         warns of imitation, but stays small when the actor collapses.
+  D      E|a - ref|^2 / variance of the reference when sampled again at the
+         same state. It warns of both: 1 is as far as the reference's own
+         spread, tens mean actions no demonstration has shown.
+
+a is the actor's mean chunk.
+"""
+
+from collections.abc import Mapping
+
+import chex
+import jax.numpy as jnp
+
+from rlt_jax.types import Array
+
+RATIO_BAND = (0.01, 0.3)
+DISTANCE_BAND = (1.0, 12.0)
+
+
+def reference_variance(chunks: Array) -> float:
+  """Returns the variance of the reference at a state, summed over C and A.
+
+  Args:
+    chunks: [R, B, C, A] normalised references, R >= 2 samples per state.
+
+  Returns:
+    E|ref - E[ref]|^2, normalised action units squared, mean over B.
+  """
+  chex.assert_rank(chunks, 4)
+  if chunks.shape[0] < 2:
+    raise ValueError(
+      f'a variance needs two references per state: {chunks.shape[0]}.'
+    )
+  return float(jnp.mean(jnp.sum(jnp.var(chunks, axis=0, ddof=1), axis=(1, 2))))
+
+
+def beta_report(
+  metrics: Mapping[str, Array], variance: float | None = None
+) -> str:
+  """Returns one sentence with the ratio, and D if `variance` is given.
+
+  Args:
+    metrics: of `update`.
+    variance: of `reference_variance`.
+  """
+  ratio = float(metrics['beta_ratio'])
+  text = f'beta * E|a - ref|^2 / E[Q] is {ratio:.3g}'
+  if variance is None:
+    return text + '.'
+  distance = _distance(metrics, variance)
+  return f'{text} and D is {distance:.3g}.'
+
+
+def beta_advice(
+  metrics: Mapping[str, Array], variance: float | None = None
+) -> str | None:
+  """Returns what to change about beta, or None inside the useful bands.
+
+  Args:
+    metrics: of `update`.
+    variance: of `reference_variance`; without it a collapse goes unnoticed.
+  """
+  report = beta_report(metrics, variance)
+  ratio = float(metrics['beta_ratio'])
+  distance = None if variance is None else _distance(metrics, variance)
+  low, high = DISTANCE_BAND
+  # D first: it sees both failures, the ratio only one of them.
+  if distance is not None and distance > high:
+    return (
+      f'{report} D above {high:g}: the actor leaves the region the critics '
+      'know and may collapse. Raise beta.'
+    )
+  if distance is not None and distance < low:
+    return (
+      f'{report} D below {low:g}: the actor imitates the reference and can '
+      'hardly improve on it. Lower beta.'
+    )
+  low, high = RATIO_BAND
+  if ratio > high:
+    return (
+      f'{report} The ratio above {high:g}: the reference outweighs Q, so the '
+      'actor imitates. Lower beta, unless the critics are still new.'
+    )
+  if ratio < low:
+    return (
+      f'{report} The ratio below {low:g}: hardly anything holds the actor '
+      'near the reference, unless it copies it. Check D; raise beta if D is '
+      f'above {DISTANCE_BAND[1]:g}.'
+    )
+  return None
+
+
+def _distance(metrics: Mapping[str, Array], variance: float) -> float:
+  if variance <= 0.0:
+    raise ValueError(
+      f'D needs a reference that varies, variance > 0: {variance}.'
+    )
+  return float(metrics['reference_distance']) / variance
