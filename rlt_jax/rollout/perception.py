@@ -1,0 +1,115 @@
+"""From the simulator's state to what the actor and critic see.
+
+Images and proprioception go through the frozen VLA and the frozen token
+encoder; the actor-critic meets only `z_rl`, proprioception and the reference.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlt_jax.sim import insertion
+from rlt_jax.sim.action import ActionSpace
+from rlt_jax.tokens.rl_token import RlToken
+from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
+
+Z_SOURCES = ('token', 'zeros', 'socket_blind')
+
+
+class Percept(NamedTuple):
+  """What one query gives; leaves lead with [B].
+
+  z_rl: [B, Z]. proprio: [B, P] normalised. reference: [B, H, A] normalised.
+  pose: [B, A] measured, rad and m, which the reference is relative to.
+  """
+
+  z_rl: Array
+  proprio: Array
+  reference: Array
+  pose: Array
+
+
+class Perception(NamedTuple):
+  """Everything between a world and the actor-critic; made by `make`.
+
+  perceive: (State [B], key) -> Percept [B]. The key is consumed.
+  space: the action space that references and actions are in.
+  """
+
+  perceive: Callable[[insertion.State, PRNGKey], Percept]
+  space: ActionSpace
+  z_dim: int
+  proprio_dim: int
+  action_dim: int
+
+
+def make(
+  *,
+  render: Callable[[insertion.State], dict[str, Array]],
+  vla: FrozenVla,
+  token: RlToken,
+  prompt: np.ndarray,
+  z_source: str = 'token',
+) -> Perception:
+  """Builds the perception of one task.
+
+  Args:
+    render: from `sim.camera.make`.
+    vla, token: frozen; the token was trained on this VLA.
+    prompt: int32 [L] the instruction.
+    z_source: 'token' is the method. 'zeros' shows what the token is worth.
+      'socket_blind' puts a fixed random map of proprioception in its place:
+      as wide, as lively, and without the socket.
+
+  Raises:
+    ValueError: unknown z_source, or a token of another VLA.
+  """
+  if z_source not in Z_SOURCES:
+    raise ValueError(f'z_source must be one of {Z_SOURCES}: {z_source!r}.')
+  if token.spec.vla_fingerprint != vla.spec.fingerprint:
+    raise ValueError(
+      'The token must have been trained on this VLA, '
+      f'{vla.spec.fingerprint}: {token.spec.vla_fingerprint}.'
+    )
+  z_dim, proprio_dim = token.spec.z_dim, vla.spec.proprio_dim
+  blind = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
+  blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
+
+  @jax.jit
+  def read(params, images, proprio, key):
+    vla_params, token_params = params
+    rows = proprio.shape[0]
+    observation = Observation(
+      images, proprio, jnp.broadcast_to(prompt, (rows, len(prompt)))
+    )
+    out = vla.apply(vla_params, observation, key)
+    norm = vla_params['norm']
+    scaled = (proprio - norm.proprio_mean) / norm.proprio_std
+    if z_source == 'token':
+      z_rl = token.apply(token_params, out.tokens, out.mask)
+    elif z_source == 'zeros':
+      z_rl = jnp.zeros((rows, z_dim))
+    else:
+      z_rl = jnp.tanh(2.0 * scaled @ blind)
+    return z_rl, scaled, out.reference
+
+  params = (vla.params, token.params)
+
+  def perceive(state: insertion.State, key: PRNGKey) -> Percept:
+    proprio = insertion.proprio(state)
+    z_rl, scaled, reference = read(params, render(state), proprio, key)
+    pose = insertion.joint_positions(state)
+    return Percept(z_rl, scaled, reference, pose)
+
+  return Perception(
+    perceive=perceive,
+    space=ActionSpace(
+      np.asarray(vla.spec.action_scale, np.float32), vla.spec.action_mode
+    ),
+    z_dim=z_dim,
+    proprio_dim=proprio_dim,
+    action_dim=vla.spec.action_dim,
+  )

@@ -1,0 +1,88 @@
+"""Plays chunks of commands in E worlds side by side."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rlt_jax.sim import insertion
+from rlt_jax.sim.insertion import Outcome
+from rlt_jax.types import Array, PRNGKey
+
+
+class Played(NamedTuple):
+  """C control steps of E worlds.
+
+  states: State [C, E] before each step. final: State [E] after the last one.
+  measured, command: [E, C, A] the pose before each step and the executed
+  command, rad and m. reward: [E, C]. valid: bool [E, C], False once the
+  episode had ended. terminated, truncated: bool [E], see `Segment`.
+  """
+
+  states: insertion.State
+  final: insertion.State
+  measured: Array
+  command: Array
+  reward: Array
+  valid: Array
+  terminated: Array
+  truncated: Array
+
+
+def make_play(
+  task: insertion.Task,
+) -> Callable[[insertion.State, Array], Played]:
+  """Returns jitted `play(state [E], commands [E, C, A])`."""
+
+  def play(state: insertion.State, commands: Array) -> Played:
+    began = state.outcome == Outcome.RUNNING
+
+    def step(state, command):
+      after = jax.vmap(task.step)(state, command)
+      running = state.outcome == Outcome.RUNNING
+      return after, (state, after.command, after.reward, running)
+
+    final, (states, executed, reward, valid) = jax.lax.scan(
+      step, state, jnp.swapaxes(commands, 0, 1)
+    )
+    ended = began & (final.outcome != Outcome.RUNNING)
+    timed_out = final.outcome == Outcome.TIME_OUT
+    return Played(
+      states=states,
+      final=final,
+      measured=jnp.swapaxes(insertion.joint_positions(states), 0, 1),
+      command=jnp.swapaxes(executed, 0, 1),
+      reward=reward.T,
+      valid=valid.T,
+      terminated=ended & ~timed_out,
+      truncated=ended & timed_out,
+    )
+
+  return insertion.jit(play)
+
+
+def make_reset(
+  task: insertion.Task,
+) -> Callable[[PRNGKey, insertion.State, Array], insertion.State]:
+  """Returns jitted `reset(key, state [E], ended [E])`: new worlds there.
+
+  The key is consumed.
+  """
+
+  def reset(key, state, ended):
+    fresh = jax.vmap(task.reset)(jax.random.split(key, ended.shape[0]))
+
+    def pick(new, old):
+      return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    return jax.tree.map(pick, fresh, state)
+
+  return insertion.jit(reset)
+
+
+def make_begin(
+  task: insertion.Task,
+) -> Callable[[PRNGKey, int], insertion.State]:
+  """Returns `begin(keys [E])`: fresh worlds. The keys are consumed."""
+  return insertion.jit(jax.vmap(task.reset))

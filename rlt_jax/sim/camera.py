@@ -1,0 +1,218 @@
+"""Three cameras, ray-cast in JAX from the scene's own geometry.
+
+No GL and no display: a picture is a function of the state, jitted and vmapped
+like the step. Every geom is intersected in closed form with every ray; shape
+loops are unrolled over the scene's few geoms so that XLA makes one loop over
+pixels out of them. Shading is one distant light plus ambient, no shadows.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import mujoco
+from mujoco import mjx
+import numpy as np
+
+from rlt_jax.sim import insertion
+from rlt_jax.sim import scene as scene_lib
+from rlt_jax.types import Array
+
+IMAGE_SIZE = 64
+
+# The wrist views are narrow crops of the tip: arms and bases are outside.
+_NEAR = (
+    'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
+    'left_finger', 'right_hand', 'left_hand',
+)  # fmt: skip
+_LIGHT = np.array([0.35, -0.5, 0.79])  # world, towards the light
+_AMBIENT = 0.45
+_SKY = (0.18, 0.20, 0.24)
+_RANGE = 1.9  # m, beyond it a ray sees the sky
+_STEPS_PER_M = 2.0**19  # 20 bits of distance: 2 um
+_MISS = np.uint32(0xFFFFFFFF)
+
+
+class Poses(NamedTuple):
+  """Where cameras and geoms are: positions [.., 3] m, matrices [.., 9]."""
+
+  camera_pos: Array
+  camera_mat: Array
+  geom_pos: Array
+  geom_mat: Array
+
+
+def make(
+  scene: scene_lib.Scene, *, size: int = IMAGE_SIZE
+) -> Callable[[insertion.State], Mapping[str, Array]]:
+  """Returns `render(state [B])`: camera name -> uint8 [B, S, S, 3].
+
+  It is two jitted calls, because the scene's kinematics and the rays want
+  opposite XLA settings on a CPU (see `insertion.jit`).
+
+  Args:
+    scene: the compiled scene.
+    size: image side in pixels, at least 64.
+
+  Raises:
+    ValueError: the size is below 64.
+  """
+  if size < 64:
+    raise ValueError(f'size must be at least 64 pixels: {size}.')
+  model = scene.mj_model
+  cameras = {
+      name: (model.camera(name).id, _rays(model, name, size),
+             _visible(model, name))
+      for name in scene_lib.CAMERAS
+  }  # fmt: skip
+
+  def poses(state: insertion.State) -> Poses:
+    world = insertion.world_model(scene, state)
+    data = insertion.world_data(scene, world, state)
+    data = mjx.camlight(world, mjx.kinematics(world, data))
+    return Poses(data.cam_xpos, data.cam_xmat, data.geom_xpos, data.geom_xmat)
+
+  def cast(poses: Poses) -> Mapping[str, Array]:
+    return {
+      name: _cast(poses, cam, rays, model, geoms).reshape(size, size, 3)
+      for name, (cam, rays, geoms) in cameras.items()
+    }
+
+  poses = insertion.jit(jax.vmap(poses))
+  cast = jax.jit(jax.vmap(cast))
+  return lambda state: cast(poses(state))
+
+
+def _visible(model: mujoco.MjModel, camera: str) -> list[int]:
+  """Lists the geoms that a camera draws."""
+  ids = range(model.ngeom)
+  if camera == 'base':
+    return list(ids)
+  return [g for g in ids if model.geom(g).name.startswith(_NEAR)]
+
+
+def _rays(model: mujoco.MjModel, camera: str, size: int) -> np.ndarray:
+  """Returns ray directions [3, S*S] in the camera's frame, -z forward."""
+  half = np.tan(np.deg2rad(model.camera(camera).fovy[0]) / 2)
+  grid = (np.arange(size) + 0.5) / size * 2 - 1
+  x, y = np.meshgrid(grid * half, -grid * half)
+  rays = np.stack([x.ravel(), y.ravel(), -np.ones(size * size)])
+  return (rays / np.linalg.norm(rays, axis=0)).astype(np.float32)
+
+
+def _cast(
+  poses: Poses,
+  camera: int,
+  rays: np.ndarray,
+  model: mujoco.MjModel,
+  geoms: list[int],
+) -> Array:
+  """Returns uint8 colours [S*S, 3].
+
+  Distance, geom and shade travel as one integer a ray, distance highest, so
+  that the nearest hit is a plain minimum: with a select per quantity XLA
+  would run every intersection once for each of them.
+  """
+  nearest = jnp.full(rays.shape[1], _MISS)
+  light = jnp.asarray(_LIGHT / np.linalg.norm(_LIGHT), jnp.float32)
+  for row, g in enumerate(geoms):
+    to_geom = poses.geom_mat[g].reshape(3, 3).T
+    start = to_geom @ (poses.camera_pos[camera] - poses.geom_pos[g])
+    turn = to_geom @ poses.camera_mat[camera].reshape(3, 3)
+    toward = [
+      turn[i, 0] * rays[0] + turn[i, 1] * rays[1] + turn[i, 2] * rays[2]
+      for i in range(3)
+    ]
+    shape = _SHAPES[mujoco.mjtGeom(model.geom_type[g])]
+    hit, distance, facing = shape(
+      start, toward, model.geom_size[g], to_geom @ light
+    )
+    steps = (distance * _STEPS_PER_M).astype(jnp.int32).astype(jnp.uint32)
+    shade = (jnp.clip(facing, 0.0, 1.0) * 63).astype(jnp.int32)
+    key = (steps << 12) | (row << 6) | shade.astype(jnp.uint32)
+    hit = hit & (distance > 0) & (distance < _RANGE)
+    nearest = jnp.minimum(nearest, jnp.where(hit, key, _MISS))
+  return _colours(nearest, model.geom_rgba[geoms, :3])
+
+
+def _colours(nearest: Array, rgb: np.ndarray) -> Array:
+  """Turns winners [S*S] into uint8 [S*S, 3]; a missing ray sees the sky."""
+  shade = _AMBIENT + (1 - _AMBIENT) * (nearest & 63).astype(jnp.float32) / 63
+  table = jnp.asarray(rgb, jnp.float32)
+  colour = table[(nearest >> 6) & 63] * shade[:, None]
+  sky = jnp.asarray(_SKY)
+  colour = jnp.where((nearest == _MISS)[:, None], sky, colour)
+  return (colour * 255).astype(jnp.int32).astype(jnp.uint8)
+
+
+def _box(start: Array, toward: list[Array], size, light: Array):
+  """Slab test; the face is the one that is entered last."""
+  near, far, facing = -1e3, 1e3, 0.0
+  for i in range(3):
+    inverse = 1.0 / jnp.where(toward[i] == 0, 1e-9, toward[i])
+    middle = -start[i] * inverse
+    half = size[i] * jnp.abs(inverse)
+    entry = middle - half
+    later = entry > near
+    facing = jnp.where(
+      later, jnp.where(inverse > 0, -light[i], light[i]), facing
+    )
+    near = jnp.maximum(near, entry)
+    far = jnp.minimum(far, middle + half)
+  return near <= far, near, facing
+
+
+def _sphere(start: Array, toward: list[Array], size, light: Array):
+  radius = float(size[0])
+  b = sum(start[i] * toward[i] for i in range(3))
+  c = jnp.dot(start, start) - radius**2
+  root = b * b - c
+  distance = -b - jnp.sqrt(jnp.maximum(root, 0.0))
+  facing = sum((start[i] + distance * toward[i]) * light[i] for i in range(3))
+  return root > 0, distance, facing / radius
+
+
+def _capsule(start: Array, toward: list[Array], size, light: Array):
+  """The side where the hit lies between the ends, else the nearer ball."""
+  radius, half = float(size[0]), float(size[1])
+  a = toward[0] ** 2 + toward[1] ** 2 + 1e-12
+  b = start[0] * toward[0] + start[1] * toward[1]
+  c = start[0] ** 2 + start[1] ** 2 - radius**2
+  root = b * b - a * c
+  side = (-b - jnp.sqrt(jnp.maximum(root, 0.0))) / a
+  end = jnp.clip(start[2] + side * toward[2], -half, half)
+  on_side = (root > 0) & (jnp.abs(start[2] + side * toward[2]) <= half)
+  # A ray that meets the infinite cylinder beyond an end can only meet the
+  # ball at that end; one that misses the cylinder misses the capsule.
+  dz = start[2] - end
+  b_ball = b + dz * toward[2]
+  c_ball = c + dz**2
+  root_ball = b_ball**2 - c_ball
+  ball = -b_ball - jnp.sqrt(jnp.maximum(root_ball, 0.0))
+  distance = jnp.where(on_side, side, ball)
+  hit = (root > 0) & (on_side | (root_ball > 0))
+  height = jnp.clip(start[2] + distance * toward[2], -half, half)
+  facing = (
+    (start[0] + distance * toward[0]) * light[0]
+    + (start[1] + distance * toward[1]) * light[1]
+    + (start[2] + distance * toward[2] - height) * light[2]
+  )
+  return hit, distance, facing / radius
+
+
+def _plane(start: Array, toward: list[Array], size, light: Array):
+  """The bench, bounded by its drawn size."""
+  distance = -start[2] / jnp.where(toward[2] == 0, 1e-9, toward[2])
+  x = start[0] + distance * toward[0]
+  y = start[1] + distance * toward[1]
+  hit = (jnp.abs(x) < size[0]) & (jnp.abs(y) < size[1])
+  return hit, distance, light[2]
+
+
+_SHAPES = {
+  mujoco.mjtGeom.mjGEOM_BOX: _box,
+  mujoco.mjtGeom.mjGEOM_CAPSULE: _capsule,
+  mujoco.mjtGeom.mjGEOM_SPHERE: _sphere,
+  mujoco.mjtGeom.mjGEOM_PLANE: _plane,
+}

@@ -1,0 +1,331 @@
+"""The insertion task: pure `reset` and `step`, 50 Hz, one world each.
+
+Vmap them over a leading [E]; jit them with `rlt_jax.sim.jit` (see there why).
+"""
+
+from collections.abc import Callable
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+from mujoco import mjx
+import numpy as np
+
+from rlt_jax.sim import action, kinematics
+from rlt_jax.sim import scene as scene_lib
+from rlt_jax.types import Array, PRNGKey
+
+CONTROL_HZ = 50
+
+
+class Outcome:
+  """How an episode stands or ended. Only TIME_OUT is a truncation."""
+
+  TIME_OUT = 0
+  SUCCESS = 1
+  FORCE = 2
+  DROP = 3
+  RUNNING = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+  """The Ethernet task; the defaults are `ethernet-0.30mm`."""
+
+  clearance_mm: float = 0.3  # a side; a level of scene.CLEARANCES_MM
+  time_limit: int = 500  # control steps, 10 s at 50 Hz
+  substeps: int = 5  # physics steps a control step
+  timestep: float = 0.004  # s; times substeps must be the control period
+  socket_shift_mm: float = 5.0  # socket position, uniform +- in x and y
+  socket_lift_mm: float = 1.0  # and in z
+  socket_turn_deg: float = 3.0  # and about each axis
+  grasp_shift_mm: float = 1.0  # plug in the hand, uniform +- per axis
+  grasp_turn_deg: float = 2.0  # and about each axis
+  start_shift_mm: float = 3.0  # tip at the start, uniform +- in x and y
+  start_height_mm: tuple[float, float] = (10.5, 20.0)  # above the mouth
+  start_turn_deg: float = 2.0
+  friction: tuple[float, float] = (0.2, 0.5)
+  seated_mm: float = 11.0  # of 12 mm depth, for success
+  lateral_slack_mm: float = 0.5  # over the clearance, for success
+  tilt_limit_deg: float = 5.0  # for success
+  force_limit: float = 60.0  # N, sum of contact normal forces
+  drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
+  reach_rad: float = 0.02  # command limit, joints 1-3 (6 mm at the tip)
+  reach_wrist_rad: float = 0.04  # joints 4 and 5
+  reach_roll_rad: float = 0.1  # joint 6
+  reach_gripper_mm: float = 5.0
+
+  def __post_init__(self):
+    period = self.timestep * self.substeps
+    if abs(period * CONTROL_HZ - 1.0) > 1e-6:
+      raise ValueError(
+        f'timestep * substeps must be {1 / CONTROL_HZ} s: {period}.'
+      )
+
+  @property
+  def name(self) -> str:
+    """The task's name, which carries its clearance."""
+    return f'ethernet-{self.clearance_mm:.2f}mm'
+
+
+@chex.dataclass(frozen=True)
+class State:
+  """One world between control steps. Shapes for one world.
+
+  qpos, qvel, warmstart: [16] joint coordinates (rad, m), velocities and the
+    solver's last acceleration, which makes a step a function of the state.
+  command: [A] the executed command of the last step, rad and m.
+  grasp_pos, grasp_rot: [3] the plug in the hand, m and rotation vector.
+  socket_pos, socket_rot: [3] the mouth in the world, m and rotation vector.
+  friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
+  reward: [] of the last step. force: [] N, of the last step.
+  """
+
+  qpos: Array
+  qvel: Array
+  warmstart: Array
+  command: Array
+  grasp_pos: Array
+  grasp_rot: Array
+  socket_pos: Array
+  socket_rot: Array
+  friction: Array
+  steps: Array
+  outcome: Array
+  reward: Array
+  force: Array
+
+
+class Task(NamedTuple):
+  """Pure functions of one world, and what they were built from.
+
+  reset: key -> State. The key is consumed.
+  step: (State, command [A]) -> State. Ended worlds stay as they are, with
+    reward 0, until they are reset.
+  """
+
+  config: TaskConfig
+  scene: scene_lib.Scene
+  reset: Callable[[PRNGKey], State]
+  step: Callable[[State, Array], State]
+
+
+def jit(function: Callable, **kwargs) -> Callable:
+  """Jits a function that contains the simulator.
+
+  XLA's CPU fusion emitters make a serial arm's kinematics some 60 times
+  slower, so they are turned off for such functions, and for these only: the
+  learner is faster with them.
+  """
+  if jax.default_backend() == 'cpu':
+    kwargs['compiler_options'] = {'xla_cpu_use_fusion_emitters': False}
+  return jax.jit(function, **kwargs)
+
+
+def joint_positions(state: State) -> Array:
+  """Returns the measured pose [..., A], rad and m."""
+  return scene_lib.to_joints(state.qpos)
+
+
+def proprio(state: State) -> Array:
+  """Returns proprioception [..., P]: positions, then velocities."""
+  return jnp.concatenate(
+    [scene_lib.to_joints(state.qpos), scene_lib.to_joints(state.qvel)],
+    axis=-1,
+  )
+
+
+class TipInSocket(NamedTuple):
+  """depth: [] m, 0 at the mouth, positive inside. lateral: [2] m, in the
+  mouth's plane. tilt: [] rad, between the axes."""
+
+  depth: Array
+  lateral: Array
+  tilt: Array
+
+
+def tip_in_socket(scene: scene_lib.Scene, state: State) -> TipInSocket:
+  """Measures the plug's tip in the socket's frame, from poses alone."""
+  pos, mat = kinematics.tip_pose(
+    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
+  )
+  socket = kinematics.rotation(state.socket_rot)
+  rel = socket.T @ (pos - state.socket_pos)
+  cos = jnp.clip(jnp.dot(mat[:, 2], socket[:, 2]), -1.0, 1.0)
+  return TipInSocket(-rel[2], rel[:2], jnp.arccos(cos))
+
+
+def reach(config: TaskConfig) -> np.ndarray:
+  """Returns how far [A] a command may be from the measured pose, rad and m."""
+  side = [config.reach_rad] * 3 + [config.reach_wrist_rad] * 2
+  side += [config.reach_roll_rad, config.reach_gripper_mm * 1e-3]
+  return np.array(side * 2, np.float32)
+
+
+def make(config: TaskConfig | None = None) -> Task:
+  """Builds the task's pure functions."""
+  config = config or TaskConfig()
+  scene = scene_lib.load(config.clearance_mm, config.timestep)
+
+  def reset(key: PRNGKey) -> State:
+    return _reset(key, config=config, scene=scene)
+
+  def step(state: State, command: Array) -> State:
+    after = _step(state, command, config=config, scene=scene)
+    running = state.outcome == Outcome.RUNNING
+    held = state.replace(reward=jnp.zeros_like(state.reward))
+    return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, held)
+
+  return Task(config, scene, reset, step)
+
+
+def _reset(
+  key: PRNGKey, *, config: TaskConfig, scene: scene_lib.Scene
+) -> State:
+  """Draws an episode: socket, grasp, friction and start pose."""
+  keys = jax.random.split(key, 8)
+
+  def draw(k: PRNGKey, size: float) -> Array:
+    return jax.random.uniform(k, (3,), minval=-size, maxval=size)
+
+  shift = (
+    draw(keys[0], 1.0)
+    * 1e-3
+    * jnp.array(
+      [
+        config.socket_shift_mm,
+        config.socket_shift_mm,
+        config.socket_lift_mm,
+      ]
+    )
+  )
+  socket_pos = jnp.asarray(scene_lib.MOUTH_HOME) + shift
+  grasp_pos = draw(keys[2], config.grasp_shift_mm * 1e-3)
+  grasp_rot = draw(keys[3], np.deg2rad(config.grasp_turn_deg))
+  low, high = config.start_height_mm
+  height = jax.random.uniform(keys[4], minval=low, maxval=high) * 1e-3
+  side = draw(keys[5], config.start_shift_mm * 1e-3)
+  # The start does not follow the socket's place, only its height: where the
+  # arm stands tells nothing about where the socket is.
+  target = jnp.asarray(scene_lib.MOUTH_HOME) + side
+  target = target.at[2].set(socket_pos[2] + height)
+  turn = draw(keys[6], np.deg2rad(config.start_turn_deg))
+  home_mat = jnp.asarray(scene.right.base_mat)
+  arm = kinematics.solve_tip(
+      scene.right, jnp.zeros(6), grasp_pos, grasp_rot, target,
+      kinematics.rotation(turn) @ home_mat, iterations=4,
+  )  # fmt: skip
+  joints = jnp.asarray(scene.home).at[:6].set(arm)
+  qpos = scene_lib.to_actuators(joints)
+  zeros = jnp.zeros_like(qpos)
+  return State(
+    qpos=qpos,
+    qvel=zeros,
+    warmstart=zeros,
+    command=joints,
+    grasp_pos=grasp_pos,
+    grasp_rot=grasp_rot,
+    socket_pos=socket_pos,
+    socket_rot=draw(keys[1], np.deg2rad(config.socket_turn_deg)),
+    friction=jax.random.uniform(
+      keys[7], minval=config.friction[0], maxval=config.friction[1]
+    ),
+    steps=jnp.int32(0),
+    outcome=jnp.int32(Outcome.RUNNING),
+    reward=jnp.float32(0.0),
+    force=jnp.float32(0.0),
+  )
+
+
+def world_model(scene: scene_lib.Scene, state: State) -> mjx.Model:
+  """Returns the model of one world: its grasp and its friction."""
+  model = scene.mjx_model
+  pair_friction = model.pair_friction.at[:, :2].set(state.friction)
+  return model.tree_replace(
+    {
+      'body_pos': model.body_pos.at[scene.plug_body].set(
+        jnp.asarray(scene.right.grasp) + state.grasp_pos
+      ),
+      'body_quat': model.body_quat.at[scene.plug_body].set(
+        kinematics.quaternion(state.grasp_rot)
+      ),
+      'pair_friction': pair_friction,
+    }
+  )
+
+
+def world_data(
+  scene: scene_lib.Scene, model: mjx.Model, state: State
+) -> mjx.Data:
+  """Returns MJX data of one world at the state's configuration."""
+  return mjx.make_data(model, impl='jax').replace(
+    qpos=state.qpos,
+    qvel=state.qvel,
+    qacc_warmstart=state.warmstart,
+    mocap_pos=state.socket_pos[None],
+    mocap_quat=kinematics.quaternion(state.socket_rot)[None],
+  )
+
+
+def _step(
+  state: State, command: Array, *, config: TaskConfig, scene: scene_lib.Scene
+) -> State:
+  """Runs one control step and judges it."""
+  executed = action.limit_command(
+    command,
+    joint_positions(state),
+    reach(config),
+    scene.joint_low,
+    scene.joint_high,
+  )
+  model = world_model(scene, state)
+  data = world_data(scene, model, state)
+  data = data.replace(ctrl=scene_lib.to_actuators(executed))
+
+  def substep(data: mjx.Data, _) -> tuple[mjx.Data, Array]:
+    data = mjx.step(model, data)
+    # Contacts are the only constraints and the cone is pyramidal, so the sum
+    # of the edges' forces is the sum of the normal forces.
+    return data, jnp.sum(data._impl.efc_force)
+
+  data, forces = jax.lax.scan(substep, data, length=config.substeps)
+  state = state.replace(
+    qpos=data.qpos,
+    qvel=data.qvel,
+    warmstart=data.qacc_warmstart,
+    command=executed,
+    steps=state.steps + 1,
+    force=jnp.max(forces),
+  )
+  return _judge(state, config=config, scene=scene)
+
+
+def _judge(
+  state: State, *, config: TaskConfig, scene: scene_lib.Scene
+) -> State:
+  """Sets reward and outcome; success goes before every other end."""
+  tip = tip_in_socket(scene, state)
+  slack = scene.clearance + config.lateral_slack_mm * 1e-3
+  success = (
+    (tip.depth >= config.seated_mm * 1e-3)
+    & jnp.all(jnp.abs(tip.lateral) <= slack)
+    & (tip.tilt <= np.deg2rad(config.tilt_limit_deg))
+  )
+  opening = scene_lib.to_joints(state.qpos)[6]
+  outcome = jnp.int32(Outcome.RUNNING)
+  timed_out = state.steps >= config.time_limit
+  dropped = opening > config.drop_opening_mm * 1e-3
+  pressed = state.force > config.force_limit
+  for happened, code in (
+    (timed_out, Outcome.TIME_OUT),
+    (dropped, Outcome.DROP),
+    (pressed, Outcome.FORCE),
+    (success, Outcome.SUCCESS),
+  ):
+    outcome = jnp.where(happened, code, outcome)
+  return state.replace(
+    outcome=outcome.astype(jnp.int32),
+    reward=success.astype(jnp.float32),
+  )
