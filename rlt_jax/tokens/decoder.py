@@ -35,6 +35,8 @@ class Decoder(nn.Module):
     tokens = jax.lax.stop_gradient(tokens)
     x = nn.Dense(config.z_dim, name='in_proj')(tokens[:, :-1])
     hidden = self.param('mask', nn.initializers.normal(0.02), (config.z_dim,))
+    # A padded slot is no key, yet it still asks: it may not hold the padding.
+    keep = keep & mask
     x = jnp.where(keep[:, :-1, None], x, hidden)
     x = jnp.concatenate([z_rl[:, None], x], axis=1)  # [B, N, Z]
     x = x + self.param(

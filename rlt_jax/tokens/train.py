@@ -65,12 +65,10 @@ def init_state(
   tokens = jnp.zeros((1, config.num_image_tokens, config.token_dim))
   mask = jnp.ones(tokens.shape[:2], bool)
   z_rl = jnp.zeros((1, config.z_dim))
-  params = {
-    'encoder': Encoder(config).init(encoder_key, tokens, mask)['params'],
-    'decoder': Decoder(config).init(decoder_key, z_rl, tokens, mask, mask)[
-      'params'
-    ],
-  }
+  # Jitted, as an eager init compiles each of its small operations apart.
+  encoder = jax.jit(Encoder(config).init)(encoder_key, tokens, mask)
+  decoder = jax.jit(Decoder(config).init)(decoder_key, z_rl, tokens, mask, mask)
+  params = {'encoder': encoder['params'], 'decoder': decoder['params']}
   token_optimiser, vla_optimiser = _optimisers(config)
   return TokenState(
     params=params,
@@ -122,7 +120,7 @@ def train_step(
       vla_params=optax.apply_updates(state.vla_params, updates),
       vla_opt_state=opt_state,
     )
-  return state, metrics | {'grad_norm': optax.global_norm(grads)}
+  return state, metrics | {'grad_norm': optax.tree.norm(grads)}
 
 
 def train_token(
