@@ -56,22 +56,22 @@ def update(
     finite: 1 if all losses and new params are finite, else 0.
   """
 
-  def cycle(state: TrainState, _) -> tuple[TrainState, Metrics]:
-    key, actor_key, *critic_keys = jax.random.split(
-      state.key, 2 + config.critic_steps
+  critic_step = functools.partial(_critic_step, nets=nets, config=config)
+  actor_step = functools.partial(_actor_step, nets=nets, config=config)
+
+  def draw_and_fit(state: TrainState, key: PRNGKey):
+    sample_key, noise_key = jax.random.split(key)
+    batch = _check(replay.sample(replay_state, sample_key), config)
+    state, metrics = critic_step(state, batch, noise_key)
+    return state, (batch, metrics)
+
+  def cycle(state: TrainState, _):
+    key, actor_key, critic_key = jax.random.split(state.key, 3)
+    state, (batches, critic_metrics) = jax.lax.scan(
+      draw_and_fit, state, jax.random.split(critic_key, config.critic_steps)
     )
-    history = []
-    for critic_key in critic_keys:
-      sample_key, noise_key = jax.random.split(critic_key)
-      batch = _check(replay.sample(replay_state, sample_key), config)
-      state, metrics = _critic_step(
-        state, batch, noise_key, nets=nets, config=config
-      )
-      history.append(metrics)
-    state, actor_metrics = _actor_step(
-      state, batch, actor_key, nets=nets, config=config
-    )
-    critic_metrics = jax.tree.map(lambda *x: sum(x) / len(x), *history)
+    last = jax.tree.map(lambda x: x[-1], batches)
+    state, actor_metrics = actor_step(state, last, actor_key)
     return state.replace(key=key), critic_metrics | actor_metrics
 
   state, metrics = jax.lax.scan(cycle, state, length=cycles)

@@ -1,0 +1,131 @@
+"""Actor, critics and exploration noise."""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlt_jax import agent
+
+_Z, _P, _C, _A, _B = 5, 3, 4, 2, 6
+
+
+def _nets(**changes) -> agent.Networks:
+  config = agent.AgentConfig(**({'hidden': (16, 16)} | changes))
+  return agent.make_networks(config, _Z, _P, _C, _A)
+
+
+def _rows(seed: int = 0) -> tuple[jax.Array, ...]:
+  keys = jax.random.split(jax.random.key(seed), 3)
+  shapes = (_B, _Z), (_B, _P), (_B, _C, _A)
+  return tuple(map(jax.random.normal, keys, shapes))
+
+
+def test_shapes():
+  nets = _nets(num_critics=3)
+  z_rl, proprio, ref = _rows()
+  actor = nets.init_actor(jax.random.key(0))
+  critic = nets.init_critic(jax.random.key(1))
+  assert nets.actor(actor, z_rl, proprio, ref).shape == (_B, _C, _A)
+  assert nets.critic(critic, z_rl, proprio, ref).shape == (_B, 3)
+
+
+def test_actor_is_not_a_residual_and_not_bounded():
+  nets = _nets()
+  z_rl, proprio, ref = _rows()
+  params = nets.init_actor(jax.random.key(0))
+  silent = jax.tree.map(jnp.zeros_like, params)
+  np.testing.assert_array_equal(nets.actor(silent, z_rl, proprio, ref), 0.0)
+  last = params['params']['_Mlp_0']['Dense_2']
+  last['bias'] = jnp.full_like(last['bias'], 7.0)
+  assert np.all(np.asarray(nets.actor(params, z_rl, proprio, ref)) > 2.0)
+
+
+@pytest.mark.parametrize('used', [True, False])
+def test_reference_reaches_the_actor_only_if_it_is_an_input(used):
+  nets = _nets(reference_input=used)
+  z_rl, proprio, ref = _rows()
+  params = nets.init_actor(jax.random.key(0))
+  here = nets.actor(params, z_rl, proprio, ref)
+  there = nets.actor(params, z_rl, proprio, ref + 1.0)
+  assert np.allclose(here, there) == (not used)
+
+
+def test_critics_differ_and_layer_norm_bounds_them():
+  z_rl, proprio, chunk = _rows()
+  values = {}
+  for layer_norm in (True, False):
+    nets = _nets(layer_norm=layer_norm)
+    params = nets.init_critic(jax.random.key(1))
+    values[layer_norm] = nets.critic(params, z_rl, proprio, 1e6 * chunk)
+  assert not np.allclose(values[True][:, 0], values[True][:, 1])
+  assert np.max(np.abs(values[True])) < 10.0
+  assert np.max(np.abs(values[False])) > 1e3
+
+
+def test_noise_is_held_over_the_chunk_and_differs_across_rows_and_entries():
+  noise = agent.exploration_noise(jax.random.key(0), (_B, _C, _A), 0.5, 'held')
+  np.testing.assert_array_equal(noise, np.broadcast_to(noise[:, :1], (6, 4, 2)))
+  assert len(np.unique(noise)) == _B * _A
+
+
+def test_independent_noise_differs_at_every_step():
+  noise = agent.exploration_noise(
+    jax.random.key(0), (_B, _C, _A), 0.5, 'independent'
+  )
+  assert len(np.unique(noise)) == _B * _C * _A
+
+
+@pytest.mark.parametrize('kind', ['held', 'independent'])
+def test_sigma_is_the_std_of_each_entry(kind):
+  noise = agent.exploration_noise(jax.random.key(0), (5000, 2, 2), 0.3, kind)
+  np.testing.assert_allclose(np.std(noise, axis=0), 0.3, atol=0.01)
+
+
+def test_act_adds_noise_to_the_mean():
+  nets = _nets()
+  rows, key = _rows(), jax.random.key(4)
+  params = nets.init_actor(jax.random.key(0))
+  mean = nets.actor(params, *rows)
+  np.testing.assert_allclose(agent.act(nets, params, *rows, key, 0.0), mean)
+  moved = agent.act(nets, params, *rows, key, 0.5) - mean
+  np.testing.assert_allclose(moved[:, 0], moved[:, -1], atol=1e-6)
+  assert np.std(moved) > 0.2
+
+
+def test_batch_of_one_equals_row_zero():
+  nets = _nets()
+  rows, key = _rows(), jax.random.key(4)
+  actor = nets.init_actor(jax.random.key(0))
+  critic = nets.init_critic(jax.random.key(1))
+  first = [x[:1] for x in rows]
+  np.testing.assert_allclose(
+    agent.act(nets, actor, *first, key, 0.0)[0],
+    agent.act(nets, actor, *rows, key, 0.0)[0],
+    rtol=1e-5,
+    atol=1e-6,
+  )
+  np.testing.assert_allclose(
+    nets.critic(critic, *first)[0],
+    nets.critic(critic, *rows)[0],
+    rtol=1e-5,
+    atol=1e-6,
+  )
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('hidden', ()),
+    ('num_critics', 0),
+    ('sigma', -0.1),
+    ('noise', 'pink'),
+  ],
+)
+def test_bad_config_names_the_rule_and_the_value(field, value):
+  with pytest.raises(ValueError, match=re.escape(f': {value!r}.')) as error:
+    dataclasses.replace(agent.AgentConfig(), **{field: value})
+  assert str(error.value).startswith(f'{field} must')
