@@ -11,15 +11,12 @@ import functools
 import pathlib
 import time
 
-from absl import app
-from absl import flags
+from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.sim import action
-from rlt_jax.sim import camera
+from rlt_jax.sim import action, camera, insertion
 from rlt_jax.sim import demos as demos_lib
-from rlt_jax.sim import insertion
 from rlt_jax.sim import teacher as teacher_lib
 from rlt_jax.vla import prompt as prompt_lib
 
@@ -44,13 +41,13 @@ def arrays(demo, index, space):
   rows = len(proprio)
   tokens = prompt_lib.tokenize(demo.prompt)
   return {
-      **{f'images/{name}': image for name, image in demo.images.items()},
-      'proprio': proprio.astype(np.float32),
-      'prompt': np.tile(tokens, (rows, 1)),
-      'chunk': np.asarray(space.encode(commands, pose), np.float32),
-      'chunk_valid': valid,
-      'final_pose': np.tile(demo.final_pose, (rows, 1)).astype(np.float32),
-      'episode': np.full(rows, index, np.int32),
+    **{f'images/{name}': image for name, image in demo.images.items()},
+    'proprio': proprio.astype(np.float32),
+    'prompt': np.tile(tokens, (rows, 1)),
+    'chunk': np.asarray(space.encode(commands, pose), np.float32),
+    'chunk_valid': valid,
+    'final_pose': np.tile(demo.final_pose, (rows, 1)).astype(np.float32),
+    'episode': np.full(rows, index, np.int32),
   }
 
 
@@ -65,7 +62,7 @@ def unit(demos) -> action.ActionSpace:
     commands.append(chunk[whole])
     poses.append(demo.proprio[demo.frame_steps][whole, : chunk.shape[-1]])
   return action.fit(
-      np.concatenate(commands), np.concatenate(poses), mode=_MODE.value
+    np.concatenate(commands), np.concatenate(poses), mode=_MODE.value
   )
 
 
@@ -75,33 +72,29 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   if _EPISODES.value % _WORLDS.value:
     raise app.UsageError(
-        f'--episodes must be a multiple of --worlds={_WORLDS.value}: '
-        f'{_EPISODES.value}.'
+      f'--episodes must be a multiple of --worlds={_WORLDS.value}: '
+      f'{_EPISODES.value}.'
     )
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True)
   start = time.time()
-  task = insertion.make(
-      insertion.TaskConfig(clearance_mm=_CLEARANCE.value)
-  )
+  task = insertion.make(insertion.TaskConfig(clearance_mm=_CLEARANCE.value))
   teacher = teacher_lib.make(task)
   render = camera.make(task.scene)
   roll = insertion.jit(
-      functools.partial(
-          teacher_lib.demonstrate,
-          task=task,
-          teacher=teacher,
-          steps=task.config.time_limit,
-      )
+    functools.partial(
+      teacher_lib.demonstrate,
+      task=task,
+      teacher=teacher,
+      steps=task.config.time_limit,
+    )
   )
   lift = np.arange(_WORLDS.value) % _LIFT_EVERY.value == 0
   key, space, count, steps = jax.random.PRNGKey(_SEED.value), None, 0, []
   for shard in range(_EPISODES.value // _WORLDS.value):
     key, roll_key = jax.random.split(key)
     trace = roll(roll_key, lift)
-    demos = demos_lib.record(
-        trace, lift, render=render, stride=_STRIDE.value
-    )
+    demos = demos_lib.record(trace, lift, render=render, stride=_STRIDE.value)
     demos = [
         d for d in demos
         if d.prompt == teacher_lib.LIFT
@@ -113,16 +106,16 @@ def main(argv: list[str]) -> None:
     steps += [len(d.commands) for d in demos if d.prompt == teacher_lib.INSERT]
     merged = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     np.savez(
-        out / f'shard_{shard:03d}.npz',
-        **merged,
-        action_scale=space.scale,
-        action_mode=np.array(space.mode),
+      out / f'shard_{shard:03d}.npz',
+      **merged,
+      action_scale=space.scale,
+      action_mode=np.array(space.mode),
     )
     print(
-        f'shard {shard}: {len(demos)} episodes, {len(merged["episode"])} '
-        f'frames, median {np.median(steps):.0f} steps, '
-        f'{time.time() - start:.0f} s',
-        flush=True,
+      f'shard {shard}: {len(demos)} episodes, {len(merged["episode"])} '
+      f'frames, median {np.median(steps):.0f} steps, '
+      f'{time.time() - start:.0f} s',
+      flush=True,
     )
 
 

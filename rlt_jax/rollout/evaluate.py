@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import numpy as np
 from rlt_jax import agent
 from rlt_jax.rollout import play as play_lib
 from rlt_jax.rollout.film import Clip
-from rlt_jax.rollout.perception import Perception, Percept
+from rlt_jax.rollout.perception import Percept, Perception
 from rlt_jax.rollout.statistics import Episodes, OUTCOMES
 from rlt_jax.sim import insertion
 from rlt_jax.sim.insertion import Outcome
@@ -19,9 +20,16 @@ from rlt_jax.types import Array, Params, PRNGKey
 # A policy maps (percept [B], key) to normalised chunks [B, C, A].
 Policy = Callable[[Percept, PRNGKey], Array]
 
-# Worlds a call: few sizes, since each compiles once. The small one serves the
-# stragglers, which would otherwise cost as much as everybody.
-_SIZES = (20, 100)
+
+class Sizes(NamedTuple):
+  """Worlds a call: two sizes, since each compiles once.
+
+  The small one serves the stragglers, which would otherwise cost as much as
+  everybody. Practice's own sizes compile nothing new.
+  """
+
+  small: int
+  large: int
 
 
 def base_policy(horizon: int) -> Policy:
@@ -37,9 +45,7 @@ def actor_policy(
 
   def policy(percept: Percept, key: PRNGKey) -> Array:
     reference = percept.reference[:, :chunk]
-    return act(
-      params, percept.z_rl, percept.proprio, reference, key, sigma
-    )
+    return act(params, percept.z_rl, percept.proprio, reference, key, sigma)
 
   return policy
 
@@ -51,12 +57,28 @@ class Evaluator:
   its key is the seed's, folded with m.
   """
 
-  def __init__(self, task: insertion.Task, perception: Perception, seed: int):
-    self._task = task
+  def __init__(
+    self,
+    task: insertion.Task,
+    perception: Perception,
+    *,
+    seed: int,
+    chunk: int,
+    sizes: Sizes,
+  ):
+    """Prepares evaluation.
+
+    Args:
+      task, perception: as practised.
+      seed: of the start states.
+      chunk: C; a policy's chunks are multiples of it.
+      sizes: worlds a call.
+    """
+    self._chunk, self._sizes = chunk, sizes
     self._perception = perception
     self._key = jax.random.PRNGKey(seed)
     self._play = play_lib.make_play(task)
-    self._begin = play_lib.make_begin(task)
+    self._begin = play_lib.make_begin(task, sizes.small)
 
   def initial_states(self, episodes: int) -> insertion.State:
     """Returns the worlds [M] that every policy starts from."""
@@ -64,39 +86,43 @@ class Evaluator:
     return self._begin(jax.vmap(fold)(jnp.arange(episodes)))
 
   def run(
-    self, policy: Policy, episodes: int, *, film: int = 0
-  ) -> tuple[Episodes, list[Clip], list[list[insertion.State]]]:
+    self,
+    policy: Policy,
+    episodes: int,
+    *,
+    film: int = 0,
+    prompt: np.ndarray | None = None,
+  ) -> tuple[Episodes, list[list[insertion.State]]]:
     """Runs a policy to the end of every episode.
 
     Args:
       policy: maps percepts to chunks.
       episodes: M, how many initial states.
       film: the first so many episodes keep their states.
+      prompt: int32 [L], in place of the task's instruction.
 
     Returns:
-      The episodes, and per filmed episode its states, one [E=1] a step.
+      The episodes, and per filmed episode its states, one a step.
     """
-    state = self.initial_states(episodes)
+    # NumPy: rows come and go in every number, and nothing must recompile.
+    state = jax.tree.map(np.array, self.initial_states(episodes))
     key = jax.random.fold_in(self._key, 2**31 - 1)
     filmed: list[list[insertion.State]] = [[] for _ in range(film)]
     while True:
       live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
       if not live.size:
         break
-      for rows in _groups(live):
+      for rows in _groups(live, self._sizes):
         key, percept_key, act_key = jax.random.split(key, 3)
         part = jax.tree.map(lambda x: x[rows], state)  # noqa: B023
-        percept = self._perception.perceive(part, percept_key)
+        percept = self._perception.perceive(part, percept_key, prompt)
         chunk = policy(percept, act_key)
-        played = self._play(
-          part, self._perception.space.decode(chunk, percept.pose)
-        )
-        _keep_film(filmed, rows, played)
-        state = jax.tree.map(
-          lambda x, new: x.at[rows].set(new),  # noqa: B023
-          state,
-          played.final,
-        )
+        commands = self._perception.space.decode(chunk, percept.pose)
+        for start in range(0, commands.shape[1], self._chunk):
+          played = self._play(part, commands[:, start : start + self._chunk])
+          _keep_film(filmed, rows, played)
+          part = played.final
+        _write(state, rows, part)
     outcome = np.asarray(state.outcome)
     results = Episodes(
       success=outcome == Outcome.SUCCESS,
@@ -106,26 +132,42 @@ class Evaluator:
     return results, filmed
 
 
-def _groups(live: np.ndarray) -> list[np.ndarray]:
-  """Splits row numbers into groups of the fixed sizes, padded by repeats."""
-  groups = []
-  size = _SIZES[1] if live.size > 2 * _SIZES[0] else _SIZES[0]
-  for start in range(0, live.size, size):
-    rows = live[start : start + size]
-    # A repeated row computes the same thing twice and is written once more.
-    groups.append(np.resize(rows, size) if rows.size < size else rows)
+def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
+  """Splits row numbers into groups of the two sizes, padded by repeats."""
+  groups, start = [], 0
+  while start < live.size:
+    left = live.size - start
+    size = sizes.large if left > 2 * sizes.small else sizes.small
+    # Repeated rows are computed and thrown away.
+    groups.append(np.resize(live[start : start + size], size))
+    start += size
   return groups
 
 
-def _keep_film(filmed, rows, played) -> None:
-  steps = jax.tree.leaves(played.states)[0].shape[0]
-  for e, row in enumerate(rows[: len(set(rows.tolist()))]):
-    if row < len(filmed):
-      for t in range(steps):
-        if played.valid[e, t]:
-          filmed[row].append(
-            jax.tree.map(lambda x: np.asarray(x[t, e]), played.states)  # noqa: B023
-          )
+def _write(state: insertion.State, rows: np.ndarray, part) -> None:
+  """Writes worlds back in place; of a padded group only the real rows."""
+  count = len(np.unique(rows))
+  for old, new in zip(
+    jax.tree.leaves(state), jax.tree.leaves(part), strict=True
+  ):
+    old[rows[:count]] = np.asarray(new)[:count]
+
+
+def _keep_film(
+  filmed: list[list[insertion.State]],
+  rows: np.ndarray,
+  played: play_lib.Played,
+) -> None:
+  """Appends the steps of filmed episodes."""
+  count = len(np.unique(rows))
+  wanted = [(e, row) for e, row in enumerate(rows[:count]) if row < len(filmed)]
+  if not wanted:
+    return
+  states = jax.tree.map(np.asarray, played.states)
+  valid = np.asarray(played.valid)
+  for e, row in wanted:
+    for t in np.flatnonzero(valid[e]):
+      filmed[row].append(jax.tree.map(lambda x: x[t, e], states))  # noqa: B023
 
 
 def clips(

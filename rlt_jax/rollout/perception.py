@@ -35,11 +35,12 @@ class Percept(NamedTuple):
 class Perception(NamedTuple):
   """Everything between a world and the actor-critic; made by `make`.
 
-  perceive: (State [B], key) -> Percept [B]. The key is consumed.
+  perceive: (State [B], key, prompt=None) -> Percept [B]. The key is consumed;
+    a prompt, int32 [L], goes before the task's own.
   space: the action space that references and actions are in.
   """
 
-  perceive: Callable[[insertion.State, PRNGKey], Percept]
+  perceive: Callable[..., Percept]
   space: ActionSpace
   z_dim: int
   proprio_dim: int
@@ -79,7 +80,7 @@ def make(
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
 
   @jax.jit
-  def read(params, images, proprio, key):
+  def read(params, images, proprio, key, prompt):
     vla_params, token_params = params
     rows = proprio.shape[0]
     observation = Observation(
@@ -98,9 +99,12 @@ def make(
 
   params = (vla.params, token.params)
 
-  def perceive(state: insertion.State, key: PRNGKey) -> Percept:
+  def perceive(
+    state: insertion.State, key: PRNGKey, other: np.ndarray | None = None
+  ) -> Percept:
     proprio = insertion.proprio(state)
-    z_rl, scaled, reference = read(params, render(state), proprio, key)
+    words = prompt if other is None else other
+    z_rl, scaled, reference = read(params, render(state), proprio, key, words)
     pose = insertion.joint_positions(state)
     return Percept(z_rl, scaled, reference, pose)
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlt_jax.sim import insertion
 from rlt_jax.sim.insertion import Outcome
-from rlt_jax.types import Array, PRNGKey
+from rlt_jax.types import Array
 
 
 class Played(NamedTuple):
@@ -62,27 +63,30 @@ def make_play(
   return insertion.jit(play)
 
 
-def make_reset(
-  task: insertion.Task,
-) -> Callable[[PRNGKey, insertion.State, Array], insertion.State]:
-  """Returns jitted `reset(key, state [E], ended [E])`: new worlds there.
-
-  The key is consumed.
-  """
-
-  def reset(key, state, ended):
-    fresh = jax.vmap(task.reset)(jax.random.split(key, ended.shape[0]))
-
-    def pick(new, old):
-      return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-    return jax.tree.map(pick, fresh, state)
-
-  return insertion.jit(reset)
-
-
 def make_begin(
-  task: insertion.Task,
-) -> Callable[[PRNGKey, int], insertion.State]:
-  """Returns `begin(keys [E])`: fresh worlds. The keys are consumed."""
-  return insertion.jit(jax.vmap(task.reset))
+  task: insertion.Task, size: int
+) -> Callable[[Array], insertion.State]:
+  """Returns `begin(keys [M])`: M fresh worlds, made `size` at a time.
+
+  One size compiles once, whatever M. The keys are consumed.
+  """
+  reset = insertion.jit(jax.vmap(task.reset))
+
+  def begin(keys: Array) -> insertion.State:
+    count = len(keys)
+    padded = np.minimum(np.arange(-(-count // size) * size), count - 1)
+    parts = [reset(keys[rows]) for rows in padded.reshape(-1, size)]
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+
+  return begin
+
+
+def renew(
+  fresh: insertion.State, worlds: insertion.State, ended: np.ndarray
+) -> insertion.State:
+  """Returns worlds [E], the ended ones (bool [E]) replaced by fresh ones."""
+
+  def pick(new, old):
+    return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+  return jax.tree.map(pick, fresh, worlds)

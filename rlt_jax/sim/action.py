@@ -23,7 +23,7 @@ MODES = ('offset', 'increment')
 
 # An idle joint's demonstrated deviation is next to nothing; dividing by it
 # would turn sensor-size motion into large actions.
-_ANGLE_FLOOR = 2e-4  # rad
+_ANGLE_FLOOR = 1e-3  # rad, a third of a millimetre at the tip
 _GRIPPER_FLOOR = 2e-4  # m
 
 

@@ -17,7 +17,7 @@ from rlt_jax.vla.objective import targets
 # An idle joint hardly moves, and dividing by its own deviation would make a
 # task of its tremor: no entry counts as quieter than this share of the root
 # mean square over the entries it is compared with.
-_FLOOR = 0.05
+_FLOOR = 0.3
 
 
 class DemoBatch(NamedTuple):

@@ -24,7 +24,7 @@ class TrainConfig:
   steps: int = 6_000  # the cosine ends here, or at `minutes`
   minutes: float | None = None  # wall clock; whichever comes first
   batch_size: int = 64  # frames per step
-  learning_rate: float = 5e-4  # peak; from-scratch widths
+  learning_rate: float = 8e-4  # peak; from-scratch widths
   warmup_steps: int = 200  # linear rise to the peak
   final_lr_share: float = 0.02  # of the peak, at the end of the cosine
   weight_decay: float = 1e-4  # decoupled

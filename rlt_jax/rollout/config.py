@@ -1,0 +1,79 @@
+"""One run's settings, composed of the packages' own."""
+
+import dataclasses
+
+from rlt_jax.agent import AgentConfig
+from rlt_jax.rollout.perception import Z_SOURCES
+from rlt_jax.sim.insertion import CONTROL_HZ, TaskConfig
+from rlt_jax.update import UpdateConfig
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PracticeConfig:
+  """Practice of one task; every default has its reason beside it."""
+
+  task: TaskConfig = TaskConfig()
+  # One unit is about 1.8 mm at the tip, so .3 explores some .6 mm: the size
+  # of the play in the socket. A sixth of it hardly learnt anything.
+  agent: AgentConfig = AgentConfig(sigma=0.3)
+  # For this unit and a reward of 1; the run prints where it stands.
+  update: UpdateConfig = UpdateConfig(beta=0.003)
+  seed: int = 0
+  robots: int = 8  # E side by side; more waits longer for each chunk's end
+  robot_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
+  warmup_steps: int = 6_000  # driven by the VLA
+  chunk: int = 10  # C, 0.2 s
+  stride: int = 2  # control steps between row starts
+  gamma: float = 0.99  # a control step; what makes faster better
+  updates_per_row: int = 5  # critic updates a stored row (G)
+  first_update_rows: int = 1_000  # rows stored before the first update
+  capacity: int = 30_000  # rows; 15 minutes store 22,500
+  z_source: str = 'token'  # or what stands in for it, see perception
+  base_horizon: int = 20  # steps the base policy runs of its 50
+  eval_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
+  eval_episodes: int = 50  # along the way
+  final_episodes: int = 100  # base and end
+  eval_seed: int = 10_000  # of the start states, the same for all policies
+  film_pairs: int = 4
+  checkpoint_minutes: float = 5.0  # of robot time
+  teacher_episodes: int = 64  # for the report's histogram
+
+  def __post_init__(self):
+    if self.chunk % self.stride:
+      raise ValueError(f'stride must divide chunk {self.chunk}: {self.stride}.')
+    for name in ('time_limit',):
+      if getattr(self.task, name) % self.chunk:
+        raise ValueError(
+          f'task.{name} must be a multiple of chunk {self.chunk}: '
+          f'{getattr(self.task, name)}.'
+        )
+    if self.base_horizon % self.chunk:
+      raise ValueError(
+        f'base_horizon must be a multiple of chunk {self.chunk}: '
+        f'{self.base_horizon}.'
+      )
+    if self.first_update_rows < self.update.batch:
+      raise ValueError(
+        f'first_update_rows must be at least update.batch '
+        f'{self.update.batch}: {self.first_update_rows}.'
+      )
+    if self.warmup_steps < 2 * self.first_update_rows * self.stride:
+      raise ValueError(
+        'warmup_steps must leave the learner time before the actor drives, '
+        f'at least {2 * self.first_update_rows * self.stride}: '
+        f'{self.warmup_steps}.'
+      )
+    if self.z_source not in Z_SOURCES:
+      raise ValueError(
+        f'z_source must be one of {Z_SOURCES}: {self.z_source!r}.'
+      )
+    limit = self.minutes(self.robot_steps)
+    if any(not 0.0 < m <= limit for m in self.eval_minutes):
+      raise ValueError(
+        f'eval_minutes must lie in (0, {limit:g}]: {self.eval_minutes}.'
+      )
+
+  @staticmethod
+  def minutes(steps: int) -> float:
+    """Returns robot minutes of control steps."""
+    return steps / CONTROL_HZ / 60.0

@@ -1,0 +1,96 @@
+"""The learner: rows in, fused updates out, at a fixed ratio of the two."""
+
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import numpy as np
+
+from rlt_jax import agent, replay, update
+from rlt_jax.replay import ReplayState, Segment
+from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.rollout.perception import Perception
+from rlt_jax.types import PRNGKey
+
+# Cycles (two critic steps, an actor step) a dispatch: enough to hide the call.
+_CYCLES = 10
+
+
+@chex.dataclass(frozen=True)
+class LearnerState:
+  """What learning carries on.
+
+  train, replay: see their packages. previous: the last round's segment, whose
+  mid-chunk rows end in the next. owed: int critic updates not yet made.
+  rows: int rows stored so far.
+  """
+
+  train: update.TrainState
+  replay: ReplayState
+  previous: Segment
+  owed: int
+  rows: int
+
+
+class Learner(NamedTuple):
+  """init: (key, segment) -> LearnerState. learn: (state, segment) -> (state,
+  metrics or None before the first update)."""
+
+  init: object
+  learn: object
+
+
+def make(
+  perception: Perception, nets: agent.Networks, config: PracticeConfig
+) -> Learner:
+  """Builds the learner of one practice."""
+  ring = replay.make_ring(config.capacity, config.update.batch)
+  fused = update.jit_update(nets, ring, config.update, _CYCLES)
+  spec = replay.transition_spec(
+    perception.z_dim, perception.proprio_dim, config.chunk,
+    perception.action_dim,
+  )  # fmt: skip
+  rows_of = jax.jit(
+    functools.partial(
+      replay.build_rows,
+      encode=perception.space.encode,
+      gamma=config.gamma,
+      stride=config.stride,
+    )
+  )
+  per_dispatch = _CYCLES * config.update.critic_steps
+
+  def init(key: PRNGKey, segment: Segment) -> LearnerState:
+    return LearnerState(
+      train=update.init(key, nets, config.update),
+      replay=ring.init(spec),
+      previous=replay.empty_segment(segment),
+      owed=0,
+      rows=0,
+    )
+
+  def learn(state: LearnerState, segment: Segment):
+    rows, keep = rows_of(state.previous, segment)
+    stored = int(keep.sum())
+    ring_state = ring.add(state.replay, rows, keep)
+    train = state.train
+    owed = state.owed + stored * config.updates_per_row
+    total, metrics = state.rows + stored, []
+    if total >= config.first_update_rows:
+      while owed >= per_dispatch:
+        train, step_metrics = fused(train, ring_state)
+        metrics.append(step_metrics)
+        owed -= per_dispatch
+    state = LearnerState(
+      train=train, replay=ring_state, previous=segment, owed=owed, rows=total
+    )
+    jax.block_until_ready(train.actor_params)
+    if not metrics:
+      return state, None
+    metrics = jax.device_get(metrics)
+    return state, {
+      name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]
+    }
+
+  return Learner(init, learn)
