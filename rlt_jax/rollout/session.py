@@ -1,7 +1,6 @@
 """One run in one workdir: assets, checkpoints, metrics, evaluations, report."""
 
 from collections.abc import Mapping
-import importlib.resources
 import json
 import pathlib
 import signal
@@ -13,16 +12,15 @@ import numpy as np
 
 from rlt_jax import config as config_lib
 from rlt_jax.export import checkpoint
+from rlt_jax.rollout import assets as assets_lib
 from rlt_jax.rollout import evaluate, perception, results, statistics
 from rlt_jax.rollout import practice as practice_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.metrics import LiveLine, MetricsWriter
-from rlt_jax.sim import camera, insertion, scene
+from rlt_jax.sim import camera, insertion
 from rlt_jax.sim import teacher as teacher_lib
-from rlt_jax.tokens import rl_token
-from rlt_jax.types import FrozenVla
 from rlt_jax.update import beta_advice, beta_report, reference_variance
-from rlt_jax.vla import pi_vla, prompt
+from rlt_jax.vla import prompt
 
 _STEPS_PER_MINUTE = 60 * insertion.CONTROL_HZ
 _WINDOW = 50  # episodes in the running figures
@@ -57,7 +55,7 @@ class Session:
     self._stop = False
     self._resumed_steps: int | None = None
     self._seconds: dict[str, float] = {}
-    self.vla, self.token, self.token_metrics = load_assets(assets, config)
+    self.vla, self.token, self.token_metrics = assets_lib.load(assets, config)
     if workdir.exists() and not resume:
       raise ValueError(
         f'workdir must be new (or pass --resume to go on): {workdir}.'
@@ -111,7 +109,9 @@ class Session:
     return restored.state
 
   def save(self) -> None:
-    """Writes a checkpoint of the last complete round."""
+    """Writes a checkpoint of the last complete round, if there was one."""
+    if self.state is None:
+      return
     checkpoint.save(
       self.workdir, self.state.robot_steps, self.state, self._meta
     )
@@ -130,7 +130,7 @@ class Session:
     if threading.current_thread() is threading.main_thread():
       signal.signal(signal.SIGINT, self._ask_to_stop)
     self._evaluate_base()
-    with self._timed('compile_and_start_s'):
+    with results.Timer(self._seconds, 'compile_and_start_s'):
       self.state = self.state or self.practice.begin()
     self._metrics = MetricsWriter(
       self.workdir, resume_steps=self._resumed_steps
@@ -156,14 +156,11 @@ class Session:
     self._stop = True
     print('\nStopping after this round; Ctrl-C again stops now.', flush=True)
 
-  def _timed(self, name: str) -> results.Timer:
-    return results.Timer(self._seconds, name)
-
   def _run_to(self, steps: int) -> None:
     every = round(self.config.checkpoint_minutes * _STEPS_PER_MINUTE)
     while self.state.robot_steps < steps:
       mark = (self.state.robot_steps // every + 1) * every
-      with self._timed('practice_s'):
+      with results.Timer(self._seconds, 'practice_s'):
         self.state = self.practice.run(
           self.state, min(mark, steps), self._on_round
         )
@@ -197,6 +194,9 @@ class Session:
       beta_ratio=metrics.get('beta_ratio'),
     )
     self._judge_beta(metrics)
+    self._heed_stop()
+
+  def _heed_stop(self) -> None:
     if self._stop:
       raise KeyboardInterrupt
 
@@ -230,13 +230,14 @@ class Session:
   def _evaluate_base(self) -> None:
     if 'base' in self.record.data:
       return
-    with self._timed('evaluation_s'):
+    with results.Timer(self._seconds, 'evaluation_s'):
       episodes, _ = self.evaluator.run(
         evaluate.base_policy(self.config.base_horizon),
         self.config.final_episodes,
       )
     self.record.put_episodes('base', episodes)
     print('base:', results.sentence(episodes), flush=True)
+    self._heed_stop()
 
   def _evaluate_actor(self, minutes: float, steps: int) -> None:
     final = steps >= self.config.robot_steps
@@ -246,13 +247,14 @@ class Session:
       if key in self.record.data:
         continue
       policy = self.actor(sigma)
-      with self._timed('evaluation_s'):
+      with results.Timer(self._seconds, 'evaluation_s'):
         episodes, _ = self.evaluator.run(policy, count)
       self.record.put_episodes(key, episodes)
       print(
         f'\n{minutes:g} min, {name} policy:', results.sentence(episodes),
         flush=True,
       )  # fmt: skip
+      self._heed_stop()
 
   def actor(self, sigma: float) -> evaluate.Policy:
     """Returns the present actor as a policy."""
@@ -262,44 +264,3 @@ class Session:
       chunk=self.config.chunk,
       sigma=sigma,
     )
-
-
-def load_assets(
-  folder: str, config: PracticeConfig
-) -> tuple[FrozenVla, rl_token.RlToken, dict[str, Any]]:
-  """Loads the frozen VLA, its token and the token's measured diagnostics.
-
-  Args:
-    folder: holds vla/ and token/; empty for the shipped ones.
-    config: of the run.
-
-  Raises:
-    ValueError: what does not fit, by name.
-  """
-  if folder:
-    vla_dir = pathlib.Path(folder) / 'vla'
-    token_dir = pathlib.Path(folder) / 'token'
-  else:
-    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
-    vla_dir = package / 'vla' / 'assets' / 'ethernet'
-    token_dir = package / 'tokens' / 'assets' / 'ethernet'
-  for path in (vla_dir, token_dir):
-    if not path.is_dir():
-      raise ValueError(f'Assets must be a folder that exists: {path}.')
-  vla = pi_vla.load(
-    vla_dir,
-    expect={
-      'cameras': scene.CAMERAS,
-      'image_size': camera.IMAGE_SIZE,
-      'proprio_dim': scene.PROPRIO_DIM,
-      'action_dim': scene.ACTION_DIM,
-    },
-  )
-  if vla.spec.horizon < max(config.chunk, config.base_horizon):
-    raise ValueError(
-      "chunk and base_horizon must fit in the VLA's horizon "
-      f'{vla.spec.horizon}: {config.chunk}, {config.base_horizon}.'
-    )
-  token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
-  record = json.loads((token_dir / 'token.json').read_text())
-  return vla, token, record['metrics']

@@ -4,7 +4,6 @@ Vmap them over a leading [E]; jit them with `rlt_jax.sim.jit` (see there why).
 """
 
 from collections.abc import Callable
-import dataclasses
 from typing import NamedTuple
 
 import chex
@@ -15,59 +14,25 @@ import numpy as np
 
 from rlt_jax.sim import action, kinematics
 from rlt_jax.sim import scene as scene_lib
+from rlt_jax.sim.config import CONTROL_HZ, Outcome, TaskConfig
 from rlt_jax.types import Array, PRNGKey
 
-CONTROL_HZ = 50
-
-
-class Outcome:
-  """How an episode stands or ended. Only TIME_OUT is a truncation."""
-
-  TIME_OUT = 0
-  SUCCESS = 1
-  FORCE = 2
-  DROP = 3
-  RUNNING = 4
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskConfig:
-  """The Ethernet task; the defaults are `ethernet-0.30mm`."""
-
-  clearance_mm: float = 0.3  # a side; a level of scene.CLEARANCES_MM
-  time_limit: int = 500  # control steps, 10 s at 50 Hz
-  substeps: int = 5  # physics steps a control step
-  timestep: float = 0.004  # s; times substeps must be the control period
-  socket_shift_mm: float = 5.0  # socket position, uniform +- in x and y
-  socket_lift_mm: float = 1.0  # and in z
-  socket_turn_deg: float = 3.0  # and about each axis
-  grasp_shift_mm: float = 1.0  # plug in the hand, uniform +- per axis
-  grasp_turn_deg: float = 2.0  # and about each axis
-  start_shift_mm: float = 3.0  # tip at the start, uniform +- in x and y
-  start_height_mm: tuple[float, float] = (10.5, 20.0)  # above the mouth
-  start_turn_deg: float = 2.0
-  friction: tuple[float, float] = (0.2, 0.5)
-  seated_mm: float = 11.0  # of 12 mm depth, for success
-  lateral_slack_mm: float = 0.5  # over the clearance, for success
-  tilt_limit_deg: float = 5.0  # for success
-  force_limit: float = 60.0  # N, sum of contact normal forces
-  drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
-  reach_rad: float = 0.02  # command limit, joints 1-3 (6 mm at the tip)
-  reach_wrist_rad: float = 0.04  # joints 4 and 5
-  reach_roll_rad: float = 0.1  # joint 6
-  reach_gripper_mm: float = 5.0
-
-  def __post_init__(self):
-    period = self.timestep * self.substeps
-    if abs(period * CONTROL_HZ - 1.0) > 1e-6:
-      raise ValueError(
-        f'timestep * substeps must be {1 / CONTROL_HZ} s: {period}.'
-      )
-
-  @property
-  def name(self) -> str:
-    """The task's name, which carries its clearance."""
-    return f'ethernet-{self.clearance_mm:.2f}mm'
+__all__ = [
+  'CONTROL_HZ',
+  'Outcome',
+  'State',
+  'Task',
+  'TaskConfig',
+  'TipInSocket',
+  'jit',
+  'joint_positions',
+  'make',
+  'proprio',
+  'reach',
+  'tip_in_socket',
+  'world_data',
+  'world_model',
+]
 
 
 @chex.dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """A scripted teleoperator with a person's habits; it alone sees true poses.
 
 It reacts late, moves under a speed cap, pauses, aims a little wrong, notices
-that it is stuck only after a while, lifts and tries again. Its demonstrations
-are what the VLA learns from, so its pace is the pace to beat.
+late that it is stuck, lifts and tries again. Its pace is the pace to beat.
 """
 
 import dataclasses
@@ -20,7 +19,7 @@ INSERT = 'insert the ethernet plug into the socket'
 LIFT = 'lift the plug away from the socket'
 PROMPTS = (INSERT, LIFT)
 
-_PERIOD = 1.0 / insertion.CONTROL_HZ
+_PERIOD = 1.0 / insertion.CONTROL_HZ  # s
 
 
 class Phase:
@@ -91,10 +90,6 @@ class Teacher(NamedTuple):
   act: object
 
 
-def _pick(key: PRNGKey, span: tuple[int, int]) -> Array:
-  return jax.random.randint(key, (), span[0], span[1] + 1)
-
-
 def make(task: insertion.Task, config: TeacherConfig | None = None) -> Teacher:
   """Builds the operator for a task."""
   config = config or TeacherConfig()
@@ -126,7 +121,7 @@ def _begin(
   degree = jnp.pi / 180
   return Mind(
     phase=jnp.int32(Phase.WAIT),
-    timer=_pick(keys[0], config.reaction_steps),
+    timer=_draw_steps(keys[0], config.reaction_steps),
     slip=jnp.int32(0),
     tip=tip,
     turn=kinematics.small_rotvec(mat @ jnp.asarray(scene.right.base_mat).T),
@@ -174,9 +169,10 @@ def _advance(
   phase = jnp.where(lined_up | backed, Phase.PAUSE, phase)
   phase = jnp.where(rested, Phase.PUSH, phase)
   phase = jnp.where(stuck, Phase.BACK, phase)
-  timer = jnp.where(lined_up | backed, _pick(keys[0], config.pause_steps),
+  timer = jnp.where(lined_up | backed, _draw_steps(keys[0], config.pause_steps),
                     mind.timer)  # fmt: skip
-  timer = jnp.where(rested | (pushing & progress), config.stuck_steps, timer)
+  fresh_push = rested | (pushing & progress)
+  timer = jnp.where(fresh_push, config.stuck_steps, timer)
   shrink = config.aim_gain ** (mind.attempt + 1).astype(jnp.float32)
   aim = jax.random.normal(keys[1], (2,)) * config.aim_error_mm * 1e-3 * shrink
   turn = jax.random.normal(keys[2], (3,)) * jnp.pi / 180
@@ -187,8 +183,12 @@ def _advance(
     aim=jnp.where(stuck, aim, mind.aim),
     aim_turn=jnp.where(stuck, turn, mind.aim_turn),
     attempt=mind.attempt + stuck,
-    best_depth=jnp.where(rested | (pushing & progress), depth, mind.best_depth),
+    best_depth=jnp.where(fresh_push, depth, mind.best_depth),
   )
+
+
+def _draw_steps(key: PRNGKey, span: tuple[int, int]) -> Array:
+  return jax.random.randint(key, (), span[0], span[1] + 1)
 
 
 def _towards(value: Array, goal: Array, step: Array) -> Array:
@@ -221,7 +221,7 @@ def _act(
   slipping = mind.slip > 0
   slip = jnp.where(
     jax.random.uniform(keys[0]) < config.slip_rate,
-    _pick(keys[1], config.slip_steps),
+    _draw_steps(keys[1], config.slip_steps),
     mind.slip - 1,
   )
   mind = _advance(keys[2], mind, measured.depth, arrived, config)
@@ -231,7 +231,7 @@ def _act(
   turn_speed = jnp.where(still, 0.0, config.turn_speed_deg_s * jnp.pi / 180)
   tip = _towards(mind.tip, goal, speed * _PERIOD)
   turn = _towards(mind.turn, goal_turn, turn_speed * _PERIOD)
-  # A person feels the resistance: the hand never runs far ahead of the tip.
+  # A person feels resistance: the hand never runs far ahead of the tip.
   tip_now, _ = kinematics.tip_pose(
     scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
   )
@@ -245,7 +245,6 @@ def _act(
   rest = 0.95 * mind.rest + jax.random.normal(keys[4], (7,)) * (
     config.rest_tremor_rad * 0.31
   )
-  # Slides are metres: the same tremor number is a third of a millimetre.
   command = jnp.concatenate([arm, jnp.zeros(1), rest])
   mind = mind.replace(
       tip=tip, turn=turn, joints=arm, rest=rest, slip=slip,
@@ -256,10 +255,10 @@ def _act(
 
 @chex.dataclass(frozen=True)
 class Trace:
-  """A rolled-out demonstration. Leaves lead with [T, E].
+  """Rolled-out demonstrations; leaves lead with [T, E].
 
-  states: world before each step. commands: [T, E, A] executed. running:
-  bool [T, E] the step was part of the episode. final: State [E] at the end.
+  states: before each step. commands: [T, E, A] executed. running: bool [T, E]
+  the step was part of the episode. final: State [E] at the end.
   """
 
   states: insertion.State
@@ -281,8 +280,7 @@ def demonstrate(
   Args:
     key: consumed.
     lift: bool [E], True for the second instruction.
-    task, teacher: static.
-    steps: static; at least the time limit to see every end.
+    task, teacher, steps: static; steps beyond the time limit are idle.
   """
   num = lift.shape[0]
   reset_key, begin_key, act_key = jax.random.split(key, 3)

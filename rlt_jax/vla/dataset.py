@@ -73,7 +73,7 @@ def load(path: str | pathlib.Path, cameras: Sequence[str]) -> Demos:
     ValueError: no files, or files that disagree.
   """
   path = pathlib.Path(path)
-  files = sorted(path.glob('*.npz')) if path.is_dir() else [path]
+  files = sorted(path.rglob('*.npz')) if path.is_dir() else [path]
   if not files:
     raise ValueError(f'The folder must hold .npz files: {path}.')
   names = [f'images/{camera}' for camera in cameras] + [*DemoBatch._fields[1:]]
