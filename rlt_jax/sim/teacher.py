@@ -212,8 +212,7 @@ def _act(
   height = jnp.where(mind.lift, config.lift_mm, config.hover_mm) * 1e-3
   height = jnp.where(mind.phase == Phase.PUSH,
                      -scene_lib.SOCKET_DEPTH - 0.001, height)  # fmt: skip
-  goal = jnp.concatenate([mind.aim, height[None]])
-  goal = state.socket_pos + socket @ goal
+  goal = state.socket_pos + socket @ jnp.append(mind.aim, height)
   goal_turn = state.socket_rot + mind.aim_turn
   arrived = (jnp.sum((goal - mind.tip) ** 2) < 4e-8) & (
     jnp.sum((goal_turn - mind.turn) ** 2) < 1e-6
@@ -232,9 +231,8 @@ def _act(
   tip = _towards(mind.tip, goal, speed * _PERIOD)
   turn = _towards(mind.turn, goal_turn, turn_speed * _PERIOD)
   # A person feels resistance: the hand never runs far ahead of the tip.
-  tip_now, _ = kinematics.tip_pose(
-    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
-  )
+  grasp = state.grasp_pos, state.grasp_rot
+  tip_now, _ = kinematics.tip_pose(scene.right, state.qpos[:6], *grasp)
   tip = _towards(tip_now, tip, config.press_mm * 1e-3)
   tremor = jax.random.normal(keys[3], (3,)) * config.tremor_mm * 1e-3
   arm = kinematics.solve_tip(

@@ -1,0 +1,80 @@
+import types
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax.rollout import perception
+from rlt_jax.sim import teacher
+from rlt_jax.tokens import rl_token
+from rlt_jax.vla import pi_vla, prompt
+
+
+@pytest.fixture(scope='module')
+def parts(assets):
+  vla = pi_vla.load(assets / 'vla')
+  token = rl_token.load(assets / 'token', vla_fingerprint=vla.spec.fingerprint)
+  return vla, token
+
+
+def _world(seed=0):
+  """Stands in for a State: perception reads these two and the pictures."""
+  rng = np.random.default_rng(seed)
+  return types.SimpleNamespace(
+    qpos=rng.normal(size=(3, 16)).astype(np.float32) * 0.01,
+    qvel=rng.normal(size=(3, 16)).astype(np.float32) * 0.01,
+  )
+
+
+def _render(level):
+  def render(state):
+    del state
+    rng = np.random.default_rng(level)
+    return {
+      name: rng.integers(0, 255, (3, 64, 64, 3)).astype(np.uint8)
+      for name in ('base', 'wrist_left', 'wrist_right')
+    }
+
+  return render
+
+
+def _see(parts, *, level=0, z_source='token', words=teacher.INSERT, seed=0):
+  vla, token = parts
+  sight = perception.make(
+    render=_render(level), vla=vla, token=token,
+    prompt=prompt.tokenize(words), z_source=z_source,
+  )  # fmt: skip
+  return sight.perceive(_world(seed), jax.random.PRNGKey(0))
+
+
+def test_the_token_follows_the_pictures(parts):
+  one, other = _see(parts, level=0), _see(parts, level=1)
+  assert one.z_rl.shape == (3, 32)
+  assert one.reference.shape == (3, 50, 14)
+  assert not np.allclose(one.z_rl, other.z_rl)
+
+
+@pytest.mark.parametrize('z_source', ['zeros', 'socket_blind'])
+def test_what_stands_in_for_the_token_is_blind(parts, z_source):
+  one = _see(parts, level=0, z_source=z_source)
+  other = _see(parts, level=1, z_source=z_source)
+  np.testing.assert_array_equal(one.z_rl, other.z_rl)
+  # The reference still sees.
+  assert not np.allclose(one.reference, other.reference)
+
+
+def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(parts):
+  assert not np.any(_see(parts, z_source='zeros').z_rl)
+  one = _see(parts, z_source='socket_blind', seed=0)
+  other = _see(parts, z_source='socket_blind', seed=1)
+  assert not np.allclose(one.z_rl, other.z_rl)
+
+
+def test_the_instruction_reaches_the_vla(parts):
+  one, other = _see(parts), _see(parts, words=teacher.LIFT)
+  assert not np.allclose(one.reference, other.reference)
+
+
+def test_an_unknown_z_source_is_refused(parts):
+  with pytest.raises(ValueError, match='z_source must be one of'):
+    _see(parts, z_source='magic')
