@@ -8,6 +8,7 @@ from rlt_jax.agent.networks import (
   exploration_noise,
   make_networks,
   Networks,
+  still,
 )
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
   'act',
   'exploration_noise',
   'make_networks',
+  'still',
 ]

@@ -11,6 +11,7 @@ import chex
 from flax import linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlt_jax.types import Array, Params, PRNGKey
 
@@ -31,12 +32,20 @@ class AgentConfig:
   noise: str = 'held'  # one draw for the whole chunk; or 'independent' steps
   reference_input: bool = True  # False: the actor never sees the reference
   layer_norm: bool = True  # critics only; without it their values run away
+  # Action entries that always stay (zero), such as a resting arm's joints.
+  # Left free they drift on the critics' errors until the cameras show what
+  # the frozen VLA has never seen.
+  idle_entries: tuple[int, ...] = ()
 
   def __post_init__(self):
     if not self.hidden or min(self.hidden) < 1:
       raise ValueError(f'hidden must list positive widths: {self.hidden}.')
     if self.num_critics < 1:
       raise ValueError(f'num_critics must be at least 1: {self.num_critics}.')
+    if any(i < 0 for i in self.idle_entries):
+      raise ValueError(
+        f'idle_entries must not be negative: {self.idle_entries}.'
+      )
     if self.sigma < 0.0:
       raise ValueError(f'sigma must not be negative: {self.sigma}.')
     if self.noise not in NOISE_KINDS:
@@ -77,7 +86,8 @@ class Actor(nn.Module):
     if self.config.reference_input:
       inputs.append(_flat(ref_chunk))
     mlp = _Mlp(self.config.hidden, self.chunk * self.action_dim, False)
-    return mlp(jnp.concatenate(inputs, axis=-1)).reshape(shape)
+    chunk = mlp(jnp.concatenate(inputs, axis=-1)).reshape(shape)
+    return still(chunk, self.config.idle_entries)
 
 
 class Critic(nn.Module):
@@ -122,6 +132,10 @@ def make_networks(
   action_dim: int,
 ) -> Networks:
   """Builds the actor and the critics for Z, P, C and A."""
+  if any(i >= action_dim for i in config.idle_entries):
+    raise ValueError(
+      f'idle_entries must be below {action_dim}: {config.idle_entries}.'
+    )
   actor = Actor(config, chunk, action_dim)
   critic = Critic(config)
   row = (
@@ -140,6 +154,13 @@ def make_networks(
     actor=actor.apply,
     critic=critic.apply,
   )
+
+
+def still(chunk: Array, idle_entries: tuple[int, ...]) -> Array:
+  """Returns the chunk [..., C, A] with its idle entries at zero, "stay"."""
+  if not idle_entries:
+    return chunk
+  return chunk.at[..., np.array(idle_entries)].set(0.0)
 
 
 def exploration_noise(
@@ -186,7 +207,8 @@ def act(
     Chunks [B, C, A] in normalised action units.
   """
   mean = nets.actor(actor_params, z_rl, proprio, ref_chunk)
-  return mean + exploration_noise(key, mean.shape, sigma, nets.config.noise)
+  noise = exploration_noise(key, mean.shape, sigma, nets.config.noise)
+  return mean + still(noise, nets.config.idle_entries)
 
 
 def _flat(chunk: Array) -> Array:

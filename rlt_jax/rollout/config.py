@@ -7,6 +7,8 @@ from rlt_jax.rollout.perception import Z_SOURCES
 from rlt_jax.sim.insertion import CONTROL_HZ, TaskConfig
 from rlt_jax.update import UpdateConfig
 
+_IDLE = tuple(range(6, 14))  # right gripper, left joints and gripper
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PracticeConfig:
@@ -15,9 +17,10 @@ class PracticeConfig:
   task: TaskConfig = TaskConfig()
   # One unit is about 1.8 mm at the tip, so .3 explores some .6 mm: the size
   # of the play in the socket. A sixth of it hardly learnt anything.
-  agent: AgentConfig = AgentConfig(sigma=0.3)
+  # The grippers and the left arm rest in every demonstration.
+  agent: AgentConfig = AgentConfig(sigma=0.3, idle_entries=_IDLE)
   # For this unit and a reward of 1; the run prints where it stands.
-  update: UpdateConfig = UpdateConfig(beta=0.003)
+  update: UpdateConfig = UpdateConfig(beta=0.001)
   seed: int = 0
   robots: int = 8  # E side by side; more waits longer for each chunk's end
   robot_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots

@@ -282,7 +282,8 @@ def _judge(
   outcome = jnp.int32(Outcome.RUNNING)
   timed_out = state.steps >= config.time_limit
   dropped = opening > config.drop_opening_mm * 1e-3
-  pressed = state.force > config.force_limit
+  # Not `>`: a world that is no longer finite ends too.
+  pressed = ~(state.force <= config.force_limit)
   for happened, code in (
     (timed_out, Outcome.TIME_OUT),
     (dropped, Outcome.DROP),

@@ -175,6 +175,7 @@ def _actor_step(
   noise = agent.exploration_noise(
     noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
   )
+  noise = agent.still(noise, nets.config.idle_entries)
   objective = functools.partial(losses.actor_objective, beta=config.beta)
 
   def loss_fn(params) -> tuple[Array, Array]:

@@ -79,7 +79,8 @@ def init_state(
   key: PRNGKey, *, config: PiConfig, train: TrainConfig
 ) -> TrainState:
   """Returns untrained params in a fresh state. `key` is consumed."""
-  params = model.init_params(key, None, config=config)
+  init = functools.partial(model.init_params, norm=None, config=config)
+  params = jax.jit(init)(key)
   del params['norm']
   return TrainState(
     params=params,

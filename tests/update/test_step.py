@@ -32,6 +32,7 @@ _OTHER_AGENT = {
   'noise': 'independent',
   'reference_input': False,
   'layer_norm': False,
+  'idle_entries': (0,),
 }
 
 

@@ -1,0 +1,138 @@
+"""The cameras against MuJoCo's own ray-caster, and against themselves."""
+
+import jax
+import mujoco
+import numpy as np
+import pytest
+
+from rlt_jax.sim import camera
+from rlt_jax.sim import scene as scene_lib
+
+_WORLDS = 20
+_WRISTS = ('wrist_left', 'wrist_right')
+_DEPTHS = (-0.02, -0.01, -0.002, 0.008)  # m, of the four worlds looked at
+_LIGHT = np.array([0.35, -0.5, 0.79]) / np.linalg.norm([0.35, -0.5, 0.79])
+
+
+@pytest.fixture(scope='module')
+def render(scene):
+  return camera.make(scene)
+
+
+@pytest.fixture(scope='module')
+def state(starts, place):
+  """State [20]: tips above, near and in the socket; the rest are starts."""
+  offset = np.zeros((_WORLDS, 3), np.float32)
+  offset[:, 2] = 0.02
+  offset[: len(_DEPTHS), 2] = -np.array(_DEPTHS)
+  return place(starts, offset, np.zeros((_WORLDS, 3), np.float32))
+
+
+@pytest.fixture(scope='module')
+def images(render, state):
+  return jax.tree.map(np.asarray, dict(render(state)))
+
+
+def _quat(rotvec):
+  quat, angle = np.zeros(4), float(np.linalg.norm(rotvec))
+  mujoco.mju_axisAngle2Quat(quat, np.float64(rotvec) / angle, angle)
+  return quat
+
+
+def _look(state, row, name):
+  """Returns what MuJoCo's rays hit: geom ids [S*S], colours [S*S, 3]."""
+  model = scene_lib.load().mj_model
+  plug = model.body('plug').id
+  model.body_pos[plug] += np.asarray(state.grasp_pos[row])
+  model.body_quat[plug] = _quat(state.grasp_rot[row])
+  data = mujoco.MjData(model)
+  data.qpos[:] = np.asarray(state.qpos[row])
+  data.mocap_pos[0] = np.asarray(state.socket_pos[row])
+  data.mocap_quat[0] = _quat(state.socket_rot[row])
+  mujoco.mj_forward(model, data)
+  eye = model.camera(name).id
+  size = camera.IMAGE_SIZE
+  half = np.tan(np.deg2rad(model.cam_fovy[eye]) / 2)
+  grid = ((np.arange(size) + 0.5) / size * 2 - 1) * half
+  x, y = np.meshgrid(grid, -grid)
+  rays = np.stack([x, y, -np.ones_like(x)], -1).reshape(-1, 3)
+  rays = rays / np.linalg.norm(rays, axis=1, keepdims=True)
+  rays = rays @ data.cam_xmat[eye].reshape(3, 3).T
+  ids = np.zeros(size * size, np.int32)
+  distance, normal = np.zeros(size * size), np.zeros((size * size, 3))
+  mujoco.mj_multiRay(
+    model, data, data.cam_xpos[eye], rays.ravel(), None, True, -1, ids,
+    distance, normal.reshape(-1), size * size, 1.9,
+  )  # fmt: skip
+  shade = 0.45 + 0.55 * np.clip(normal @ _LIGHT, 0, 1)
+  colours = model.geom_rgba[ids, :3] * shade[:, None] * 255
+  colours[ids < 0] = np.array([0.18, 0.20, 0.24]) * 255
+  return ids, colours
+
+
+@pytest.mark.parametrize('name', scene_lib.CAMERAS)
+@pytest.mark.parametrize('row', range(len(_DEPTHS)))
+def test_every_pixel_sees_what_mujocos_ray_hits(row, name, images, state):
+  ids, colours = _look(state, row, name)
+  seen = images[name][row].reshape(-1, 3)
+  # A geom's colour and its face's shade: 6 of 255 is two steps of shading.
+  same = np.abs(seen - colours).max(axis=1) <= 6
+  assert same.mean() > 0.99, f'{100 * same.mean():.2f} %'
+  # A wrong geom is not hidden among the many pixels of the bench.
+  for geom in np.unique(ids):
+    if (ids == geom).sum() >= 40:
+      assert same[ids == geom].mean() > 0.9, f'geom {geom}'
+
+
+@pytest.mark.parametrize('name', _WRISTS)
+def test_the_wrists_see_the_plug_and_the_socket(name, state):
+  model = scene_lib.load().mj_model
+  ids, _ = _look(state, 2, name)
+  names = {model.geom(g).name for g in np.unique(ids) if g >= 0}
+  assert 'plug' in names
+  assert any(g.startswith('wall_') for g in names)
+
+
+def test_a_plug_that_is_in_hides_less_of_itself_than_its_socket(state):
+  # The nose is inside: its pixels show walls, as nothing else would cover.
+  plug = scene_lib.load().mj_model.geom('plug').id
+  pixels = [
+    (_look(state, row, 'wrist_left')[0] == plug).sum() for row in (2, 3)
+  ]
+  assert pixels[1] < pixels[0]
+
+
+def test_images_have_the_shapes_of_an_observation(images):
+  assert tuple(images) == scene_lib.CAMERAS
+  for image in images.values():
+    assert image.shape == (_WORLDS, camera.IMAGE_SIZE, camera.IMAGE_SIZE, 3)
+    assert image.dtype == np.uint8
+    assert image.std() > 10
+
+
+def test_the_same_state_gives_the_same_images(render, state, images):
+  again = dict(render(state))
+  jax.tree.map(np.testing.assert_array_equal, again, images)
+
+
+def test_a_batch_of_one_equals_its_row(render, state, images):
+  one = render(jax.tree.map(lambda x: x[:1], state))
+  for name, image in one.items():
+    np.testing.assert_array_equal(image[0], images[name][0])
+
+
+@pytest.mark.parametrize('axis', [0, 1], ids='xy')
+@pytest.mark.parametrize('name', _WRISTS)
+def test_half_a_millimetre_of_the_socket_shows(
+  name, axis, render, state, images
+):
+  moved = state.replace(socket_pos=state.socket_pos.at[:, axis].add(5e-4))
+  after = np.asarray(render(moved)[name]).astype(int)
+  changed = (np.abs(after - images[name]).max(axis=-1) > 10).sum(axis=(1, 2))
+  assert changed.min() > 40, changed
+
+
+@pytest.mark.parametrize('size', [0, 63])
+def test_too_small_an_image_is_refused(size, scene):
+  with pytest.raises(ValueError, match=f'at least 64 pixels: {size}'):
+    camera.make(scene, size=size)
