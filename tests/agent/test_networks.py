@@ -132,16 +132,16 @@ def test_bad_config_names_the_rule_and_the_value(field, value):
 
 
 def test_idle_entries_stay_whatever_the_actor_says():
-  config = networks.AgentConfig(hidden=(8,), idle_entries=(1, 2))
-  nets = networks.make_networks(config, 3, 2, 4, 3)
+  config = agent.AgentConfig(hidden=(8,), idle_entries=(1, 2))
+  nets = agent.make_networks(config, 3, 2, 4, 3)
   params = nets.init_actor(jax.random.PRNGKey(0))
   inputs = jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.ones((5, 4, 3))
-  chunk = networks.act(nets, params, *inputs, jax.random.PRNGKey(1), 1.0)
+  chunk = agent.act(nets, params, *inputs, jax.random.PRNGKey(1), 1.0)
   assert not np.any(chunk[..., 1:])
   assert np.all(chunk[..., 0] != 0)
 
 
 def test_an_idle_entry_that_does_not_exist_is_refused():
-  config = networks.AgentConfig(idle_entries=(3,))
+  config = agent.AgentConfig(idle_entries=(3,))
   with pytest.raises(ValueError, match='idle_entries must be below 3'):
-    networks.make_networks(config, 3, 2, 4, 3)
+    agent.make_networks(config, 3, 2, 4, 3)
