@@ -273,7 +273,8 @@ def fit(
       logged = now
       log(metrics)
     if time.monotonic() - saved > train.save_every_s:
-      params = state.ema | {'norm': norm}
+      # A copy, as the next step takes the state's own arrays.
+      params = jax.tree.map(jnp.copy, state.ema) | {'norm': norm}
       results = validate(params) | {'step': step + 1}
       save(params, results | {'train_s': time.monotonic() - start})
       saved = logged = time.monotonic()
