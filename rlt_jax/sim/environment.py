@@ -160,9 +160,15 @@ class InsertionEnvironment(dm_env.Environment):
       raise ValueError(
         f'action must have shape ({scene_lib.ACTION_DIM},): {action.shape}.'
       )
-    if not np.isfinite(action).all():
+    bad = [
+      f'{joint} is {value}'
+      for joint, value in zip(scene_lib.JOINTS, action, strict=True)
+      if not np.isfinite(value)
+    ]
+    if bad:
       raise ValueError(
-        f'action must be finite: {action} at step {int(self._state.steps)}.'
+        f'action must be finite: {", ".join(bad)} at step '
+        f'{int(self._state.steps)}.'
       )
     if self._space is None:
       return action

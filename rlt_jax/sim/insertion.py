@@ -282,8 +282,9 @@ def _judge(
   outcome = jnp.int32(Outcome.RUNNING)
   timed_out = state.steps >= config.time_limit
   dropped = opening > config.drop_opening_mm * 1e-3
-  # Not `>`: a world that is no longer finite ends too.
-  pressed = ~(state.force <= config.force_limit)
+  # A world that is no longer finite ends too, as if it had been crushed.
+  lost = ~jnp.all(jnp.isfinite(state.qpos))
+  pressed = (state.force > config.force_limit) | lost
   for happened, code in (
     (timed_out, Outcome.TIME_OUT),
     (dropped, Outcome.DROP),

@@ -1,5 +1,7 @@
 """The cameras against MuJoCo's own ray-caster, and against themselves."""
 
+import copy
+
 import jax
 import mujoco
 import numpy as np
@@ -39,9 +41,13 @@ def _quat(rotvec):
   return quat
 
 
-def _look(state, row, name):
+def _look(scene, state, row, name):
   """Returns what MuJoCo's rays hit: geom ids [S*S], colours [S*S, 3]."""
-  model = scene_lib.load().mj_model
+  model = copy.copy(scene.mj_model)
+  # The walls' tops overlap at the corners. MuJoCo's tie is anybody's; the
+  # renderer gives it to the walls in x, so let those in y stand back.
+  for name_y in ('wall_yp', 'wall_yn'):
+    model.geom(name_y).size -= np.array([1e-5, 0.0, 1e-5])
   plug = model.body('plug').id
   model.body_pos[plug] += np.asarray(state.grasp_pos[row])
   model.body_quat[plug] = _quat(state.grasp_rot[row])
@@ -72,8 +78,10 @@ def _look(state, row, name):
 
 @pytest.mark.parametrize('name', scene_lib.CAMERAS)
 @pytest.mark.parametrize('row', range(len(_DEPTHS)))
-def test_every_pixel_sees_what_mujocos_ray_hits(row, name, images, state):
-  ids, colours = _look(state, row, name)
+def test_every_pixel_sees_what_mujocos_ray_hits(
+  row, name, scene, images, state
+):
+  ids, colours = _look(scene, state, row, name)
   seen = images[name][row].reshape(-1, 3)
   # A geom's colour and its face's shade: 6 of 255 is two steps of shading.
   same = np.abs(seen - colours).max(axis=1) <= 6
@@ -85,19 +93,18 @@ def test_every_pixel_sees_what_mujocos_ray_hits(row, name, images, state):
 
 
 @pytest.mark.parametrize('name', _WRISTS)
-def test_the_wrists_see_the_plug_and_the_socket(name, state):
-  model = scene_lib.load().mj_model
-  ids, _ = _look(state, 2, name)
+def test_the_wrists_see_the_plug_and_the_socket(name, scene, state):
+  model = scene.mj_model
+  ids, _ = _look(scene, state, 2, name)
   names = {model.geom(g).name for g in np.unique(ids) if g >= 0}
   assert 'plug' in names
   assert any(g.startswith('wall_') for g in names)
 
 
-def test_a_plug_that_is_in_hides_less_of_itself_than_its_socket(state):
-  # The nose is inside: its pixels show walls, as nothing else would cover.
-  plug = scene_lib.load().mj_model.geom('plug').id
+def test_the_socket_hides_the_nose_of_a_plug_that_is_in(scene, state):
+  plug = scene.mj_model.geom('plug').id
   pixels = [
-    (_look(state, row, 'wrist_left')[0] == plug).sum() for row in (2, 3)
+    (_look(scene, state, row, 'wrist_left')[0] == plug).sum() for row in (2, 3)
   ]
   assert pixels[1] < pixels[0]
 

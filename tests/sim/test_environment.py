@@ -21,7 +21,7 @@ def _make(**kwargs):
 
 def _home(environment):
   """The command that holds the pose, for actions that change nothing."""
-  return np.asarray(insertion.joint_positions(environment.state))
+  return np.array(insertion.joint_positions(environment.state))
 
 
 class ContractTest(test_utils.EnvironmentTestMixin, unittest.TestCase):
@@ -142,7 +142,8 @@ def test_an_action_that_is_not_finite_is_refused(value, environment):
   environment.step(_home(environment))
   action = _home(environment)
   action[3] = value
-  with pytest.raises(ValueError, match=r'action must be finite: .* at step 1'):
+  message = f'action must be finite: right_j4 is {value} at step 1'
+  with pytest.raises(ValueError, match=message):
     environment.step(action)
   assert environment.state.steps == 1
 

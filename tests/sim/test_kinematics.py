@@ -1,3 +1,5 @@
+import copy
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -42,8 +44,8 @@ def _quat(rotvec):
   return quat
 
 
-def test_poses_are_those_of_mj_forward(draws, poses):
-  model = scene_lib.load().mj_model
+def test_poses_are_those_of_mj_forward(scene, draws, poses):
+  model = copy.copy(scene.mj_model)
   hand, plug = model.body('right_hand').id, model.body('plug').id
   nominal = model.body_pos[plug].copy()
   for i, (joints, grasp_pos, grasp_rot) in enumerate(zip(*draws, strict=True)):

@@ -10,6 +10,7 @@ the friction cone ends, and -1.5 to -5 mm in y. A tip that presses on the face
 creeps along +y, the way the arm gives, and may be carried into the mouth.
 """
 
+import copy
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from rlt_jax.sim import action, insertion
+from rlt_jax.sim import insertion
 from rlt_jax.sim import scene as scene_lib
 
 _STEPS = 72
@@ -125,9 +126,9 @@ def _quat(rotvec):
 
 def _run_c(task, state, commands, row):
   """Returns the depth [T], m, of one world by C MuJoCo in float64."""
-  spec = scene_lib.load(task.config.clearance_mm, task.config.timestep)
-  model, low, high = spec.mj_model, spec.joint_low, spec.joint_high
-  plug = model.body('plug').id
+  model, plug = copy.copy(task.scene.mj_model), task.scene.plug_body
+  low, high = task.scene.joint_low, task.scene.joint_high
+  reach = insertion.reach(task.config)
   get = {k: np.array(v[row], np.float64) for k, v in state.items()}
   model.body_pos[plug] += get['grasp_pos']
   model.body_quat[plug] = _quat(get['grasp_rot'])
@@ -142,14 +143,9 @@ def _run_c(task, state, commands, row):
   mujoco.mju_rotVecQuat(axis, np.array([0.0, 0.0, 1.0]), data.mocap_quat[0])
   depths = []
   for command in commands[:, row]:
-    executed = action.limit_command(
-      command,
-      scene_lib.to_joints(data.qpos.copy()),
-      insertion.reach(task.config),
-      low,
-      high,
-    )
-    data.ctrl[:] = scene_lib.to_actuators(np.asarray(executed))
+    measured = scene_lib.to_joints(np.array(data.qpos))
+    executed = np.clip(command, measured - reach, measured + reach)
+    data.ctrl[:] = scene_lib.to_actuators(np.clip(executed, low, high))
     mujoco.mj_step(model, data, task.config.substeps)
     mujoco.mj_kinematics(model, data)
     down = data.xmat[plug].reshape(3, 3)[:, 2]
