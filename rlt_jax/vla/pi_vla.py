@@ -221,12 +221,14 @@ def _pack(params):
     params | {'norm': params['norm']._asdict()}, sep='/'
   )
   # Statistics keep float32: whitening must not move by a rounding.
-  return {
-    name: np.asarray(
-      flat[name], np.float32 if name.startswith('norm/') else np.float16
-    )
+  types = {
+    name: np.float32 if name.startswith('norm/') else np.float16
     for name in sorted(flat)
   }
+  with np.errstate(over='ignore'):  # `make` refuses what overflows, by name
+    return {
+      name: np.asarray(flat[name], type_) for name, type_ in types.items()
+    }
 
 
 def _unpack(flat: Mapping[str, Array]) -> Params:

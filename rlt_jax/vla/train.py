@@ -140,7 +140,7 @@ def train_step(
   # Early on the average would mostly hold the random start.
   ema_rate = jnp.minimum(train.ema_rate, (1 + state.step) / (10 + state.step))
   ema = optax.incremental_update(params, state.ema, 1.0 - ema_rate)
-  metrics['grad_norm'] = optax.global_norm(grads)
+  metrics['grad_norm'] = optax.tree.norm(grads)
   state = TrainState(
     params=params, ema=ema, opt_state=opt_state, step=state.step + 1
   )

@@ -18,12 +18,17 @@ _TRAIN = train.TrainConfig(
 )
 
 
-def _fit(demos, config, logs=None, saves=None, loss=None, **changes):
+# Two steps, each followed by a save.
+_SHORT = {'steps': 2, 'save_every_s': 1e-6}
+_LOSS = LossConfig(brightness=2.0, contrast=0.0, pixel_noise=1.0)
+
+
+def _fit(demos, config, logs=None, saves=None, **changes):
   return train.fit(
     demos,
     config=config,
     train=dataclasses.replace(_TRAIN, **changes),
-    loss=loss or LossConfig(),
+    loss=_LOSS,
     log=[].append if logs is None else logs.append,
     save=lambda *x: None if saves is None else saves.append(x),
   )
@@ -31,8 +36,7 @@ def _fit(demos, config, logs=None, saves=None, loss=None, **changes):
 
 def test_learns_a_chunk_that_depends_on_the_images(config, demos):
   logs, saves = [], []
-  quiet = LossConfig(brightness=2.0, contrast=0.0, pixel_noise=1.0)
-  _, results = _fit(demos, config, logs, saves, quiet)
+  _, results = _fit(demos, config, logs, saves)
   assert not saves, 'shorter than save_every_s'
   assert [x['step'] for x in logs] == list(range(50, 301, 50))
   assert logs[-1]['flow_loss'] < 0.7 * logs[0]['flow_loss']
@@ -48,7 +52,7 @@ def test_learns_a_chunk_that_depends_on_the_images(config, demos):
 
 def test_saves_loadable_weights_on_the_way(config, demos, tmp_path):
   saves = []
-  _fit(demos, config, saves=saves, steps=2, save_every_s=1e-6)
+  _fit(demos, config, saves=saves, **_SHORT)
   params, results = saves[0]
   assert results['step'] == 1 and results['train_s'] > 0.0
   vla = pi_vla.make(
@@ -62,8 +66,7 @@ def test_saves_loadable_weights_on_the_way(config, demos, tmp_path):
 
 
 def test_same_seed_same_weights(config, demos):
-  # A seed is no part of what the step is compiled for, so this compiles once.
-  runs = [_fit(demos, config, steps=2, seed=seed)[0] for seed in (0, 0, 1)]
+  runs = [_fit(demos, config, **_SHORT, seed=seed)[0] for seed in (0, 0, 1)]
   first, again, other = (jax.tree.leaves(x) for x in runs)
   assert all(map(np.array_equal, first, again))
   assert not all(map(np.array_equal, first, other))
