@@ -32,6 +32,9 @@ _OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
 _EPISODES = flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.')
 _WORLDS = flags.DEFINE_integer('worlds', 64, 'Episodes at a time.')
 _LIFT_EVERY = flags.DEFINE_integer('lift_every', 11, 'One lift in so many.')
+_STEPS = flags.DEFINE_integer(
+  'steps', None, 'Give up an insertion after so many; the task\'s limit if unset.'
+)
 _STRIDE = flags.DEFINE_integer('stride', 6, 'Control steps between frames.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of every draw.')
 _CLEARANCE = flags.DEFINE_float('clearance_mm', 0.3, 'Level of the task.')
@@ -96,7 +99,7 @@ def main(argv: list[str]) -> None:
       teacher_lib.demonstrate,
       task=task,
       teacher=teacher,
-      steps=task.config.time_limit,
+      steps=_STEPS.value or task.config.time_limit,
     )
   )
   lift = np.arange(_WORLDS.value) % _LIFT_EVERY.value == 0

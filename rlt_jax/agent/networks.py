@@ -160,7 +160,7 @@ def still(chunk: Array, idle_entries: tuple[int, ...]) -> Array:
   """Returns the chunk [..., C, A] with its idle entries at zero, "stay"."""
   if not idle_entries:
     return chunk
-  return chunk.at[..., np.array(idle_entries)].set(0.0)
+  return jnp.asarray(chunk).at[..., np.array(idle_entries)].set(0.0)
 
 
 def exploration_noise(

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
+from rlt_jax.agent import still
 from rlt_jax.export import checkpoint
 from rlt_jax.rollout import assets as assets_lib
 from rlt_jax.rollout import evaluate, perception, results, statistics
@@ -225,7 +226,8 @@ class Session:
       self.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
       for i in range(samples)
     ]
-    return reference_variance(np.stack(chunks)[:, :, : self.config.chunk])
+    chunks = np.stack(chunks)[:, :, : self.config.chunk]
+    return reference_variance(still(chunks, self.config.agent.idle_entries))
 
   def _evaluate_base(self) -> None:
     if 'base' in self.record.data:

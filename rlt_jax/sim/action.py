@@ -26,6 +26,8 @@ MODES = ('offset', 'increment')
 _ANGLE_FLOOR = 1e-3  # rad, a third of a millimetre at the tip
 _GRIPPER_FLOOR = 2e-4  # m
 
+_SIDE = 7  # entries a side: six joints, then the gripper
+
 
 class ActionSpace(NamedTuple):
   """scale: [A] rad (grippers m) a normalised unit. mode: one of MODES."""
@@ -74,7 +76,7 @@ def fit(
   # About zero, not about the mean: zero must keep meaning "stay".
   scale = np.sqrt(np.mean(np.square(steps, dtype=np.float64), axis=(0, 1)))
   floor = np.full_like(scale, _ANGLE_FLOOR)
-  floor[6::7] = _GRIPPER_FLOOR
+  floor[_SIDE - 1 :: _SIDE] = _GRIPPER_FLOOR
   return ActionSpace(np.maximum(scale, floor).astype(np.float32), mode)
 
 
@@ -83,12 +85,22 @@ def limit_command(
 ) -> Array:
   """Returns the command [A] that is executed: what replay must store.
 
+  An arm's six joints are shortened together, so that the hand stays on the
+  way it was sent: cutting each joint alone would bend a straight push.
+
   Args:
-    command: [A] wanted joint targets, rad and m.
+    command: [A] wanted joint targets, rad and m; sides of six joints and a
+      gripper.
     measured: [A] measured pose.
     reach: [A] largest distance of a command from the measured pose. It bounds
       the pressing force, which is stiffness times this distance.
     low, high: [A] joint limits.
   """
-  command = jnp.clip(command, measured - reach, measured + reach)
+  over = (jnp.abs(command - measured) / reach).reshape(-1, _SIDE)
+  arm = jnp.broadcast_to(jnp.max(over[:, :-1], axis=1, keepdims=True),
+                         over[:, :-1].shape)  # fmt: skip
+  over = jnp.concatenate([arm, over[:, -1:]], axis=1).reshape(command.shape)
+  shorter = measured + (command - measured) / jnp.maximum(over, 1.0)
+  # Within reach, the command itself: a division would round it.
+  command = jnp.where(over > 1.0, shorter, command)
   return jnp.clip(command, low, high)

@@ -26,6 +26,7 @@ _NEAR = (
     'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
     'left_finger', 'right_hand', 'left_hand',
 )  # fmt: skip
+_HIDDEN = 'rim_'  # inside the walls
 _LIGHT = np.array([0.35, -0.5, 0.79])  # world, towards the light
 _AMBIENT = 0.45
 _SKY = (0.18, 0.20, 0.24)
@@ -86,9 +87,10 @@ def make(
 
 def _visible(model: mujoco.MjModel, camera: str) -> list[int]:
   """Lists the geoms that a camera draws."""
-  ids = range(model.ngeom)
+  ids = [g for g in range(model.ngeom) if not model.geom(g).name.startswith(
+      _HIDDEN)]  # fmt: skip
   if camera == 'base':
-    return list(ids)
+    return ids
   return [g for g in ids if model.geom(g).name.startswith(_NEAR)]
 
 

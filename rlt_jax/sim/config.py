@@ -35,7 +35,7 @@ class TaskConfig:
   seated_mm: float = 11.0  # of 12 mm depth, for success
   lateral_slack_mm: float = 0.5  # over the clearance, for success
   tilt_limit_deg: float = 5.0  # for success
-  force_limit: float = 100.0  # N, sum of all contacts' normal forces
+  force_limit: float = 60.0  # N, net force of the socket on the plug
   drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
   reach_rad: float = 0.02  # command limit, joints 1-3 (6 mm at the tip)
   reach_wrist_rad: float = 0.04  # joints 4 and 5

@@ -45,7 +45,8 @@ class State:
   grasp_pos, grasp_rot: [3] the plug in the hand, m and rotation vector.
   socket_pos, socket_rot: [3] the mouth in the world, m and rotation vector.
   friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
-  reward: [] of the last step. force: [] N, of the last step.
+  reward: [] of the last step. force: [] N, the largest net force of the
+    socket on the plug in the last step: what a wrist sensor would read.
   """
 
   qpos: Array
@@ -251,18 +252,20 @@ def _step(
 
   def substep(data: mjx.Data, _) -> tuple[mjx.Data, Array]:
     data = mjx.step(model, data)
-    # Contacts are the only constraints and the cone is pyramidal, so the sum
-    # of the edges' forces is the sum of the normal forces.
-    return data, jnp.sum(data._impl.efc_force)
+    return data, data.qfrc_constraint[:6]
 
-  data, forces = jax.lax.scan(substep, data, length=config.substeps)
+  data, torques = jax.lax.scan(substep, data, length=config.substeps)
+  # Contacts are the only constraints, and only the plug has any.
+  forces = kinematics.tip_force(
+    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot, torques
+  )
   state = state.replace(
     qpos=data.qpos,
     qvel=data.qvel,
     warmstart=data.qacc_warmstart,
     command=executed,
     steps=state.steps + 1,
-    force=jnp.max(forces),
+    force=jnp.max(jnp.linalg.norm(forces, axis=-1)),
   )
   return _judge(state, config=config, scene=scene)
 

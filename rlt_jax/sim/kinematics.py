@@ -109,3 +109,28 @@ def solve_tip(
     jacobian = jax.jacfwd(error)(joints)
     joints = joints - jnp.linalg.solve(jacobian, error(joints))
   return joints
+
+
+def tip_force(
+  chain: scene_lib.Chain,
+  joints: Array,
+  grasp_pos: Array,
+  grasp_rot: Array,
+  torques: Array,
+) -> Array:
+  """Returns the force [3] (N, world) at the tip that asks for joint torques.
+
+  Args:
+    chain: constants of the arm.
+    joints: [6] rad.
+    grasp_pos, grasp_rot: as in `tip_pose`.
+    torques: [6] N m, or [..., 6].
+  """
+
+  def twist(q: Array) -> Array:
+    pos, mat = tip_pose(chain, joints + q, grasp_pos, grasp_rot)
+    _, now = tip_pose(chain, joints, grasp_pos, grasp_rot)
+    return jnp.concatenate([pos, small_rotvec(mat @ now.T)])
+
+  jacobian = jax.jacfwd(twist)(jnp.zeros(6))
+  return torques @ jnp.linalg.inv(jacobian)[:, :3]

@@ -26,6 +26,7 @@ PLUG_LENGTH = 0.022  # m, grasp point to tip.
 MOUTH_HOME = np.array([0.0, 0.0, 0.06])  # m, world, mean socket pose.
 _PLUG_HALF = np.array([0.0058, 0.004])  # m, cross section.
 _WALL_HALF = 0.005  # m, half a wall's thickness.
+_RIM_RADIUS = 0.0008  # m
 
 
 class Chain(NamedTuple):
@@ -80,10 +81,15 @@ def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
   inner = _PLUG_HALF + clearance
   for axis, name in enumerate('xy'):
     for sign, letter in ((1, 'p'), (-1, 'n')):
-      wall = spec.geom(f'wall_{name}{letter}')
-      pos = np.array(wall.pos)
-      pos[axis] = sign * (inner[axis] + _WALL_HALF)
-      wall.pos = pos
+      for geom, behind in (
+        (f'wall_{name}{letter}', _WALL_HALF),
+        (f'rim_{name}{letter}_p', _RIM_RADIUS),
+        (f'rim_{name}{letter}_n', _RIM_RADIUS),
+      ):
+        geom = spec.geom(geom)
+        pos = np.array(geom.pos)
+        pos[axis] = sign * (inner[axis] + behind)
+        geom.pos = pos
   model = spec.compile()
   return Scene(
     mj_model=model,

@@ -169,20 +169,23 @@ def _actor_step(
   shown = jax.random.bernoulli(
     dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
   )
+  idle = nets.config.idle_entries
+  # The actor has no say in its idle entries, so they are no distance either.
+  reference = agent.still(batch.ref_chunk, idle)
   # Zero is "missing" only because the reference is already normalised. The
   # beta term below still compares with the complete reference.
   ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
   noise = agent.exploration_noise(
     noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
   )
-  noise = agent.still(noise, nets.config.idle_entries)
+  noise = agent.still(noise, idle)
   objective = functools.partial(losses.actor_objective, beta=config.beta)
 
   def loss_fn(params) -> tuple[Array, Array]:
     mean = nets.actor(params, batch.z_rl, batch.proprio, ref_input)
     chunk = mean + noise
     q = nets.critic(state.critic_params, batch.z_rl, batch.proprio, chunk)
-    loss, _ = jax.vmap(objective)(q, chunk, batch.ref_chunk)
+    loss, _ = jax.vmap(objective)(q, chunk, reference)
     return jnp.mean(loss), mean
 
   (loss, mean), grads = jax.value_and_grad(loss_fn, has_aux=True)(
@@ -195,7 +198,7 @@ def _actor_step(
     actor_opt=opt_state,
     actor_steps=state.actor_steps + 1,
   )
-  squares = jnp.sum((mean - batch.ref_chunk) ** 2, axis=(1, 2))
+  squares = jnp.sum((mean - reference) ** 2, axis=(1, 2))
   # Weighted by the share of rows shown, so that no batch divides by zero.
   distance = jnp.mean(squares * shown) / (1.0 - config.reference_dropout)
   return state, {

@@ -93,10 +93,23 @@ def test_fit_refuses(commands, pose, mode, message):
     action.fit(np.zeros(commands), np.zeros(pose), mode=mode)
 
 
-def test_a_command_is_held_to_its_reach_and_to_the_joints():
-  measured = jnp.array([0.0, 0.0, 0.0, 1.55, -1.55])
-  wanted = jnp.array([0.01, 0.5, -0.5, 2.0, -2.0])
+def test_a_command_is_shortened_along_its_way():
+  measured = jnp.zeros(14)
+  wanted = jnp.array([0.2, -0.4, 0.1, 0, 0, 0.3, 1.0, *[0.01] * 6, -1.0])
+  reach = jnp.array([0.1] * 5 + [0.3, 0.005] + [0.1] * 6 + [0.005])
   executed = action.limit_command(
-    wanted, measured, jnp.full(5, 0.1), jnp.full(5, -1.6), jnp.full(5, 1.6)
+    wanted, measured, reach, jnp.full(14, -1.6), jnp.full(14, 1.6)
   )
-  np.testing.assert_allclose(executed, [0.01, 0.1, -0.1, 1.6, -1.6], rtol=1e-6)
+  right = np.array([0.05, -0.1, 0.025, 0, 0, 0.075])  # a quarter of the way
+  np.testing.assert_allclose(executed[:6], right, rtol=1e-6)
+  np.testing.assert_allclose(np.asarray(executed)[[6, 13]], [0.005, -0.005], rtol=1e-6)
+  np.testing.assert_array_equal(executed[7:13], np.asarray(wanted)[7:13])
+
+
+def test_a_command_is_held_to_the_joints():
+  measured = jnp.full(14, 1.55)
+  executed = action.limit_command(
+    measured + 0.1, measured, jnp.full(14, 0.1), jnp.full(14, -1.6),
+    jnp.full(14, 1.6),
+  )  # fmt: skip
+  np.testing.assert_allclose(executed, np.full(14, 1.6), rtol=1e-6)
