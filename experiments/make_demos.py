@@ -33,7 +33,9 @@ _EPISODES = flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.')
 _WORLDS = flags.DEFINE_integer('worlds', 64, 'Episodes at a time.')
 _LIFT_EVERY = flags.DEFINE_integer('lift_every', 11, 'One lift in so many.')
 _STEPS = flags.DEFINE_integer(
-  'steps', None, 'Give up an insertion after so many; the task\'s limit if unset.'
+  'steps',
+  None,
+  "Give up an insertion after so many; the task's limit if unset.",
 )
 _STRIDE = flags.DEFINE_integer('stride', 6, 'Control steps between frames.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Seed of every draw.')

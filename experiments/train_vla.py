@@ -22,6 +22,7 @@ from rlt_jax.vla.objective import LossConfig
 
 _DEMOS = flags.DEFINE_string('demos', 'data/demos', '.npz file, or folder.')
 _OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)
+_START = flags.DEFINE_string('start', '', 'Trained VLA to go on from.')
 _STEPS = flags.DEFINE_integer('steps', 6_000, 'Steps, at most.')
 _MINUTES = flags.DEFINE_float('minutes', None, 'Wall clock, at most.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Frames per step.')
@@ -31,9 +32,10 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Of weights, split, order, noise.')
 _CARD = """# VLA of the {task} task
 
 A flow-matching transformer of {parameters:.1f} M parameters, trained from
-pixels and from scratch on demonstrations in simulation.
+pixels on demonstrations in simulation.
 
 - Command: `{command}`
+- Started from: {start}
 - Seed: {seed}
 - Data: {episodes} demonstrations, {frames} frames; {share:.0%} of the
   demonstrations (at least one) held out for validation
@@ -77,6 +79,7 @@ def _write(params, metrics, demos, config, train_config, loss):
     parameters=count / 1e6,
     command=shlex.join(command),
     seed=train_config.seed,
+    start=_START.value or 'scratch',
     episodes=len(np.unique(demos.frames.episode)),
     frames=len(demos),
     share=train_config.held_out,
@@ -100,7 +103,8 @@ def main(argv: list[str]) -> None:
   """Trains by the flags."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}.')
-  config = PiConfig()
+  start = pi_vla.load(_START.value) if _START.value else None
+  config = start.config if start else PiConfig()
   train_config = train.TrainConfig(
     steps=_STEPS.value,
     minutes=_MINUTES.value,
@@ -125,7 +129,13 @@ def main(argv: list[str]) -> None:
 
   save(
     *train.fit(
-      demos, config=config, train=train_config, loss=loss, log=log, save=save
+      demos,
+      config=config,
+      train=train_config,
+      loss=loss,
+      log=log,
+      save=save,
+      start=start.params if start else None,
     )
   )
 

@@ -240,12 +240,9 @@ def _step(
 ) -> State:
   """Runs one control step and judges it."""
   executed = action.limit_command(
-    command,
-    joint_positions(state),
-    reach(config),
-    scene.joint_low,
+    command, joint_positions(state), reach(config), scene.joint_low,
     scene.joint_high,
-  )
+  )  # fmt: skip
   model = world_model(scene, state)
   data = world_data(scene, model, state)
   data = data.replace(ctrl=scene_lib.to_actuators(executed))

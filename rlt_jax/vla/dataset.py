@@ -89,12 +89,20 @@ def load(path: str | pathlib.Path, cameras: Sequence[str]) -> Demos:
   if len(set(spaces)) > 1:
     raise ValueError(f'Files must share one action space: {set(spaces)}.')
   columns = _fill(files, names, lengths)
+  folders = np.repeat([str(file.parent) for file in files], lengths)
+  columns['episode'] = _number(columns['episode'], folders)
   images = {camera: columns[f'images/{camera}'] for camera in cameras}
   rest = [columns[name] for name in DemoBatch._fields[1:]]
   mode, scale = spaces[0]
   return Demos(
     frames=DemoBatch(images, *rest), action_mode=mode, action_scale=scale
   )
+
+
+def _number(episode, folders):
+  """Numbers episodes anew: two folders may both count from 0."""
+  pairs = np.stack([np.unique(folders, return_inverse=True)[1], episode])
+  return np.unique(pairs, axis=1, return_inverse=True)[1].astype(np.int32)
 
 
 def _fill(files, names, lengths):

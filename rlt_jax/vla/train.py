@@ -76,11 +76,24 @@ def make_optimizer(config: TrainConfig) -> optax.GradientTransformation:
 
 
 def init_state(
-  key: PRNGKey, *, config: PiConfig, train: TrainConfig
+  key: PRNGKey,
+  *,
+  config: PiConfig,
+  train: TrainConfig,
+  start: Params | None = None,
 ) -> TrainState:
-  """Returns untrained params in a fresh state. `key` is consumed."""
-  init = functools.partial(model.init_params, norm=None, config=config)
-  params = jax.jit(init)(key)
+  """Returns params in a fresh state: untrained, or a copy of `start`.
+
+  Args:
+    key: consumed.
+    config, train: static.
+    start: trained; its 'norm' is left out, as statistics are the demos'.
+  """
+  if start is None:
+    init = functools.partial(model.init_params, norm=None, config=config)
+    params = dict(jax.jit(init)(key))
+  else:
+    params = jax.tree.map(jnp.array, dict(start))
   del params['norm']
   return TrainState(
     params=params,
@@ -221,6 +234,7 @@ def fit(
   loss: LossConfig,
   log: Callable[[dict[str, float]], None],
   save: Callable[[Params, dict[str, float]], None],
+  start: Params | None = None,
 ) -> tuple[Params, dict[str, float]]:
   """Trains on the demos; returns averaged params with 'norm', and results.
 
@@ -229,6 +243,7 @@ def fit(
     config, train, loss: all that matters, with the seed in `train`.
     log: called every `log_every` steps.
     save: called with params and validation every `save_every_s` seconds.
+    start: trained params to go on from, for `config`; None starts afresh.
   """
   dataset.check(demos, config)
   rows, held_out = dataset.split_episodes(
@@ -238,14 +253,14 @@ def fit(
   norm = dataset.measure(dataset.take(light, rows), config)
   norm = jax.tree.map(jnp.asarray, norm)
   init_key, step_key = jax.random.split(jax.random.key(train.seed))
-  state = init_state(init_key, config=config, train=train)
+  state = init_state(init_key, config=config, train=train, start=start)
   order = np.random.default_rng(train.seed)
   validate = functools.partial(
     evaluate, demos=demos, rows=held_out, config=config, loss=loss
   )
-  start = saved = logged = time.monotonic()
+  began = saved = logged = time.monotonic()
   for step in range(train.steps):
-    elapsed_s = time.monotonic() - start
+    elapsed_s = time.monotonic() - began
     share = step / train.steps
     if train.minutes is not None:
       share = max(share, elapsed_s / (60.0 * train.minutes))
@@ -268,7 +283,7 @@ def fit(
     if (step + 1) % train.log_every == 0:
       metrics = {name: float(x) for name, x in metrics.items()}
       now = time.monotonic()
-      metrics |= {'step': step + 1, 'rate': rate, 'elapsed_s': now - start}
+      metrics |= {'step': step + 1, 'rate': rate, 'elapsed_s': now - began}
       metrics['step_s'] = (now - logged) / train.log_every
       logged = now
       log(metrics)
@@ -276,11 +291,11 @@ def fit(
       # A copy, as the next step takes the state's own arrays.
       params = jax.tree.map(jnp.copy, state.ema) | {'norm': norm}
       results = validate(params) | {'step': step + 1}
-      save(params, results | {'train_s': time.monotonic() - start})
+      save(params, results | {'train_s': time.monotonic() - began})
       saved = logged = time.monotonic()
   params = state.ema | {'norm': norm}
   results = validate(params) | {
     'step': int(state.step),
-    'train_s': time.monotonic() - start,
+    'train_s': time.monotonic() - began,
   }
   return params, results

@@ -102,7 +102,9 @@ def test_a_command_is_shortened_along_its_way():
   )
   right = np.array([0.05, -0.1, 0.025, 0, 0, 0.075])  # a quarter of the way
   np.testing.assert_allclose(executed[:6], right, rtol=1e-6)
-  np.testing.assert_allclose(np.asarray(executed)[[6, 13]], [0.005, -0.005], rtol=1e-6)
+  np.testing.assert_allclose(
+    np.asarray(executed)[[6, 13]], [0.005, -0.005], rtol=1e-6
+  )
   np.testing.assert_array_equal(executed[7:13], np.asarray(wanted)[7:13])
 
 

@@ -1,4 +1,5 @@
 import copy
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -126,3 +127,22 @@ def test_rotation_has_a_finite_gradient_at_zero():
   gradient = jax.jacfwd(kinematics.rotation)(jnp.zeros(3))
   assert np.isfinite(gradient).all()
   np.testing.assert_allclose(gradient[2, 1], [1.0, 0.0, 0.0], atol=1e-6)
+
+
+def test_a_force_at_the_tip_is_told_from_joint_torques(scene, draws, poses):
+  model, rng = copy.copy(scene.mj_model), np.random.default_rng(2)
+  plug = model.body('plug').id
+  nominal = model.body_pos[plug].copy()
+  read = jax.jit(functools.partial(kinematics.tip_force, scene.right))
+  for i, (joints, grasp_pos, grasp_rot) in enumerate(zip(*draws, strict=True)):
+    model.body_pos[plug] = nominal + grasp_pos
+    model.body_quat[plug] = _quat(grasp_rot)
+    data = mujoco.MjData(model)
+    data.qpos[:6] = joints
+    mujoco.mj_forward(model, data)
+    push, turn = np.zeros((2, 3, model.nv))
+    mujoco.mj_jac(model, data, push, turn, poses[2][i].astype(float), plug)
+    force, torque = rng.normal(scale=20.0, size=3), rng.normal(size=3)
+    torques = (push.T @ force + turn.T @ torque)[:6]
+    found = read(joints, grasp_pos, grasp_rot, torques.astype(np.float32))
+    np.testing.assert_allclose(found, force, atol=0.05)

@@ -233,3 +233,21 @@ def test_learns_the_bandit_and_a_large_beta_keeps_the_reference():
   assert wanted < 0.2  # The reference itself misses by 0.4.
   wanted, imitated = miss(10.0)
   assert imitated < 0.1 and wanted > 0.3
+
+
+def test_idle_entries_are_no_distance_from_the_reference():
+  nets = _nets(idle_entries=(0,))
+  rows = _rows()
+  loud = rows._replace(ref_chunk=rows.ref_chunk.at[..., 0].add(100.0))
+  config = dataclasses.replace(_CONFIG, cycles=1, reference_dropout=0.0)
+  mute = dataclasses.replace(
+    nets, actor=lambda p, z, x, ref: jnp.zeros_like(ref)
+  )
+  plain, moved = (_run(config, mute, r)[1] for r in (rows, loud))
+  np.testing.assert_allclose(
+    moved['reference_distance'], plain['reference_distance'], rtol=1e-6
+  )
+  other = _run(config, dataclasses.replace(mute, config=_nets().config), loud)[
+    1
+  ]
+  assert other['reference_distance'] > 1e4 * _C

@@ -31,6 +31,19 @@ def test_shards_join_in_order(tmp_path, config, demos):
   assert len(one) == 100 and list(one.frames.images) == ['side']
 
 
+def test_folders_that_count_alike_hold_different_episodes(
+  tmp_path, config, demos
+):
+  for name in 'ab':
+    (tmp_path / name).mkdir()
+    _write(tmp_path / name / '0.npz', demos, np.arange(100))
+  episode = dataset.load(tmp_path, config.cameras).frames.episode
+  assert not set(episode[:100]) & set(episode[100:])
+  one = demos.frames.episode[:100]
+  for half in (episode[:100], episode[100:]):
+    np.testing.assert_array_equal(half - half[0], one - one[0])
+
+
 @pytest.mark.parametrize(
   'changes, rule',
   [

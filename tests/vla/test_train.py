@@ -91,3 +91,27 @@ def test_rate_warms_up_and_ends_low():
 def test_config_refuses(field, value):
   with pytest.raises(ValueError, match=field):
     train.TrainConfig(**{field: value})
+
+
+def test_goes_on_from_trained_weights_with_the_demos_own_statistics(
+  config, demos
+):
+  params, _ = _fit(demos, config, **_SHORT)
+  norm = params['norm']
+  foreign = jax.tree.map(np.zeros_like, norm)
+  on, _ = train.fit(
+    demos,
+    config=config,
+    train=dataclasses.replace(_TRAIN, **_SHORT, learning_rate=1e-12),
+    loss=_LOSS,
+    log=[].append,
+    save=lambda *_: None,
+    start=params | {'norm': foreign},
+  )
+  jax.tree.map(np.testing.assert_array_equal, on['norm'], norm)
+  for name in ('prefix', 'expert', 'readout'):
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6),
+      on[name],
+      params[name],
+    )
