@@ -116,7 +116,10 @@ def main(argv: list[str]) -> None:
     key, roll_key = jax.random.split(key)
     trace = roll(roll_key, lift)
     for e in np.flatnonzero(~lift):
-      table['outcome'].append(int(trace.final.outcome[e]))
+      outcome = int(trace.final.outcome[e])
+      if outcome == insertion.Outcome.RUNNING:
+        outcome = insertion.Outcome.TIME_OUT  # given up after --steps
+      table['outcome'].append(outcome)
       table['steps'].append(int(trace.final.steps[e]))
     if not _FRAMES.value:
       continue

@@ -130,7 +130,7 @@ def write(session: Any, seconds: dict[str, float]) -> None:
     robot_minutes=minutes[-1],
     teacher=teacher_episodes(),
     along=along,
-    token=session.token_metrics,
+    token=session.cell.token_metrics,
     prompt=prompt_section,
     beta=beta,
     config=json.loads(config_lib.to_json(config)),
@@ -155,7 +155,7 @@ def _film(session: Any) -> None:
     session.actor(0.0),
   ):
     episodes, states = session.evaluator.run(policy, pairs, film=pairs)
-    clips.append(evaluate.clips(states, episodes, session.render))
+    clips.append(evaluate.clips(states, episodes, session.cell.render))
   write_film(session.workdir / 'film.gif', *clips)
 
 

@@ -13,15 +13,13 @@ import numpy as np
 from rlt_jax import config as config_lib
 from rlt_jax.agent import still
 from rlt_jax.export import checkpoint
-from rlt_jax.rollout import assets as assets_lib
-from rlt_jax.rollout import evaluate, perception, results, statistics
+from rlt_jax.rollout import cell as cell_lib
+from rlt_jax.rollout import evaluate, results, statistics
 from rlt_jax.rollout import practice as practice_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.metrics import LiveLine, MetricsWriter
-from rlt_jax.sim import camera, insertion
-from rlt_jax.sim import teacher as teacher_lib
+from rlt_jax.sim import insertion
 from rlt_jax.update import beta_advice, beta_report, reference_variance
-from rlt_jax.vla import prompt
 
 _STEPS_PER_MINUTE = 60 * insertion.CONTROL_HZ
 _WINDOW = 50  # episodes in the running figures
@@ -56,7 +54,7 @@ class Session:
     self._stop = False
     self._resumed_steps: int | None = None
     self._seconds: dict[str, float] = {}
-    self.vla, self.token, self.token_metrics = assets_lib.load(assets, config)
+    self.cell = cell_lib.make(config, assets)
     if workdir.exists() and not resume:
       raise ValueError(
         f'workdir must be new (or pass --resume to go on): {workdir}.'
@@ -68,29 +66,14 @@ class Session:
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {
-        'vla': self.vla.spec.fingerprint,
-        'token': self.token.spec.fingerprint,
+        'vla': self.cell.vla.spec.fingerprint,
+        'token': self.cell.token.spec.fingerprint,
       },
     )
-    self.task = insertion.make(config.task)
-    self.render = camera.make(self.task.scene)
-    self.perception = perception.make(
-      render=self.render,
-      vla=self.vla,
-      token=self.token,
-      prompt=prompt.tokenize(teacher_lib.INSERT),
-      z_source=config.z_source,
+    self.practice = practice_lib.make(
+      self.cell.task, self.cell.perception, config
     )
-    self.practice = practice_lib.make(self.task, self.perception, config)
-    self.evaluator = evaluate.Evaluator(
-      self.task,
-      self.perception,
-      seed=config.eval_seed,
-      chunk=config.chunk,
-      sizes=evaluate.Sizes(
-        config.robots, config.robots * config.chunk // config.stride
-      ),
-    )
+    self.evaluator = cell_lib.make_evaluator(self.cell, config)
     self.record = results.Record(workdir / 'evaluations.json')
     self.state = self._restore() if resume else None
     workdir.mkdir(parents=True, exist_ok=True)
@@ -223,7 +206,7 @@ class Session:
     """Returns the spread of the VLA's chunk at a state, squared units."""
     worlds = self.evaluator.initial_states(states)
     chunks = [
-      self.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
+      self.cell.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
       for i in range(samples)
     ]
     chunks = np.stack(chunks)[:, :, : self.config.chunk]

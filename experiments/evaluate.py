@@ -1,0 +1,94 @@
+"""Evaluates the frozen VLA, or the actor of a run, on fixed start states.
+
+  python -m experiments.evaluate --horizons=10,20,50
+  python -m experiments.evaluate --workdir=runs/a --seed=7 --episodes=200
+
+Without a workdir it is the VLA alone, run open loop for each of `--horizons`
+of its 50 steps. With one it is the newest checkpoint's actor, its mean and the
+policy it explored with. `--out` keeps every episode's outcome and length.
+"""
+
+import dataclasses
+import json
+import pathlib
+
+from absl import app, flags
+import numpy as np
+
+from experiments.practice import compile_cache
+from rlt_jax import config as config_lib
+from rlt_jax.rollout import assets, evaluate, results, session
+from rlt_jax.rollout import cell as cell_lib
+from rlt_jax.rollout.config import PracticeConfig
+
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Run whose actor to evaluate.')
+_ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
+_HORIZONS = flags.DEFINE_list(
+  'horizons', ['20'], 'Steps of the VLA, open loop.'
+)
+_EPISODES = flags.DEFINE_integer('episodes', 100, 'Start states.')
+_SEED = flags.DEFINE_integer('seed', 10_000, 'Of the start states.')
+_OUT = flags.DEFINE_string('out', '', 'JSON file to write.')
+_SET = flags.DEFINE_multi_string(
+  'set', [], 'A field of PracticeConfig, without a workdir.'
+)
+
+
+def policies_of(config: PracticeConfig):
+  """Returns an evaluator and the named policies to run."""
+  if not _WORKDIR.value:
+    for h in _HORIZONS.value:
+      # Checks the horizon against the chunk and the VLA.
+      assets.load(
+        _ASSETS.value, dataclasses.replace(config, base_horizon=int(h))
+      )
+    cell = cell_lib.make(config, _ASSETS.value)
+    named = {
+      f'base, {h} steps': evaluate.base_policy(int(h)) for h in _HORIZONS.value
+    }
+  else:
+    run = session.Session(
+      workdir=pathlib.Path(_WORKDIR.value),
+      config=config,
+      resume=True,
+      assets=_ASSETS.value,
+    )
+    cell = run.cell
+    named = {
+      'mean': run.actor(0.0),
+      'exploring': run.actor(config.agent.sigma),
+    }
+  evaluator = cell_lib.make_evaluator(cell, config, _SEED.value)
+  return evaluator, named
+
+
+def main(argv: list[str]) -> None:
+  """Runs each policy and prints a line for it."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  if _WORKDIR.value and _SET.value:
+    raise app.UsageError(f'A run has its own settings: --set={_SET.value}.')
+  compile_cache()
+  try:
+    if _WORKDIR.value:
+      path = pathlib.Path(_WORKDIR.value) / 'config.json'
+      config = config_lib.from_json(PracticeConfig, path.read_text())
+    else:
+      config = config_lib.override(PracticeConfig(), _SET.value)
+    evaluator, named = policies_of(config)
+  except (ValueError, OSError) as error:
+    raise SystemExit(f'error: {error}') from None
+  table = {}
+  for name, policy in named.items():
+    episodes, _ = evaluator.run(policy, _EPISODES.value)
+    print(f'{name}: {results.sentence(episodes)}', flush=True)
+    table[name] = {
+      'outcome': np.asarray(episodes.outcome).tolist(),
+      'steps': np.asarray(episodes.steps).tolist(),
+    }
+  if _OUT.value:
+    pathlib.Path(_OUT.value).write_text(json.dumps(table) + '\n')
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,69 @@
+"""The work cell of a run: task, cameras, frozen VLA and token, put together."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rlt_jax.rollout import assets as assets_lib
+from rlt_jax.rollout import evaluate
+from rlt_jax.rollout import perception as perception_lib
+from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.rollout.perception import Perception
+from rlt_jax.sim import camera, insertion
+from rlt_jax.sim import teacher as teacher_lib
+from rlt_jax.tokens.rl_token import RlToken
+from rlt_jax.types import FrozenVla
+from rlt_jax.vla import prompt
+
+
+class Cell(NamedTuple):
+  """Everything but what learns. token_metrics: the token's diagnostics."""
+
+  vla: FrozenVla
+  token: RlToken
+  token_metrics: dict[str, Any]
+  task: insertion.Task
+  render: Callable
+  perception: Perception
+
+
+def make(config: PracticeConfig, assets: str = '') -> Cell:
+  """Builds the cell of a run.
+
+  Args:
+    config: the run's settings.
+    assets: folder with vla/ and token/; empty for the shipped ones.
+
+  Raises:
+    ValueError: assets that do not fit, by name.
+  """
+  vla, token, token_metrics = assets_lib.load(assets, config)
+  task = insertion.make(config.task)
+  render = camera.make(task.scene)
+  perception = perception_lib.make(
+    render=render,
+    vla=vla,
+    token=token,
+    prompt=prompt.tokenize(teacher_lib.INSERT),
+    z_source=config.z_source,
+  )
+  return Cell(vla, token, token_metrics, task, render, perception)
+
+
+def make_evaluator(
+  cell: Cell, config: PracticeConfig, seed: int | None = None
+) -> evaluate.Evaluator:
+  """Builds the evaluator; its batches are those that practice compiles.
+
+  Args:
+    cell, config: of the run.
+    seed: of the start states; the config's if None.
+  """
+  return evaluate.Evaluator(
+    cell.task,
+    cell.perception,
+    seed=config.eval_seed if seed is None else seed,
+    chunk=config.chunk,
+    sizes=evaluate.Sizes(
+      config.robots, config.robots * config.chunk // config.stride
+    ),
+  )
