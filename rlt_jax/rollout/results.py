@@ -5,17 +5,13 @@ import importlib.resources
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import time
 from typing import Any
 
-import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax.export import checkpoint
-from rlt_jax.rollout import evaluate, report, statistics
+from rlt_jax.rollout import evaluate, provenance, report, statistics
 from rlt_jax.rollout.film import write_film
 from rlt_jax.rollout.statistics import Episodes
 from rlt_jax.sim import teacher as teacher_lib
@@ -123,7 +119,6 @@ def write(session: Any, seconds: dict[str, float]) -> None:
     beta['final_distance'] = (
       last['reference_distance'] / beta['reference_variance']
     )
-  meta = checkpoint.make_meta({}, {})
   data = report.ReportData(
     base=record.episodes('base'),
     final=record.episodes(f'mean@{minutes[-1]:g}'),
@@ -134,10 +129,10 @@ def write(session: Any, seconds: dict[str, float]) -> None:
     prompt=prompt_section,
     beta=beta,
     config=json.loads(config_lib.to_json(config)),
-    versions=meta['versions'] | {'python': platform.python_version()},
+    versions=provenance.versions(),
     wall_clock_s={name: round(s, 1) for name, s in seconds.items()},
-    device=_device(),
-    commit=_commit(),
+    device=provenance.device(),
+    commit=provenance.commit(),
     command=session.command,
     film='film.gif',
   )
@@ -174,30 +169,3 @@ def _try_prompts(session: Any) -> dict[str, Any]:
     section[f'{name}_success'] = float(episodes.success.mean())
     section[f'{name}_episodes'] = _PROMPT_EPISODES
   return section
-
-
-def _device() -> str:
-  device = jax.devices()[0]
-  cpu = platform.processor() or platform.machine()
-  info = pathlib.Path('/proc/cpuinfo')
-  if info.exists():
-    for line in info.read_text().splitlines():
-      if line.startswith('model name'):
-        cpu = line.split(':', 1)[1].strip()
-        break
-  if device.platform == 'cpu':
-    return f'CPU, {os.cpu_count()} cores, {cpu}'
-  return f'{device.device_kind} ({cpu})'
-
-
-def _commit() -> str:
-  """Returns the commit of the code, or '' outside a checkout."""
-  here = pathlib.Path(__file__).resolve().parent
-  try:
-    out = subprocess.run(
-      ['git', 'describe', '--always', '--dirty'],
-      cwd=here, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-  except (OSError, subprocess.CalledProcessError):
-    return ''
-  return out.stdout.strip()

@@ -1,0 +1,1 @@
+"""The same update written as others write it, for comparison only."""

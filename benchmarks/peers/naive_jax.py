@@ -1,0 +1,138 @@
+"""The update as separate jitted calls, with its replay in NumPy.
+
+The losses are this project's own, so that only the form differs: three jitted
+functions, a batch drawn and copied by the host for each critic step, nothing
+donated.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rlt_jax import agent
+from rlt_jax.types import Transition
+from rlt_jax.update import losses, UpdateConfig
+from rlt_jax.update.state import optimizers, TrainState
+
+
+class NaiveUpdate:
+  """Holds the state; `cycle` runs two critic steps and an actor step."""
+
+  def __init__(
+    self,
+    nets: agent.Networks,
+    config: UpdateConfig,
+    state: TrainState,
+    rows: Transition,
+    size: int,
+    seed: int,
+  ):
+    """Takes the same state and rows as the fused update."""
+    self.state = state
+    self._rows = jax.tree.map(np.asarray, rows)
+    self._size, self._config = size, config
+    self._rng = np.random.default_rng(seed)
+    self._target = jax.jit(functools.partial(_target, nets, config))
+    self._critic = jax.jit(functools.partial(_critic_step, nets, config))
+    self._actor = jax.jit(functools.partial(_actor_step, nets, config))
+    self._polyak = jax.jit(
+      functools.partial(optax.incremental_update, step_size=config.target_rate)
+    )
+
+  def draw(self) -> Transition:
+    """Copies one batch from the host's rows to the device."""
+    rows = self._rng.integers(self._size, size=self._config.batch)
+    return jax.tree.map(lambda x: jnp.asarray(x[rows]), self._rows)
+
+  def critic_step(self, batch: Transition, key) -> dict[str, jax.Array]:
+    """Runs one critic step. The key is consumed."""
+    state = self.state
+    target = self._target(
+      state.actor_params, state.target_critic_params, batch, key
+    )
+    params, opt, loss = self._critic(
+      state.critic_params, state.critic_opt, batch, target
+    )
+    self.state = state.replace(
+      critic_params=params,
+      critic_opt=opt,
+      target_critic_params=self._polyak(params, state.target_critic_params),
+    )
+    return loss
+
+  def actor_step(self, batch: Transition, key):
+    """Runs one actor step. The key is consumed."""
+    params, opt, loss = self._actor(
+      self.state.actor_params,
+      self.state.actor_opt,
+      self.state.critic_params,
+      batch,
+      key,
+    )
+    self.state = self.state.replace(actor_params=params, actor_opt=opt)
+    return loss
+
+  def cycle(self):
+    """Runs two critic steps and an actor step, as the fused update does."""
+    key, actor_key, critic_key = jax.random.split(self.state.key, 3)
+    for step_key in jax.random.split(critic_key, self._config.critic_steps):
+      batch = self.draw()
+      critic_loss = self.critic_step(batch, step_key)
+    actor_loss = self.actor_step(batch, actor_key)
+    self.state = self.state.replace(key=key)
+    return critic_loss, actor_loss
+
+
+def _target(nets, config, actor_params, target_params, batch, key):
+  chunk = agent.act(
+    nets,
+    actor_params,
+    batch.next_z_rl,
+    batch.next_proprio,
+    batch.next_ref_chunk,
+    key,
+    nets.config.sigma,
+  )
+  q = nets.critic(target_params, batch.next_z_rl, batch.next_proprio, chunk)
+  clip = functools.partial(losses.critic_target, clip=config.target_clip)
+  return jax.vmap(clip)(batch.reward, batch.discount, q)
+
+
+def _critic_step(nets, config, params, opt_state, batch, target):
+  def loss_fn(params):
+    q = nets.critic(params, batch.z_rl, batch.proprio, batch.action_chunk)
+    error = jax.vmap(losses.td_error)(q, target)
+    return jnp.mean(jnp.sum(error**2, axis=-1))
+
+  loss, grads = jax.value_and_grad(loss_fn)(params)
+  step, opt_state = optimizers(config)[1].update(grads, opt_state)
+  return optax.apply_updates(params, step), opt_state, loss
+
+
+def _actor_step(nets, config, params, opt_state, critic_params, batch, key):
+  dropout_key, noise_key = jax.random.split(key)
+  shown = jax.random.bernoulli(
+    dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
+  )
+  idle = nets.config.idle_entries
+  reference = agent.still(batch.ref_chunk, idle)
+  ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
+  noise = agent.still(
+    agent.exploration_noise(
+      noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
+    ),
+    idle,
+  )
+
+  def loss_fn(params):
+    chunk = nets.actor(params, batch.z_rl, batch.proprio, ref_input) + noise
+    q = nets.critic(critic_params, batch.z_rl, batch.proprio, chunk)
+    objective = functools.partial(losses.actor_objective, beta=config.beta)
+    return jnp.mean(jax.vmap(objective)(q, chunk, reference)[0])
+
+  loss, grads = jax.value_and_grad(loss_fn)(params)
+  step, opt_state = optimizers(config)[0].update(grads, opt_state)
+  return optax.apply_updates(params, step), opt_state, loss

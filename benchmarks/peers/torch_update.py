@@ -1,0 +1,190 @@
+"""The same update in PyTorch: as one would write it, and at its best.
+
+'plain' keeps a module per network and an optimiser of the default kind.
+'stacked' batches the critics into one product a layer and uses the fused
+optimiser. Either can be compiled.
+"""
+
+from collections.abc import Mapping
+import copy
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from rlt_jax.agent import AgentConfig
+from rlt_jax.update import UpdateConfig
+
+FORMS = ('plain', 'stacked')
+
+
+class Mlp(nn.Module):
+  """ReLU layers, LayerNorm without scale if asked, and a linear output."""
+
+  def __init__(self, layers, layer_norm: bool):
+    """Copies layers [(kernel [in, out], bias [out]), ...]."""
+    super().__init__()
+    self.layers = nn.ModuleList()
+    self.layer_norm = layer_norm
+    for kernel, bias in layers:
+      layer = nn.Linear(*kernel.shape)
+      layer.weight.data = torch.from_numpy(np.array(kernel).T.copy())
+      layer.bias.data = torch.from_numpy(np.array(bias))
+      self.layers.append(layer)
+
+  def forward(self, x):
+    """Maps [B, in] to [B, out]."""
+    for layer in self.layers[:-1]:
+      x = layer(x)
+      if self.layer_norm:
+        x = functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+      x = functional.relu(x)
+    return self.layers[-1](x)
+
+
+class Critics(nn.Module):
+  """Q separate networks."""
+
+  def __init__(self, critics, layer_norm: bool):
+    """Takes layers of each critic."""
+    super().__init__()
+    self.nets = nn.ModuleList(Mlp(layers, layer_norm) for layers in critics)
+
+  def forward(self, x):
+    """Maps [B, in] to values [B, Q]."""
+    return torch.cat([net(x) for net in self.nets], dim=-1)
+
+
+class StackedCritics(nn.Module):
+  """Q networks as batched products."""
+
+  def __init__(self, critics, layer_norm: bool):
+    """Takes layers of each critic."""
+    super().__init__()
+    self.layer_norm = layer_norm
+    self.kernels, self.biases = nn.ParameterList(), nn.ParameterList()
+    for parts in zip(*critics, strict=True):
+      kernel = np.stack([np.array(k) for k, _ in parts])
+      bias = np.stack([np.array(b) for _, b in parts])
+      self.kernels.append(nn.Parameter(torch.from_numpy(kernel)))
+      self.biases.append(nn.Parameter(torch.from_numpy(bias[:, None])))
+
+  def forward(self, x):
+    """Maps [B, in] to values [B, Q]."""
+    x = x.expand(self.kernels[0].shape[0], *x.shape)
+    last = len(self.kernels) - 1
+    for i, (kernel, bias) in enumerate(
+      zip(self.kernels, self.biases, strict=True)
+    ):
+      x = torch.baddbmm(bias, x, kernel)
+      if i < last:
+        if self.layer_norm:
+          x = functional.layer_norm(x, x.shape[-1:], eps=1e-6)
+        x = functional.relu(x)
+    return x.squeeze(-1).T
+
+
+class TorchUpdate:
+  """Holds networks, optimisers and replay; `cycle` runs a 2:1 cycle."""
+
+  def __init__(
+    self,
+    actor_layers,
+    critic_layers,
+    rows: Mapping[str, np.ndarray],
+    agent: AgentConfig,
+    config: UpdateConfig,
+    *,
+    form: str,
+    compiled: bool,
+  ):
+    """Copies parameters and rows from NumPy."""
+    if form not in FORMS:
+      raise ValueError(f'form must be one of {FORMS}: {form!r}.')
+    kind = Critics if form == 'plain' else StackedCritics
+    self.agent, self.config = agent, config
+    self.actor = Mlp(actor_layers, False)
+    self.critics = kind(critic_layers, agent.layer_norm)
+    self.targets = copy.deepcopy(self.critics).requires_grad_(False)
+    fused = {'fused': True} if form == 'stacked' else {}
+    self.actor_opt = torch.optim.Adam(
+      self.actor.parameters(), config.actor_lr, **fused
+    )
+    self.critic_opt = torch.optim.Adam(
+      self.critics.parameters(), config.critic_lr, **fused
+    )
+    self.rows = {k: torch.from_numpy(np.array(v)) for k, v in rows.items()}
+    self.size = len(rows['reward'])
+    self.noise_shape = rows['ref_chunk'].shape[1:]
+    self.critic_loss, self.actor_loss = self._critic_loss, self._actor_loss
+    if compiled:
+      self.critic_loss = torch.compile(self._critic_loss)
+      self.actor_loss = torch.compile(self._actor_loss)
+
+  def noise(self):
+    """Draws held exploration noise [B, C * A]."""
+    chunk, action = self.noise_shape
+    draw = torch.randn(self.config.batch, 1, action) * self.agent.sigma
+    return draw.expand(-1, chunk, -1).flatten(1)
+
+  def draw(self):
+    """Draws one batch of rows."""
+    index = torch.randint(self.size, (self.config.batch,))
+    return {name: x[index] for name, x in self.rows.items()}
+
+  def _critic_loss(self, batch, noise):
+    with torch.no_grad():
+      state = torch.cat([batch['next_z_rl'], batch['next_proprio']], -1)
+      reference = batch['next_ref_chunk'].flatten(1)
+      chunk = self.actor(torch.cat([state, reference], -1)) + noise
+      q = self.targets(torch.cat([state, chunk], -1)).amin(-1)
+      target = batch['reward'] + batch['discount'] * q
+      if self.config.target_clip is not None:
+        target = target.clamp(*self.config.target_clip)
+    x = [batch['z_rl'], batch['proprio'], batch['action_chunk'].flatten(1)]
+    error = target[:, None] - self.critics(torch.cat(x, -1))
+    return error.square().sum(-1).mean()
+
+  def _actor_loss(self, batch, noise, shown):
+    state = torch.cat([batch['z_rl'], batch['proprio']], -1)
+    reference = batch['ref_chunk'].flatten(1)
+    chunk = self.actor(torch.cat([state, reference * shown], -1)) + noise
+    q = self.critics(torch.cat([state, chunk], -1)).mean(-1)
+    distance = (chunk - reference).square().sum(-1)
+    return (self.config.beta * distance - q).mean()
+
+  def critic_step(self, batch, noise) -> float:
+    """Runs one critic step and moves the targets."""
+    loss = self.critic_loss(batch, noise)
+    self.critic_opt.zero_grad(set_to_none=True)
+    loss.backward()
+    self.critic_opt.step()
+    with torch.no_grad():
+      torch._foreach_lerp_(
+        list(self.targets.parameters()),
+        list(self.critics.parameters()),
+        self.config.target_rate,
+      )
+    return loss
+
+  def actor_step(self, batch, noise, shown) -> float:
+    """Runs one actor step."""
+    # The critics' own gradient is not wanted here.
+    self.critics.requires_grad_(False)
+    loss = self.actor_loss(batch, noise, shown)
+    self.actor_opt.zero_grad(set_to_none=True)
+    loss.backward()
+    self.actor_opt.step()
+    self.critics.requires_grad_(True)
+    return loss
+
+  def cycle(self):
+    """Runs two critic steps and an actor step on fresh batches."""
+    for _ in range(self.config.critic_steps):
+      batch = self.draw()
+      critic_loss = self.critic_step(batch, self.noise())
+    keep = 1.0 - self.config.reference_dropout
+    shown = (torch.rand(self.config.batch, 1) < keep).float()
+    actor_loss = self.actor_step(batch, self.noise(), shown)
+    return float(critic_loss), float(actor_loss)

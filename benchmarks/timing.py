@@ -1,0 +1,83 @@
+"""Interleaved timing, and the record that every figure carries."""
+
+from collections.abc import Callable, Mapping
+import json
+import os
+import pathlib
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlt_jax.rollout import provenance
+
+
+class Contender(NamedTuple):
+  """One thing to time.
+
+  name: how the table calls it. work: units (say, updates) a call does.
+  call: runs and waits for the result.
+  """
+
+  name: str
+  work: int
+  call: Callable[[], Any]
+
+
+class Timed(NamedTuple):
+  """rates: [rounds] units a second. first_s: seconds of the first call, which
+  compiles."""
+
+  rates: np.ndarray
+  first_s: float
+
+  @property
+  def median(self) -> float:
+    """Median rate."""
+    return float(np.median(self.rates))
+
+  @property
+  def spread(self) -> tuple[float, float]:
+    """Lower and upper quartile of the rates."""
+    low, high = np.percentile(self.rates, [25, 75])
+    return float(low), float(high)
+
+
+def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
+  """Times contenders in turns, so that a slow minute slows all of them.
+
+  The first call of each is timed apart, the second warms up.
+  """
+  first, rates = {}, {c.name: [] for c in contenders}
+  for c in contenders:
+    start = time.perf_counter()
+    c.call()
+    first[c.name] = time.perf_counter() - start
+    c.call()
+  for _ in range(rounds):
+    for c in contenders:
+      start = time.perf_counter()
+      c.call()
+      rates[c.name].append(c.work / (time.perf_counter() - start))
+  return {n: Timed(np.array(r), first[n]) for n, r in rates.items()}
+
+
+def origin(extra: Mapping[str, str] | None = None) -> dict[str, Any]:
+  """Returns what every row records: device, versions, commit, threads."""
+  return {
+    'device': provenance.device(),
+    'commit': provenance.commit(),
+    'versions': provenance.versions() | dict(extra or {}),
+    'threads': {
+      'available': len(os.sched_getaffinity(0)),
+      'XLA_FLAGS': os.environ.get('XLA_FLAGS', ''),
+      'OMP_NUM_THREADS': os.environ.get('OMP_NUM_THREADS', ''),
+    },
+  }
+
+
+def write(path: str, rows: list[dict[str, Any]]) -> None:
+  """Writes one JSON object a line; parents are made."""
+  out = pathlib.Path(path)
+  out.parent.mkdir(parents=True, exist_ok=True)
+  out.write_text(''.join(json.dumps(row) + '\n' for row in rows))

@@ -1,0 +1,241 @@
+"""How fast the update is, against its floor and against peers.
+
+  python -m benchmarks.update_latency
+  python -m benchmarks.update_latency --z_dims=256 --peers --rounds=20
+  python -m benchmarks.update_latency --trace=/tmp/trace
+
+An update is one critic step and half an actor step, replay sampling, noise and
+target update included. Every contender starts from the same parameters and
+rows; compile time is apart; contenders take turns. The floor is the time of
+the update's matrix products alone, each shape timed by itself in this run.
+`--peers` needs `pip install -r benchmarks/requirements-peers.txt`.
+"""
+
+import itertools
+import json
+
+from absl import app, flags
+import jax
+import jax.numpy as jnp
+
+from benchmarks import floor, timing
+from benchmarks.peers import naive_jax
+from rlt_jax import agent, replay, update
+from rlt_jax.types import Transition
+
+_Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
+_HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
+_BATCHES = flags.DEFINE_list('batches', ['256'], 'Rows a batch.')
+_CRITICS = flags.DEFINE_integer('critics', 2, 'Critics.')
+_CAPACITY = flags.DEFINE_integer('capacity', 100_000, 'Rows on the device.')
+_CYCLES = flags.DEFINE_integer('cycles', 10, 'Cycles (2 updates) a dispatch.')
+_AGENTS = flags.DEFINE_list('agents', [], 'Also so many agents, vmapped.')
+_ROUNDS = flags.DEFINE_integer('rounds', 10, 'Interleaved repeats.')
+_PEERS = flags.DEFINE_bool('peers', False, 'Also PyTorch.')
+_TRACE = flags.DEFINE_string('trace', '', 'New folder for a profile.')
+_OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
+
+_PROPRIO, _CHUNK, _ACTION = 28, 10, 14
+
+
+def make_rows(key, z_dim: int, capacity: int) -> Transition:
+  """Returns random rows [capacity, ...]. The key is consumed."""
+  spec = replay.transition_spec(z_dim, _PROPRIO, _CHUNK, _ACTION)
+  leaves, tree = jax.tree.flatten(spec)
+  keys = jax.random.split(key, len(leaves))
+  rows = [
+    jax.random.normal(k, (capacity, *x.shape)).astype(x.dtype)
+    for k, x in zip(keys, leaves, strict=True)
+  ]
+  rows = jax.tree.unflatten(tree, rows)
+  return rows._replace(
+    reward=(rows.reward > 2.0).astype(jnp.float32),
+    discount=jnp.full(capacity, 0.9),
+    valid=jnp.ones((capacity, _CHUNK)),
+  )
+
+
+class Case:
+  """One size: networks, rows and the contenders that share them."""
+
+  def __init__(self, z_dim: int, hidden: tuple[int, ...], batch: int):
+    """Builds the shared start."""
+    self.sizes = floor.Sizes(
+      z_dim, _PROPRIO, _CHUNK * _ACTION, hidden, batch, _CRITICS.value
+    )
+    self.config = update.UpdateConfig(batch=batch)
+    self.agent = agent.AgentConfig(hidden=hidden, num_critics=_CRITICS.value)
+    self.nets = agent.make_networks(
+      self.agent, z_dim, _PROPRIO, _CHUNK, _ACTION
+    )
+    self.rows = make_rows(jax.random.key(1), z_dim, _CAPACITY.value)
+    self.ring = replay.make_ring(_CAPACITY.value, batch)
+    self.stored = replay.ReplayState(
+      rows=self.rows,
+      pointer=jnp.int32(0),
+      size=jnp.int32(_CAPACITY.value),
+    )
+
+  @property
+  def name(self) -> str:
+    """The size, in words."""
+    s = self.sizes
+    return (
+      f'z {s.z_dim}, {len(s.hidden)}x{s.hidden[0]}, batch {s.batch}, '
+      f'{s.critics} critics'
+    )
+
+  def start(self) -> update.TrainState:
+    """Returns the state that every contender begins from."""
+    return update.init(jax.random.key(0), self.nets, self.config)
+
+  def fused(self, cycles: int) -> timing.Contender:
+    """Ours: `cycles` cycles a dispatch."""
+    step = update.jit_update(self.nets, self.ring, self.config, cycles)
+    held = [self.start()]
+
+    def call():
+      for _ in range(max(1, _CYCLES.value // cycles)):
+        held[0], metrics = step(held[0], self.stored)
+      jax.block_until_ready((held[0], metrics))
+
+    work = 2 * cycles * max(1, _CYCLES.value // cycles)
+    return timing.Contender(f'rlt_jax, {cycles} cycles', work, call)
+
+  def agents(self, count: int) -> timing.Contender:
+    """Ours, vmapped over so many agents that share the rows."""
+    one = lambda state: update.update(  # noqa: E731
+      state, self.stored, nets=self.nets, replay=self.ring,
+      config=self.config, cycles=_CYCLES.value,
+    )  # fmt: skip
+    step = jax.jit(jax.vmap(one), donate_argnums=0)
+    keys = jax.random.split(jax.random.key(0), count)
+    init = jax.vmap(lambda key: update.init(key, self.nets, self.config))
+    held = [init(keys)]
+
+    def call():
+      held[0], metrics = step(held[0])
+      jax.block_until_ready((held[0], metrics))
+
+    work = 2 * _CYCLES.value * count
+    return timing.Contender(f'rlt_jax, {count} agents', work, call)
+
+  def naive(self) -> timing.Contender:
+    """Separate jitted calls and a replay in NumPy."""
+    peer = naive_jax.NaiveUpdate(
+      self.nets, self.config, self.start(), self.rows, _CAPACITY.value, 0
+    )
+    return _cycles_of('naive JAX', peer, lambda: peer.state)
+
+  def torch(self, form: str, compiled: bool) -> timing.Contender:
+    """PyTorch with the same parameters and rows."""
+    from benchmarks.peers import torch_update
+
+    state = self.start()
+    peer = torch_update.TorchUpdate(
+      layers_of(state.actor_params['params']['_Mlp_0']),
+      [layers_of(x) for _, x in sorted(state.critic_params['params'].items())],
+      self.rows._asdict(),
+      self.agent,
+      self.config,
+      form=form,
+      compiled=compiled,
+    )
+    name = f'PyTorch {form}' + (', compiled' if compiled else '')
+    return _cycles_of(name, peer, lambda: None)
+
+
+def layers_of(params):
+  """Returns [(kernel, bias), ...] of one network's params, in order."""
+  return [
+    (params[name]['kernel'], params[name]['bias'])
+    for name in sorted(n for n in params if n.startswith('Dense'))
+  ]
+
+
+def _cycles_of(name, peer, wait):
+  def call():
+    for _ in range(_CYCLES.value):
+      losses = peer.cycle()
+    jax.block_until_ready((losses, wait()))
+
+  return timing.Contender(name, 2 * _CYCLES.value, call)
+
+
+def measure(case: Case) -> list[dict]:
+  """Times one size; returns its rows."""
+  contenders = [case.fused(_CYCLES.value), case.fused(1), case.naive()]
+  if _PEERS.value:
+    for form, compiled in itertools.product(
+      ('plain', 'stacked'), (False, True)
+    ):
+      contenders.append(case.torch(form, compiled))
+  contenders += [case.agents(int(n)) for n in _AGENTS.value]
+  timed = timing.interleave(contenders, _ROUNDS.value)
+  least = floor.floor_seconds(case.sizes)
+  moved = floor.bytes_moved(case.sizes) / floor.bandwidth()
+  ours = contenders[0].name
+  peers = [n for n in timed if not n.startswith('rlt_jax')]
+  best = max(timed[n].median for n in peers)
+  print(
+    f'\n{case.name}: {floor.flops(case.sizes) / 1e9:.2f} GFLOP an update, '
+    f'floor {1 / least:.0f} a second by products, {1 / moved:.0f} by bytes'
+  )
+  print('| form | updates/s (quartiles) | against ours | of the floor |')
+  print('|---|---|---|---|')
+  rows = []
+  for name, result in timed.items():
+    low, high = result.spread
+    share = result.median * max(least, moved)
+    print(
+      f'| {name} | {result.median:.0f} ({low:.0f}–{high:.0f}) | '
+      f'{result.median / timed[ours].median:.2f} | {share:.2f} |'
+    )
+    rows.append(
+      {
+        'name': f'{case.name}: {name}',
+        'value': result.median,
+        'unit': 'updates/s',
+        'quartiles': [low, high],
+        'first_call_s': result.first_s,
+        'ratio_to_best_peer': result.median / best,
+        'fraction_of_floor': share,
+      }
+    )
+  return rows
+
+
+def main(argv: list[str]) -> None:
+  """Times every size, prints tables and writes rows."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  extra = {}
+  if _PEERS.value:
+    try:
+      import torch
+    except ImportError:
+      raise SystemExit(
+        'error: --peers needs PyTorch: pip install -r '
+        'benchmarks/requirements-peers.txt'
+      ) from None
+    extra['torch'] = torch.__version__
+  rows = []
+  for z_dim, hidden, batch in itertools.product(
+    _Z_DIMS.value, _HIDDEN.value, _BATCHES.value
+  ):
+    width, layers = (int(x) for x in hidden.split('x'))
+    case = Case(int(z_dim), (width,) * layers, int(batch))
+    if _TRACE.value:
+      from benchmarks import trace
+
+      trace.record(_TRACE.value, case.fused(_CYCLES.value))
+      return
+    rows += measure(case)
+  origin = timing.origin(extra)
+  print(json.dumps(origin))
+  if _OUT.value:
+    timing.write(_OUT.value, [row | origin for row in rows])
+
+
+if __name__ == '__main__':
+  app.run(main)

@@ -1,0 +1,119 @@
+"""A peer that computes something else is no peer."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from benchmarks import floor
+from benchmarks.peers import naive_jax
+from benchmarks.update_latency import layers_of, make_rows
+from rlt_jax import agent, replay, update
+from rlt_jax.update import step
+
+_Z, _ROWS = 8, 64
+_CONFIG = update.UpdateConfig(batch=16, beta=1e-3)
+_AGENT = agent.AgentConfig(hidden=(32, 32), sigma=0.0)
+
+
+@pytest.fixture(scope='module')
+def nets():
+  return agent.make_networks(_AGENT, _Z, 28, 10, 14)
+
+
+@pytest.fixture(scope='module')
+def rows():
+  return make_rows(jax.random.key(1), _Z, _ROWS)
+
+
+@pytest.fixture(scope='module')
+def batch(rows):
+  return jax.tree.map(lambda x: x[:16], rows)
+
+
+def _start(nets):
+  return update.init(jax.random.key(0), nets, _CONFIG)
+
+
+def _ours(nets, batch, steps):
+  """Returns losses of `steps` critic steps, then an actor step; the state."""
+  critic = jax.jit(
+    functools.partial(step._critic_step, nets=nets, config=_CONFIG)
+  )
+  actor = jax.jit(
+    functools.partial(step._actor_step, nets=nets, config=_CONFIG)
+  )
+  state, losses = _start(nets), []
+  for i in range(steps):
+    state, metrics = critic(state, batch, jax.random.key(i))
+    losses.append(float(metrics['critic_loss']))
+  state, metrics = actor(state, batch, jax.random.key(9))
+  return [*losses, float(metrics['actor_loss'])], state
+
+
+def test_the_naive_form_takes_the_same_steps(nets, rows, batch):
+  expected, ours = _ours(nets, batch, 5)
+  peer = naive_jax.NaiveUpdate(nets, _CONFIG, _start(nets), rows, _ROWS, 0)
+  found = [float(peer.critic_step(batch, jax.random.key(i))) for i in range(5)]
+  found.append(float(peer.actor_step(batch, jax.random.key(9))))
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+  for name in ('actor_params', 'critic_params', 'target_critic_params'):
+    jax.tree.map(
+      lambda x, y: np.testing.assert_allclose(x, y, atol=1e-6),
+      getattr(peer.state, name),
+      getattr(ours, name),
+    )
+
+
+@pytest.mark.parametrize('form', ['plain', 'stacked'])
+def test_pytorch_takes_the_same_steps(form, nets, rows, batch):
+  torch = pytest.importorskip('torch')
+  from benchmarks.peers import torch_update
+
+  expected, _ = _ours(nets, batch, 5)
+  state = _start(nets)
+  peer = torch_update.TorchUpdate(
+    layers_of(state.actor_params['params']['_Mlp_0']),
+    [layers_of(x) for _, x in sorted(state.critic_params['params'].items())],
+    rows._asdict(),
+    _AGENT,
+    _CONFIG,
+    form=form,
+    compiled=False,
+  )
+  own = {k: torch.from_numpy(np.array(v)) for k, v in batch._asdict().items()}
+  noise = torch.zeros(16, 140)
+  found = [float(peer.critic_step(own, noise)) for _ in range(5)]
+  shown = jax.random.bernoulli(
+    jax.random.split(jax.random.key(9))[0], 0.5, (16,)
+  )
+  shown = torch.from_numpy(np.array(shown, np.float32))[:, None]
+  found.append(float(peer.actor_step(own, noise, shown)))
+  np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+def test_the_floor_counts_what_xla_counts():
+  # One critic's forward pass: XLA's own count of its products.
+  sizes = floor.Sizes(64, 28, 140, (256, 256), 128, 1)
+  layers = [(232, 256), (256, 256), (256, 1)]
+
+  def forward(x, weights):
+    for w in weights:
+      x = x @ w
+    return x
+
+  args = jnp.zeros((128, 232)), [jnp.zeros(s) for s in layers]
+  counted = jax.jit(forward).lower(*args).compile().cost_analysis()['flops']
+  expected = sum(p.flops for p in floor._forward(128, layers))
+  assert abs(counted / expected - 1) < 0.01
+  whole = floor.products(sizes)
+  assert floor.flops(sizes) > 4 * expected
+  assert sum(p.flops * n for p, n in whole.items()) == floor.flops(sizes)
+
+
+def test_rows_hold_their_shapes(rows):
+  spec = replay.transition_spec(_Z, 28, 10, 14)
+  for x, y in zip(jax.tree.leaves(rows), jax.tree.leaves(spec), strict=True):
+    assert x.shape == (_ROWS, *y.shape) and x.dtype == y.dtype
