@@ -10,13 +10,22 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
   ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: practice test lint format clean-venv
+.PHONY: practice test benchmark lint format clean-venv
 
 practice: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR)
 
 test: lint
-	$(VENV)/bin/python -m pytest -q
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+
+# PyTorch is only here, to compare with.
+benchmark: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -r benchmarks/requirements-peers.txt
+	$(VENV)/bin/python -m benchmarks.update_latency --peers \
+	  --out=benchmarks/results/update_latency.jsonl
+	$(VENV)/bin/python -m benchmarks.sim_throughput \
+	  --out=benchmarks/results/sim_throughput.jsonl
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

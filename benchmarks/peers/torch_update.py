@@ -154,7 +154,7 @@ class TorchUpdate:
     distance = (chunk - reference).square().sum(-1)
     return (self.config.beta * distance - q).mean()
 
-  def critic_step(self, batch, noise) -> float:
+  def critic_step(self, batch, noise) -> torch.Tensor:
     """Runs one critic step and moves the targets."""
     loss = self.critic_loss(batch, noise)
     self.critic_opt.zero_grad(set_to_none=True)
@@ -168,7 +168,7 @@ class TorchUpdate:
       )
     return loss
 
-  def actor_step(self, batch, noise, shown) -> float:
+  def actor_step(self, batch, noise, shown) -> torch.Tensor:
     """Runs one actor step."""
     # The critics' own gradient is not wanted here.
     self.critics.requires_grad_(False)
@@ -187,4 +187,4 @@ class TorchUpdate:
     keep = 1.0 - self.config.reference_dropout
     shown = (torch.rand(self.config.batch, 1) < keep).float()
     actor_loss = self.actor_step(batch, self.noise(), shown)
-    return float(critic_loss), float(actor_loss)
+    return critic_loss.item(), actor_loss.item()

@@ -85,12 +85,12 @@ def test_pytorch_takes_the_same_steps(form, nets, rows, batch):
   )
   own = {k: torch.from_numpy(np.array(v)) for k, v in batch._asdict().items()}
   noise = torch.zeros(16, 140)
-  found = [float(peer.critic_step(own, noise)) for _ in range(5)]
+  found = [peer.critic_step(own, noise).item() for _ in range(5)]
   shown = jax.random.bernoulli(
     jax.random.split(jax.random.key(9))[0], 0.5, (16,)
   )
   shown = torch.from_numpy(np.array(shown, np.float32))[:, None]
-  found.append(float(peer.actor_step(own, noise, shown)))
+  found.append(peer.actor_step(own, noise, shown).item())
   np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
