@@ -243,7 +243,7 @@ def fit(
     config, train, loss: all that matters, with the seed in `train`.
     log: called every `log_every` steps.
     save: called with params and validation every `save_every_s` seconds.
-    start: trained params to go on from, for `config`; None starts afresh.
+    start: trained params to go on from; None starts afresh.
   """
   dataset.check(demos, config)
   rows, held_out = dataset.split_episodes(
@@ -271,15 +271,9 @@ def fit(
     )
     rate = learning_rate(step, share, train)
     state, metrics = train_step(
-      state,
-      batch,
-      norm,
-      jnp.float32(rate),
-      jax.random.fold_in(step_key, step),
-      config=config,
-      train=train,
-      loss=loss,
-    )
+      state, batch, norm, jnp.float32(rate),
+      jax.random.fold_in(step_key, step), config=config, train=train, loss=loss,
+    )  # fmt: skip
     if (step + 1) % train.log_every == 0:
       metrics = {name: float(x) for name, x in metrics.items()}
       now = time.monotonic()

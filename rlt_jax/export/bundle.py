@@ -1,0 +1,121 @@
+"""Writes a trained actor as a bundle that needs no JAX to run."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+from jax import export as jax_export
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import save_file
+
+from rlt_jax.robot import bundle as reading
+from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.types import Params
+
+PLATFORMS = ('cpu', 'cuda')
+AGREE = 1e-5  # normalised units, the forms of one policy
+
+
+def actor_layers(actor_params: Params) -> list[np.ndarray]:
+  """Returns the actor's kernels [in, out] and biases [out], in turns."""
+  mlp = actor_params['params']['_Mlp_0']
+  layers = []
+  for i in range(len(mlp)):
+    layers += [mlp[f'Dense_{i}']['kernel'], mlp[f'Dense_{i}']['bias']]
+  return [np.asarray(x, np.float32) for x in layers]
+
+
+def forward(layers, spec: BundleSpec):
+  """Returns the actor as a JAX function of (z_rl, proprio, reference)."""
+  mean, std = (
+    jnp.array(x, jnp.float32) for x in (spec.proprio_mean, spec.proprio_std)
+  )
+  idle = np.array(spec.idle_entries, int)
+
+  def act(z_rl, proprio, reference):
+    x = [z_rl, (proprio - mean) / std, reference.ravel()]
+    h = jnp.concatenate(x if spec.reference_input else x[:2])
+    for i in range(0, len(layers), 2):
+      h = jnp.dot(h, layers[i], precision='highest') + layers[i + 1]
+      h = jax.nn.relu(h) if i < len(layers) - 2 else h
+    return h.reshape(spec.chunk, spec.action_dim).at[:, idle].set(0.0)
+
+  return act
+
+
+def write(
+  folder: str | pathlib.Path, actor_params: Params, spec: BundleSpec
+) -> float:
+  """Writes bundle.json, policy.safetensors and policy.jaxexport.
+
+  Args:
+    folder: new.
+    actor_params: of `agent.Networks.init_actor`, trained.
+    spec: what they belong to; its digest is filled in here.
+
+  Returns:
+    The largest difference between the NumPy and the exported JAX form on
+    random inputs, normalised units.
+
+  Raises:
+    ValueError: the folder exists, layers do not fit the spec, or the forms
+      differ by more than 1e-5; then nothing is left behind as a bundle.
+  """
+  folder = pathlib.Path(folder)
+  if folder.exists():
+    raise ValueError(f'The bundle folder must be new: {folder}.')
+  layers = actor_layers(actor_params)
+  policy = NumpyPolicy(spec, layers)
+  shapes = [
+    jax.ShapeDtypeStruct(shape, jnp.float32)
+    for shape in (
+      (spec.z_dim,),
+      (spec.proprio_dim,),
+      (spec.chunk, spec.action_dim),
+    )
+  ]
+  exported = jax_export.export(
+    jax.jit(forward(layers, spec)), platforms=PLATFORMS
+  )(*shapes)
+  apart = difference(policy, exported.call, spec)
+  if apart > AGREE:
+    raise ValueError(
+      f'NumPy and JAX must agree to {AGREE:g} normalised units: {apart:g}.'
+    )
+  folder.mkdir(parents=True)
+  (folder / reading.JAX_EXPORT).write_bytes(exported.serialize())
+  save_file(
+    {f'{i:02d}': x for i, x in enumerate(layers)}, folder / reading.WEIGHTS
+  )
+  digest = reading.sha256(folder / reading.WEIGHTS)
+  record = dataclasses.asdict(dataclasses.replace(spec, weights_sha256=digest))
+  # Last, so that a folder with a record is whole.
+  (folder / reading.RECORD).write_text(json.dumps(record, indent=1) + '\n')
+  return apart
+
+
+def load_exported(folder: str | pathlib.Path):
+  """Returns the exported JAX form: (z_rl, proprio, reference) -> chunk."""
+  path = pathlib.Path(folder) / reading.JAX_EXPORT
+  return jax_export.deserialize(path.read_bytes()).call
+
+
+def difference(
+  policy: NumpyPolicy, other, spec: BundleSpec, *, draws: int = 32
+) -> float:
+  """Returns the largest difference of two forms on random inputs."""
+  rng, worst = np.random.default_rng(0), 0.0
+  for _ in range(draws):
+    z_rl = rng.normal(size=spec.z_dim).astype(np.float32)
+    proprio = np.float32(
+      spec.proprio_mean + rng.normal(size=spec.proprio_dim) * spec.proprio_std
+    )
+    reference = rng.normal(size=(spec.chunk, spec.action_dim))
+    reference = reference.astype(np.float32)
+    chunk = policy.act(z_rl, proprio, reference)
+    apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
+    worst = max(worst, float(apart.max()))
+  return worst

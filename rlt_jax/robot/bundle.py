@@ -1,0 +1,155 @@
+"""The exported policy: a folder with one JSON and one safetensors file.
+
+`bundle.json` says everything a host must agree with before anything moves;
+`policy.safetensors` holds the actor's layers. Written by `export.bundle`.
+"""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+FORMAT_VERSION = 1
+RECORD, WEIGHTS, JAX_EXPORT = (
+  'bundle.json',
+  'policy.safetensors',
+  'policy.jaxexport',
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BundleSpec:
+  """What a policy takes, gives, and was made from.
+
+  Shapes follow the legend: Z, P, C, A. Joint limits and scales are in
+  `joint_units`; an action entry of 1 is `action_scale` of its unit.
+  """
+
+  chunk: int  # C
+  z_dim: int  # Z
+  hidden: tuple[int, ...]
+  reference_input: bool
+  idle_entries: tuple[int, ...]  # always "stay"
+  sigma: float  # exploration std, normalised units
+  control_hz: float
+  joint_names: tuple[str, ...]  # [A], the order of every action
+  joint_units: tuple[str, ...]  # [A], 'rad' or 'm'
+  joint_low: tuple[float, ...]  # [A]
+  joint_high: tuple[float, ...]  # [A]
+  reach: tuple[float, ...]  # [A] a command's largest distance from the pose
+  action_mode: str  # 'offset' or 'increment'
+  action_scale: tuple[float, ...]  # [A]
+  proprio_names: tuple[str, ...]  # [P]
+  proprio_mean: tuple[float, ...]  # [P]
+  proprio_std: tuple[float, ...]  # [P]
+  cameras: tuple[str, ...]
+  prompt: str
+  vla_fingerprint: str
+  token_fingerprint: str
+  run: Mapping[str, Any]  # command, commit, robot_steps, versions, created
+  weights_sha256: str = ''
+  format_version: int = FORMAT_VERSION
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, list):  # what JSON makes of a tuple
+        object.__setattr__(self, field.name, tuple(value))
+    action_dim = len(self.joint_names)
+    for name in (
+      'joint_units', 'joint_low', 'joint_high', 'reach', 'action_scale'
+    ):  # fmt: skip
+      if len(getattr(self, name)) != action_dim:
+        raise ValueError(
+          f'{name} must have an entry per joint, {action_dim}: '
+          f'{len(getattr(self, name))}.'
+        )
+    for name in ('proprio_mean', 'proprio_std'):
+      if len(getattr(self, name)) != len(self.proprio_names):
+        raise ValueError(
+          f'{name} must have an entry per proprioception name, '
+          f'{len(self.proprio_names)}: {len(getattr(self, name))}.'
+        )
+    if self.format_version != FORMAT_VERSION:
+      raise ValueError(
+        f'format_version must be {FORMAT_VERSION}: {self.format_version}.'
+      )
+
+  @property
+  def action_dim(self) -> int:
+    """A."""
+    return len(self.joint_names)
+
+  @property
+  def proprio_dim(self) -> int:
+    """P."""
+    return len(self.proprio_names)
+
+
+def load(folder: str | pathlib.Path) -> tuple[BundleSpec, list[np.ndarray]]:
+  """Reads a bundle.
+
+  Returns:
+    The spec, and the actor's layers: kernel [in, out], bias [out], in turns.
+
+  Raises:
+    ValueError: a field that is missing or unknown, weights that are not the
+      record's, or layers that do not fit the spec.
+  """
+  folder = pathlib.Path(folder)
+  record = json.loads((folder / RECORD).read_text())
+  known = {field.name for field in dataclasses.fields(BundleSpec)}
+  if set(record) != known:
+    raise ValueError(
+      f'{RECORD} must have the fields {sorted(known)}; missing '
+      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
+    )
+  spec = BundleSpec(**record)
+  digest = sha256(folder / WEIGHTS)
+  if digest != spec.weights_sha256:
+    raise ValueError(
+      f'{WEIGHTS} must have the digest {spec.weights_sha256} of {RECORD}: '
+      f'{digest}.'
+    )
+  stored = load_file(folder / WEIGHTS)
+  layers = [stored[f'{i:02d}'] for i in range(len(stored))]
+  check_layers(spec, layers)
+  return spec, layers
+
+
+def sha256(path: pathlib.Path) -> str:
+  """Returns a file's digest."""
+  return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_layers(spec: BundleSpec, layers: Sequence[np.ndarray]) -> None:
+  """Raises a ValueError unless the layers are those the spec promises."""
+  out = spec.chunk * spec.action_dim
+  inputs = spec.z_dim + spec.proprio_dim + out * spec.reference_input
+  widths = (inputs, *spec.hidden, out)
+  expected = []
+  for before, after in zip(widths[:-1], widths[1:], strict=True):
+    expected += [(before, after), (after,)]
+  found = [x.shape for x in layers]
+  if found != expected:
+    raise ValueError(f'Layers must have the shapes {expected}: {found}.')
+
+
+def check_host(spec: BundleSpec, **host: Any) -> None:
+  """Raises a ValueError that names the first field the host disagrees on.
+
+  Args:
+    spec: of the bundle.
+    **host: fields of `BundleSpec` as the host has them: joint names, limits,
+      cameras, fingerprints.
+  """
+  for name, value in host.items():
+    own = getattr(spec, name)
+    value = tuple(value) if isinstance(value, list) else value
+    if own != value:
+      raise ValueError(f"{name} must be the bundle's {own}: {value}.")

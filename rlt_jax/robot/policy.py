@@ -1,0 +1,78 @@
+"""The exported actor in plain NumPy, for a host without JAX."""
+
+import pathlib
+
+import numpy as np
+
+from rlt_jax.robot import bundle as bundle_lib
+from rlt_jax.robot.bundle import BundleSpec
+
+
+class NumpyPolicy:
+  """The actor's mean: (z_rl, proprioception, reference) to a chunk (Eq. 4).
+
+  Hold BLAS to one thread (`OMP_NUM_THREADS=1`): with more, a call that takes
+  microseconds waits for sleeping threads.
+  """
+
+  def __init__(self, spec: BundleSpec, layers: list[np.ndarray]):
+    """Takes what `bundle.load` returns."""
+    bundle_lib.check_layers(spec, layers)
+    self.spec = spec
+    self._layers = [np.asarray(x, np.float32) for x in layers]
+    self._mean = np.array(spec.proprio_mean, np.float32)
+    self._std = np.array(spec.proprio_std, np.float32)
+    self._scale = np.array(spec.action_scale, np.float32)
+    self._idle = list(spec.idle_entries)
+
+  @classmethod
+  def load(cls, folder: str | pathlib.Path) -> 'NumpyPolicy':
+    """Reads a bundle; see `bundle.load` for what it refuses."""
+    return cls(*bundle_lib.load(folder))
+
+  def act(
+    self, z_rl: np.ndarray, proprio: np.ndarray, reference: np.ndarray
+  ) -> np.ndarray:
+    """Returns the chunk [C, A], normalised units.
+
+    Args:
+      z_rl: [Z] the RL token.
+      proprio: [P] as measured, rad, m and their rates.
+      reference: [C, A] normalised, the first C steps of the VLA's chunk.
+
+    Raises:
+      ValueError: a shape that is not the bundle's, or a number that is not
+        finite.
+    """
+    spec = self.spec
+    x = []
+    for name, value, shape in (
+      ('z_rl', z_rl, (spec.z_dim,)),
+      ('proprio', proprio, (spec.proprio_dim,)),
+      ('reference', reference, (spec.chunk, spec.action_dim)),
+    ):
+      value = np.asarray(value, np.float32)
+      if value.shape != shape:
+        raise ValueError(f'{name} must have the shape {shape}: {value.shape}.')
+      if not np.isfinite(value).all():
+        raise ValueError(f'{name} must be finite: {value}.')
+      x.append(value)
+    x[1] = (x[1] - self._mean) / self._std
+    if not spec.reference_input:
+      x.pop()
+    h = np.concatenate([part.ravel() for part in x])
+    last = len(self._layers) - 2
+    for i in range(0, last + 2, 2):
+      h = h @ self._layers[i] + self._layers[i + 1]
+      if i < last:
+        h = np.maximum(h, 0.0)
+    chunk = h.reshape(spec.chunk, spec.action_dim)
+    chunk[:, self._idle] = 0.0
+    return chunk
+
+  def decode(self, chunk: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Returns commands [C, A] (rad, m) of a chunk begun at pose [A]."""
+    steps = chunk * self._scale
+    if self.spec.action_mode == 'increment':
+      steps = np.cumsum(steps, axis=0)
+    return pose + steps

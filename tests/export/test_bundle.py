@@ -1,0 +1,100 @@
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax import agent
+from rlt_jax.export import bundle
+from rlt_jax.robot import bundle as reading
+from rlt_jax.robot.policy import NumpyPolicy
+from tests.robot.conftest import make_spec
+
+_SPEC = make_spec()
+
+
+def _actor(spec=_SPEC):
+  config = agent.AgentConfig(
+    hidden=spec.hidden,
+    idle_entries=spec.idle_entries,
+    reference_input=spec.reference_input,
+  )
+  nets = agent.make_networks(
+    config, spec.z_dim, spec.proprio_dim, spec.chunk, spec.action_dim
+  )
+  return nets, nets.init_actor(jax.random.key(0))
+
+
+@pytest.fixture
+def written(tmp_path):
+  apart = bundle.write(tmp_path / 'b', _actor()[1], _SPEC)
+  assert apart <= 1e-5
+  return tmp_path / 'b'
+
+
+@pytest.mark.parametrize('reference_input', [True, False])
+def test_every_form_is_the_trained_actor(tmp_path, reference_input):
+  spec = make_spec(reference_input=reference_input)
+  nets, params = _actor(spec)
+  bundle.write(tmp_path / 'b', params, spec)
+  policy = NumpyPolicy.load(tmp_path / 'b')
+  exported = bundle.load_exported(tmp_path / 'b')
+  rng = np.random.default_rng(1)
+  for _ in range(5):
+    z_rl, scaled = rng.normal(size=6), rng.normal(size=5)
+    reference = np.float32(rng.normal(size=(4, 3)))
+    proprio = scaled * np.array(spec.proprio_std) + spec.proprio_mean
+    given = np.float32(z_rl), np.float32(proprio), reference
+    trained = nets.actor(params, given[0], np.float32(scaled), reference)
+    np.testing.assert_allclose(policy.act(*given), trained, atol=1e-5)
+    np.testing.assert_allclose(exported(*given), trained, atol=1e-5)
+
+
+def test_a_bundle_reads_back_as_written(written):
+  spec, _ = reading.load(written)
+  assert dataclasses.replace(spec, weights_sha256='') == _SPEC
+
+
+def test_it_refuses_a_folder_that_exists(written):
+  with pytest.raises(ValueError, match='folder must be new'):
+    bundle.write(written, _actor()[1], _SPEC)
+
+
+def test_weights_that_are_not_the_records_are_refused(written):
+  with open(written / reading.WEIGHTS, 'ab') as file:
+    file.write(b'0')
+  with pytest.raises(ValueError, match='must have the digest'):
+    reading.load(written)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'hidden': [16, 8]}, 'Layers must have the shapes'),
+    ({'format_version': 2}, 'format_version must be 1: 2'),
+    ({'colour': 'red'}, r"unknown \['colour'\]"),
+    ({'reach': [0.1]}, 'reach must have an entry per joint, 3: 1'),
+  ],
+)
+def test_a_record_that_does_not_fit_is_refused(written, changes, message):
+  path = written / reading.RECORD
+  path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+  with pytest.raises(ValueError, match=message):
+    reading.load(written)
+
+
+@pytest.mark.parametrize(
+  'host',
+  [
+    {'joint_names': ['b', 'a', 'grip']},
+    {'cameras': ('base',)},
+    {'vla_fingerprint': 'other'},
+    {'action_scale': [0.1, 0.1, 0.1]},
+  ],
+)
+def test_a_host_that_disagrees_is_refused_by_name(written, host):
+  spec, _ = reading.load(written)
+  reading.check_host(spec, joint_units=['rad', 'rad', 'm'])
+  with pytest.raises(ValueError, match=f'{next(iter(host))} must be'):
+    reading.check_host(spec, **host)
