@@ -15,10 +15,10 @@ import pathlib
 from absl import app, flags
 import numpy as np
 
-from experiments.practice import compile_cache
 from rlt_jax import config as config_lib
 from rlt_jax.rollout import assets, evaluate, results, session
 from rlt_jax.rollout import cell as cell_lib
+from rlt_jax.rollout.cache import keep_compiled
 from rlt_jax.rollout.config import PracticeConfig
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run whose actor to evaluate.')
@@ -68,7 +68,7 @@ def main(argv: list[str]) -> None:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   if _WORKDIR.value and _SET.value:
     raise app.UsageError(f'A run has its own settings: --set={_SET.value}.')
-  compile_cache()
+  keep_compiled()
   try:
     if _WORKDIR.value:
       path = pathlib.Path(_WORKDIR.value) / 'config.json'

@@ -15,11 +15,11 @@ import sys
 from absl import app, flags
 import numpy as np
 
-from experiments.practice import compile_cache
 from rlt_jax import config as config_lib
 from rlt_jax.export import bundle
 from rlt_jax.robot.bundle import BundleSpec
 from rlt_jax.rollout import provenance, session
+from rlt_jax.rollout.cache import keep_compiled
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.sim import insertion, scene
 from rlt_jax.sim import teacher as teacher_lib
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
   """Reads the newest checkpoint and writes the bundle."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
-  compile_cache()
+  keep_compiled()
   workdir = pathlib.Path(_WORKDIR.value)
   try:
     config = config_lib.from_json(

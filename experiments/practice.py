@@ -10,16 +10,15 @@ config.json, metrics.jsonl, TensorBoard events, checkpoints/, report.md,
 report.json, the plots and film.gif.
 """
 
-import os
 import pathlib
 import shlex
 import sys
 
 from absl import app, flags, logging
-import jax
 
 from rlt_jax import config as config_lib
 from rlt_jax.rollout import session
+from rlt_jax.rollout.cache import keep_compiled
 from rlt_jax.rollout.config import PracticeConfig
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
@@ -33,13 +32,6 @@ _ASSETS = flags.DEFINE_string(
 _REPORT = flags.DEFINE_bool('report', True, 'Film and plots at the end.')
 
 
-def compile_cache() -> None:
-  """Keeps compiled programs between runs, in the user's cache folder."""
-  root = os.environ.get('XDG_CACHE_HOME') or pathlib.Path.home() / '.cache'
-  folder = pathlib.Path(root) / 'rlt_jax' / 'compiled'
-  jax.config.update('jax_compilation_cache_dir', str(folder))
-
-
 def main(argv: list[str]) -> None:
   """Starts or resumes a run."""
   if len(argv) > 1:
@@ -47,7 +39,7 @@ def main(argv: list[str]) -> None:
   workdir = pathlib.Path(_WORKDIR.value)
   # orbax narrates every save at this level.
   logging.set_verbosity(logging.WARNING)
-  compile_cache()
+  keep_compiled()
   try:
     config = config_lib.override(PracticeConfig(), _SET.value)
     run = session.Session(
