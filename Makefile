@@ -26,6 +26,8 @@ benchmark: $(INSTALLED)
 	  --out=benchmarks/results/update_latency.jsonl
 	$(VENV)/bin/python -m benchmarks.sim_throughput \
 	  --out=benchmarks/results/sim_throughput.jsonl
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.control_latency \
+	  --out=benchmarks/results/control_latency.jsonl
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import floor, timing
+from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
 from benchmarks.peers import naive_jax
 from rlt_jax import agent, replay, update
-from rlt_jax.types import Transition
 
 _Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
 _HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
@@ -35,25 +35,6 @@ _PEERS = flags.DEFINE_bool('peers', False, 'Also PyTorch.')
 _TRACE = flags.DEFINE_string('trace', '', 'New folder for a profile.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 
-_PROPRIO, _CHUNK, _ACTION = 28, 10, 14
-
-
-def make_rows(key, z_dim: int, capacity: int) -> Transition:
-  """Returns random rows [capacity, ...]. The key is consumed."""
-  spec = replay.transition_spec(z_dim, _PROPRIO, _CHUNK, _ACTION)
-  leaves, tree = jax.tree.flatten(spec)
-  keys = jax.random.split(key, len(leaves))
-  rows = [
-    jax.random.normal(k, (capacity, *x.shape)).astype(x.dtype)
-    for k, x in zip(keys, leaves, strict=True)
-  ]
-  rows = jax.tree.unflatten(tree, rows)
-  return rows._replace(
-    reward=(rows.reward > 2.0).astype(jnp.float32),
-    discount=jnp.full(capacity, 0.9),
-    valid=jnp.ones((capacity, _CHUNK)),
-  )
-
 
 class Case:
   """One size: networks, rows and the contenders that share them."""
@@ -61,13 +42,11 @@ class Case:
   def __init__(self, z_dim: int, hidden: tuple[int, ...], batch: int):
     """Builds the shared start."""
     self.sizes = floor.Sizes(
-      z_dim, _PROPRIO, _CHUNK * _ACTION, hidden, batch, _CRITICS.value
+      z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, _CRITICS.value
     )
     self.config = update.UpdateConfig(batch=batch)
     self.agent = agent.AgentConfig(hidden=hidden, num_critics=_CRITICS.value)
-    self.nets = agent.make_networks(
-      self.agent, z_dim, _PROPRIO, _CHUNK, _ACTION
-    )
+    self.nets = agent.make_networks(self.agent, z_dim, PROPRIO, CHUNK, ACTION)
     self.rows = make_rows(jax.random.key(1), z_dim, _CAPACITY.value)
     self.ring = replay.make_ring(_CAPACITY.value, batch)
     self.stored = replay.ReplayState(
@@ -143,14 +122,6 @@ class Case:
     )
     name = f'PyTorch {form}' + (', compiled' if compiled else '')
     return _cycles_of(name, peer, lambda: None)
-
-
-def layers_of(params):
-  """Returns [(kernel, bias), ...] of one network's params, in order."""
-  return [
-    (params[name]['kernel'], params[name]['bias'])
-    for name in sorted(n for n in params if n.startswith('Dense'))
-  ]
 
 
 def _cycles_of(name, peer, wait):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from benchmarks import floor
+from benchmarks.inputs import layers_of, make_rows
 from benchmarks.peers import naive_jax
-from benchmarks.update_latency import layers_of, make_rows
 from rlt_jax import agent, replay, update
 from rlt_jax.update import step
 

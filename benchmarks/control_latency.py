@@ -1,0 +1,180 @@
+"""How late a 50 Hz loop's actor answers while the learner works.
+
+  OMP_NUM_THREADS=1 python -m benchmarks.control_latency
+
+The loop wakes every 20 ms, asks the actor for a chunk and goes back to sleep.
+`late` is how long after its deadline it woke, `answer` how long the actor
+took; both in ms, p50, p99 and worst. Rows differ in the actor (NumPy as on a
+robot host, or jitted JAX) and in where the learner runs: nowhere, in a thread
+beside the loop, or in a process of its own: as it comes, niced by 19, or niced
+and kept off the loop's core.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from absl import app, flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import timing
+from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
+from rlt_jax import agent, replay, update
+
+_Z = flags.DEFINE_integer('z', 256, 'Width of z_rl.')
+_BATCH = flags.DEFINE_integer('batch', 64, 'Rows a batch.')
+_TICKS = flags.DEFINE_integer('ticks', 1000, 'Ticks a row, 20 ms each.')
+_ROLE = flags.DEFINE_enum('role', 'loop', ['loop', 'learner'], 'Internal.')
+_OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
+
+_PERIOD = 0.02  # s
+_PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
+
+
+def _nets():
+  return agent.make_networks(
+    agent.AgentConfig(hidden=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
+  )
+
+
+def learn(stop: threading.Event) -> None:
+  """Updates flat out until told to stop."""
+  nets, config = _nets(), update.UpdateConfig(batch=_BATCH.value)
+  ring = replay.make_ring(10_000, config.batch)
+  stored = replay.ReplayState(
+    rows=make_rows(jax.random.key(1), _Z.value, 10_000),
+    pointer=jnp.int32(0),
+    size=jnp.int32(10_000),
+  )
+  state = update.init(jax.random.key(0), nets, config)
+  step = update.jit_update(nets, ring, config, 10)
+  while not stop.is_set():
+    state, metrics = step(state, stored)
+    jax.block_until_ready(metrics)
+    print('.', end='', flush=True) if _ROLE.value == 'learner' else None
+
+
+def forward(layers, x):
+  """Returns the actor's chunk, flat, in NumPy."""
+  for i in range(0, len(layers), 2):
+    x = x @ layers[i] + layers[i + 1]
+    x = np.maximum(x, 0.0) if i < len(layers) - 2 else x
+  return x
+
+
+def actors() -> dict:
+  """Returns the two forms of one actor, warm."""
+  nets = _nets()
+  params = nets.init_actor(jax.random.key(0))
+  given = np.zeros(_Z.value), np.zeros(PROPRIO), np.zeros((CHUNK, ACTION))
+  given = [np.float32(x) for x in given]
+  flat = np.concatenate([x.ravel() for x in given])
+  layers = [
+    np.array(x) for pair in layers_of(params['params']['_Mlp_0']) for x in pair
+  ]
+  jitted = jax.jit(nets.actor)
+  forms = {
+    'NumPy': lambda: forward(layers, flat),
+    'JAX': lambda: np.asarray(jitted(params, *given)),
+  }
+  for call in forms.values():
+    call()
+  return forms
+
+
+def tick(call, ticks: int) -> dict[str, list[float]]:
+  """Runs the loop; returns p50, p99 and worst of both times, ms."""
+  late, answer = [], []
+  deadline = time.perf_counter() + _PERIOD
+  for _ in range(ticks):
+    time.sleep(max(0.0, deadline - time.perf_counter()))
+    woke = time.perf_counter()
+    call()
+    answer.append(time.perf_counter() - woke)
+    late.append(woke - deadline)
+    # A missed deadline is not made up for.
+    deadline = max(deadline + _PERIOD, time.perf_counter())
+  return {
+    name: [float(1e3 * x) for x in np.percentile(values, [50, 99, 100])]
+    for name, values in (('late', late), ('answer', answer))
+  }
+
+
+class Learner:
+  """A learner at one of `_PLACES`, for a `with` block."""
+
+  def __init__(self, place: str):
+    """Names the place."""
+    self._place = place
+
+  def __enter__(self):
+    self._stop = threading.Event()
+    self._cores = os.sched_getaffinity(0)
+    if self._place == 'thread':
+      self._thread = threading.Thread(target=learn, args=(self._stop,))
+      self._thread.start()
+      time.sleep(8.0)  # compiles
+    elif self._place != 'alone':
+      self._process = subprocess.Popen(
+        [sys.executable, '-m', 'benchmarks.control_latency', '--role=learner',
+         f'--z={_Z.value}', f'--batch={_BATCH.value}'],
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+      )  # fmt: skip
+      if 'niced' in self._place:
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, 19)
+      if 'own core' in self._place and len(self._cores) > 1:
+        first, *rest = sorted(self._cores)
+        os.sched_setaffinity(self._process.pid, rest)
+        os.sched_setaffinity(0, [first])
+      self._process.stdout.read(3)  # it has compiled and updates
+
+  def __exit__(self, *unused_exception):
+    self._stop.set()
+    if self._place == 'thread':
+      self._thread.join()
+    elif self._place != 'alone':
+      self._process.kill()
+      self._process.wait()
+    os.sched_setaffinity(0, self._cores)
+
+
+def main(argv: list[str]) -> None:
+  """Prints a row for each place and actor."""
+  if len(argv) > 1:
+    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  if _ROLE.value == 'learner':
+    learn(threading.Event())
+  origin, rows = timing.origin(), []
+  print(
+    '| learner | actor | late p50, p99, worst (ms) | answer p50, p99, worst |\n'
+    '|---|---|---|---|'
+  )
+  for place in _PLACES:
+    with Learner(place):
+      for name, call in actors().items():
+        found = tick(call, _TICKS.value)
+        cells = [
+          ', '.join(f'{x:.2f}' for x in found[k]) for k in ('late', 'answer')
+        ]
+        print(f'| {place} | {name} | {cells[0]} | {cells[1]} |', flush=True)
+        rows.append(
+          {
+            'name': f'{name}, learner {place}',
+            'value': found['answer'][1],
+            'unit': 'ms, p99',
+          }
+          | found
+          | origin
+        )
+  print(json.dumps(origin))
+  if _OUT.value:
+    timing.write(_OUT.value, rows)
+
+
+if __name__ == '__main__':
+  app.run(main)
