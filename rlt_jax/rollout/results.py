@@ -132,7 +132,7 @@ def write(session: Any, seconds: dict[str, float]) -> None:
     versions=provenance.versions(),
     wall_clock_s={name: round(s, 1) for name, s in seconds.items()},
     device=provenance.device(),
-    commit=provenance.commit(),
+    commit=session.commit,
     command=session.command,
     film='film.gif',
   )

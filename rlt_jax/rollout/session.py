@@ -14,7 +14,7 @@ from rlt_jax import config as config_lib
 from rlt_jax.agent import still
 from rlt_jax.export import checkpoint
 from rlt_jax.rollout import cell as cell_lib
-from rlt_jax.rollout import evaluate, results, statistics
+from rlt_jax.rollout import evaluate, provenance, results, statistics
 from rlt_jax.rollout import practice as practice_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.metrics import LiveLine, MetricsWriter
@@ -51,6 +51,8 @@ class Session:
         fit, each by name.
     """
     self.workdir, self.config, self.command = workdir, config, command
+    # Now, not when the report is written: the code may move on meanwhile.
+    self.commit = provenance.commit()
     self._stop = False
     self._resumed_steps: int | None = None
     self._seconds: dict[str, float] = {}
