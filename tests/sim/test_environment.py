@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax.sim import action as action_lib
 from rlt_jax.sim import insertion, kinematics
 from rlt_jax.sim import scene as scene_lib
 from rlt_jax.sim.action import ActionSpace
@@ -128,12 +129,14 @@ def test_an_action_space_gives_the_unit_of_actions():
 
 def test_a_far_target_is_executed_as_far_as_the_task_lets_it(environment):
   environment.reset()
-  limit = _home(environment) + insertion.reach(_SHORT)
-  environment.step(np.full(14, 1.0, np.float32))
-  high = environment.action_spec().maximum
-  np.testing.assert_allclose(
-    environment.executed, np.minimum(limit, high), rtol=1e-6
+  home, spec = _home(environment), environment.action_spec()
+  target = np.full(14, 1.0, np.float32)
+  environment.step(target)
+  expected = action_lib.limit_command(
+    target, home, insertion.reach(_SHORT), spec.minimum, spec.maximum
   )
+  np.testing.assert_allclose(environment.executed, expected, rtol=1e-6)
+  assert (environment.executed < 0.2).all()
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])

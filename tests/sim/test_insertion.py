@@ -10,7 +10,7 @@ from rlt_jax.sim.config import Outcome, TaskConfig
 _WORLDS = 20
 _STEPS = 40
 # What each world of `episodes` is about; the others hold still in the air.
-_SEATED, _BESIDE, _SHALLOW, _DROP, _OTHER_HAND, _WEDGE = range(6)
+_SEATED, _BESIDE, _SHALLOW, _DROP, _OTHER_HAND, _PRESSED = range(6)
 _LATE, _LATE_SEATED, _GREEDY, _LOST = range(6, 10)
 _RIGHT_GRIPPER = scene_lib.JOINTS.index('right_gripper')
 _LEFT_GRIPPER = scene_lib.JOINTS.index('left_gripper')
@@ -37,28 +37,23 @@ def draw_tips(draws, tip_in_socket):
 def begin(starts, place):
   """State [20] that the roles above begin in."""
   zeros = np.zeros((_WORLDS, 3), np.float32)
-  offset, turn = zeros.copy(), zeros.copy()
+  offset = zeros.copy()
   offset[:, 2] = 0.015
   offset[[_SEATED, _LATE_SEATED], 2] = -0.0115
   offset[_BESIDE] = 0.03, 0.0, -0.0115
   offset[_SHALLOW, 2] = -0.0105
-  offset[_WEDGE, 2] = -0.0045
-  turn[_WEDGE, 0] = np.deg2rad(8.0)
+  offset[_PRESSED] = 0.003, 0.0, -0.0015  # this deep in the face
   steps = np.zeros(_WORLDS, np.int32)
   steps[[_LATE, _LATE_SEATED]] = TaskConfig().time_limit - 1
   return place(
-    starts.replace(socket_rot=zeros, steps=jnp.asarray(steps)), offset, turn
+    starts.replace(socket_rot=zeros, steps=jnp.asarray(steps)), offset, zeros
   )
 
 
 @pytest.fixture(scope='module')
-def wanted(begin, solve):
+def wanted(begin):
   """Commands [20, A] of the roles."""
   command = np.array(begin.command)
-  offset, turn = np.zeros((_WORLDS, 3)), np.zeros((_WORLDS, 3))
-  offset[:, 2], turn[_WEDGE, 0] = -0.013, np.deg2rad(8.0)
-  pushed = solve(begin, command[:, :6], offset, turn)
-  command[_WEDGE, :6] = pushed[_WEDGE]
   command[_DROP, _RIGHT_GRIPPER] = 0.02
   command[_OTHER_HAND, _LEFT_GRIPPER] = 0.02
   command[_GREEDY] = 10.0
@@ -161,10 +156,10 @@ def test_opening_the_right_gripper_drops_the_plug(episodes):
 
 def test_pressing_too_hard_ends_the_episode(episodes):
   final = episodes[-1]
-  assert final.outcome[_WEDGE] == Outcome.FORCE
-  assert final.force[_WEDGE] > TaskConfig().force_limit
-  before = episodes[int(final.steps[_WEDGE]) - 1]
-  assert before.force[_WEDGE] <= TaskConfig().force_limit
+  assert final.outcome[_PRESSED] == Outcome.FORCE
+  assert final.force[_PRESSED] > TaskConfig().force_limit
+  before = episodes[int(final.steps[_PRESSED]) - 1]
+  assert before.force[_PRESSED] <= TaskConfig().force_limit
 
 
 def test_a_world_that_is_no_longer_finite_ends(episodes):
@@ -180,7 +175,7 @@ def test_the_time_limit_is_the_last_thing_that_ends(episodes):
 
 
 @pytest.mark.parametrize(
-  'role', [_SEATED, _DROP, _WEDGE, _LATE], ids=['success', 'drop', 'force',
+  'role', [_SEATED, _DROP, _PRESSED, _LATE], ids=['success', 'drop', 'force',
                                                 'time-out']
 )  # fmt: skip
 def test_an_ended_world_stays_frozen_without_reward(role, episodes):
