@@ -42,7 +42,7 @@ def begin(starts, place):
   offset[[_SEATED, _LATE_SEATED], 2] = -0.0115
   offset[_BESIDE] = 0.03, 0.0, -0.0115
   offset[_SHALLOW, 2] = -0.0105
-  offset[_PRESSED] = 0.003, 0.0, -0.0015  # this deep in the face
+  offset[_PRESSED] = 0.006, 0.0, -0.0045  # this deep in the face
   steps = np.zeros(_WORLDS, np.int32)
   steps[[_LATE, _LATE_SEATED]] = TaskConfig().time_limit - 1
   return place(
