@@ -43,7 +43,9 @@ def variant(name: str, workdirs: list[str]) -> dict:
   for key in loaded[0][1]:
     if key != 'base' and '@' not in key:
       continue
-    parts = [results.to_episodes(data[key]) for _, data in loaded]
+    # The base has no seed: every run evaluates the same episodes.
+    among = loaded[:1] if key == 'base' else loaded
+    parts = [results.to_episodes(data[key]) for _, data in among]
     each = [statistics.summarize(p) for p in parts]
     points[key] = statistics.summarize(_pool(parts)) | {
       'by_seed': [
