@@ -223,3 +223,7 @@ def test_a_tasks_name_and_walls_carry_its_clearance():
     wall = model.geom(name)
     inner = wall.pos[axis] - wall.size[axis]
     np.testing.assert_allclose(inner - half[axis], 5e-5, atol=1e-9)
+    for end in 'pn':
+      rim = model.geom(f'{name.replace("wall", "rim")}_{end}')
+      edge = rim.pos[axis] - rim.size[0]
+      np.testing.assert_allclose(edge, inner, atol=1e-9)
