@@ -15,9 +15,9 @@ class PracticeConfig:
   """Practice of one task; every default has its reason beside it."""
 
   task: TaskConfig = TaskConfig()
-  # One unit is one to two mm at the tip, so .45 explores some .8 mm, half as
-  # much again as the play in the socket. At .3 seeds that stood on the face
-  # beside it came off later; a sixth of that hardly learnt anything.
+  # One unit is one to two mm at the tip, so .45 explores some .7 mm, the size
+  # of the play in the socket. At .3 two seeds of two learnt later; a sixth of
+  # that hardly learnt anything.
   # The grippers and the left arm rest in every demonstration.
   agent: AgentConfig = AgentConfig(sigma=0.45, idle_entries=_IDLE)
   # For this unit and a reward of 1; the run prints where it stands (D about 4).
