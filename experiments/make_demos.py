@@ -7,7 +7,8 @@
 One in `--lift_every` episodes follows the second instruction (lift the plug
 away), so that the prompt carries information. Failed insertions are dropped
 from the frames, and counted in demos.json. Many episodes with few frames each
-teach more than the reverse: what varies is the episode.
+teach more than the reverse: what varies is the episode. An operator that aims
+badly (`--aim_error_mm=1.8`) shows what a stuck plug looks like and the way out.
 Expected: about 6 minutes on one core (0.7 GB, not committed).
 """
 
@@ -43,6 +44,10 @@ _CLEARANCE = flags.DEFINE_float('clearance_mm', 0.3, 'Level of the task.')
 _LIKE = flags.DEFINE_string('like', '', 'Demos whose action unit to take.')
 _FRAMES = flags.DEFINE_bool('frames', True, 'False: only write demos.json.')
 _MODE = flags.DEFINE_enum('action_mode', 'offset', action.MODES, 'Delta.')
+_AIM_MM = flags.DEFINE_float(
+  'aim_error_mm', None, "The operator's, std an axis."
+)
+_AIM_DEG = flags.DEFINE_float('aim_error_deg', None, 'The same for angles.')
 
 HORIZON = 50  # H
 CHUNK = 10  # C, whose deviation is the action unit
@@ -94,7 +99,9 @@ def main(argv: list[str]) -> None:
   out.mkdir(parents=True)
   start = time.time()
   task = insertion.make(insertion.TaskConfig(clearance_mm=_CLEARANCE.value))
-  teacher = teacher_lib.make(task)
+  habits = {'aim_error_mm': _AIM_MM.value, 'aim_error_deg': _AIM_DEG.value}
+  habits = {name: x for name, x in habits.items() if x is not None}
+  teacher = teacher_lib.make(task, teacher_lib.TeacherConfig(**habits))
   render = camera.make(task.scene)
   roll = insertion.jit(
     functools.partial(
