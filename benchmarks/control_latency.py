@@ -10,7 +10,6 @@ beside the loop, or in a process of its own: as it comes, niced by 19, or niced
 and kept off the loop's core.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ import numpy as np
 from benchmarks import timing
 from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
 from rlt_jax import agent, replay, update
+from rlt_jax.robot.policy import forward
 
 _Z = flags.DEFINE_integer('z', 256, 'Width of z_rl.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Rows a batch.')
@@ -57,14 +57,6 @@ def learn(stop: threading.Event) -> None:
     state, metrics = step(state, stored)
     jax.block_until_ready(metrics)
     print('.', end='', flush=True) if _ROLE.value == 'learner' else None
-
-
-def forward(layers, x):
-  """Returns the actor's chunk, flat, in NumPy."""
-  for i in range(0, len(layers), 2):
-    x = x @ layers[i] + layers[i + 1]
-    x = np.maximum(x, 0.0) if i < len(layers) - 2 else x
-  return x
 
 
 def actors() -> dict:
@@ -169,11 +161,8 @@ def main(argv: list[str]) -> None:
             'unit': 'ms, p99',
           }
           | found
-          | origin
         )
-  print(json.dumps(origin))
-  if _OUT.value:
-    timing.write(_OUT.value, rows)
+  timing.finish(rows, origin, _OUT.value)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,6 @@ take turns. Memory a world is what the compiled program asks for.
 """
 
 from collections.abc import Callable
-import json
 import os
 import pathlib
 
@@ -182,11 +181,8 @@ def main(argv: list[str]) -> None:
         'first_call_s': result.first_s,
         'bytes_per_world': per_world,
       }
-      | origin
     )
-  print(json.dumps(origin))
-  if _OUT.value:
-    timing.write(_OUT.value, rows)
+  timing.finish(rows, origin, _OUT.value)
 
 
 if __name__ == '__main__':

@@ -76,8 +76,19 @@ def origin(extra: Mapping[str, str] | None = None) -> dict[str, Any]:
   }
 
 
-def write(path: str, rows: list[dict[str, Any]]) -> None:
-  """Writes one JSON object a line; parents are made."""
+def finish(
+  rows: list[dict[str, Any]], origin: Mapping[str, Any], path: str
+) -> None:
+  """Prints the origin; with a path writes rows and origin, a line each row.
+
+  Args:
+    rows: figures.
+    origin: what `origin` returns.
+    path: a file, whose parents are made, or empty.
+  """
+  print(json.dumps(origin))
+  if not path:
+    return
   out = pathlib.Path(path)
   out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(''.join(json.dumps(row) + '\n' for row in rows))
+  out.write_text(''.join(json.dumps(row | origin) + '\n' for row in rows))

@@ -12,7 +12,6 @@ the update's matrix products alone, each shape timed by itself in this run.
 """
 
 import itertools
-import json
 
 from absl import app, flags
 import jax
@@ -202,10 +201,7 @@ def main(argv: list[str]) -> None:
       trace.record(_TRACE.value, case.fused(_CYCLES.value))
       return
     rows += measure(case)
-  origin = timing.origin(extra)
-  print(json.dumps(origin))
-  if _OUT.value:
-    timing.write(_OUT.value, [row | origin for row in rows])
+  timing.finish(rows, timing.origin(extra), _OUT.value)
 
 
 if __name__ == '__main__':

@@ -8,6 +8,21 @@ from rlt_jax.robot import bundle as bundle_lib
 from rlt_jax.robot.bundle import BundleSpec
 
 
+def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+  """Returns the last layer's output [out] for an input [in].
+
+  Args:
+    layers: kernels [in, out] and biases [out], in turns.
+    x: float32 [in].
+  """
+  last = len(layers) - 2
+  for i in range(0, len(layers), 2):
+    x = x @ layers[i] + layers[i + 1]
+    if i < last:
+      x = np.maximum(x, 0.0)
+  return x
+
+
 class NumpyPolicy:
   """The actor's mean: (z_rl, proprioception, reference) to a chunk (Eq. 4).
 
@@ -60,12 +75,7 @@ class NumpyPolicy:
     x[1] = (x[1] - self._mean) / self._std
     if not spec.reference_input:
       x.pop()
-    h = np.concatenate([part.ravel() for part in x])
-    last = len(self._layers) - 2
-    for i in range(0, last + 2, 2):
-      h = h @ self._layers[i] + self._layers[i + 1]
-      if i < last:
-        h = np.maximum(h, 0.0)
+    h = forward(self._layers, np.concatenate([part.ravel() for part in x]))
     chunk = h.reshape(spec.chunk, spec.action_dim)
     chunk[:, self._idle] = 0.0
     return chunk

@@ -97,9 +97,9 @@ def limit_command(
     low, high: [A] joint limits.
   """
   over = (jnp.abs(command - measured) / reach).reshape(-1, _SIDE)
-  arm = jnp.broadcast_to(jnp.max(over[:, :-1], axis=1, keepdims=True),
-                         over[:, :-1].shape)  # fmt: skip
-  over = jnp.concatenate([arm, over[:, -1:]], axis=1).reshape(command.shape)
+  arm = jnp.max(over[:, :-1], axis=1, keepdims=True)
+  over = jnp.where(jnp.arange(_SIDE) < _SIDE - 1, arm, over)
+  over = over.reshape(command.shape)
   shorter = measured + (command - measured) / jnp.maximum(over, 1.0)
   # Within reach, the command itself: a division would round it.
   command = jnp.where(over > 1.0, shorter, command)

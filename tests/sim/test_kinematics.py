@@ -45,16 +45,22 @@ def _quat(rotvec):
   return quat
 
 
-def test_poses_are_those_of_mj_forward(scene, draws, poses):
+def _forward(scene, joints, grasp_pos, grasp_rot):
+  """Returns C MuJoCo's model and data of one draw."""
   model = copy.copy(scene.mj_model)
-  hand, plug = model.body('right_hand').id, model.body('plug').id
-  nominal = model.body_pos[plug].copy()
-  for i, (joints, grasp_pos, grasp_rot) in enumerate(zip(*draws, strict=True)):
-    model.body_pos[plug] = nominal + grasp_pos
-    model.body_quat[plug] = _quat(grasp_rot)
-    data = mujoco.MjData(model)
-    data.qpos[:6] = joints
-    mujoco.mj_forward(model, data)
+  plug = model.body('plug').id
+  model.body_pos[plug] += grasp_pos
+  model.body_quat[plug] = _quat(grasp_rot)
+  data = mujoco.MjData(model)
+  data.qpos[:6] = joints
+  mujoco.mj_forward(model, data)
+  return model, data
+
+
+def test_poses_are_those_of_mj_forward(scene, draws, poses):
+  for i, draw in enumerate(zip(*draws, strict=True)):
+    model, data = _forward(scene, *draw)
+    hand, plug = model.body('right_hand').id, model.body('plug').id
     plug_mat = data.xmat[plug].reshape(3, 3)
     tip = data.xpos[plug] - scene_lib.PLUG_LENGTH * plug_mat[:, 2]
     expected = (
@@ -130,19 +136,14 @@ def test_rotation_has_a_finite_gradient_at_zero():
 
 
 def test_a_force_at_the_tip_is_told_from_joint_torques(scene, draws, poses):
-  model, rng = copy.copy(scene.mj_model), np.random.default_rng(2)
-  plug = model.body('plug').id
-  nominal = model.body_pos[plug].copy()
+  rng = np.random.default_rng(2)
   read = jax.jit(functools.partial(kinematics.tip_force, scene.right))
-  for i, (joints, grasp_pos, grasp_rot) in enumerate(zip(*draws, strict=True)):
-    model.body_pos[plug] = nominal + grasp_pos
-    model.body_quat[plug] = _quat(grasp_rot)
-    data = mujoco.MjData(model)
-    data.qpos[:6] = joints
-    mujoco.mj_forward(model, data)
+  for i, draw in enumerate(zip(*draws, strict=True)):
+    model, data = _forward(scene, *draw)
+    plug = model.body('plug').id
     push, turn = np.zeros((2, 3, model.nv))
     mujoco.mj_jac(model, data, push, turn, poses[2][i].astype(float), plug)
     force, torque = rng.normal(scale=20.0, size=3), rng.normal(size=3)
     torques = (push.T @ force + turn.T @ torque)[:6]
-    found = read(joints, grasp_pos, grasp_rot, torques.astype(np.float32))
+    found = read(*draw, torques.astype(np.float32))
     np.testing.assert_allclose(found, force, atol=0.05)
