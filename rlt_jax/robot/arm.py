@@ -1,0 +1,178 @@
+"""What the loop asks of an arm, and what the arm's file says about it.
+
+"Arm" is everything that one action vector moves: two arms with grippers are
+one `Arm` with fourteen entries. Positions and commands are absolute joint
+targets in `ArmSpec.joint_units` (rad, grippers m), in `joint_names` order.
+"""
+
+import dataclasses
+import json
+import math
+import pathlib
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Reading(NamedTuple):
+  """One observation of the joints.
+
+  position: float64 [A]. velocity: float64 [A], units per s. time: s, by the
+  loop's clock, when it was measured (not when it was asked for).
+  """
+
+  position: np.ndarray
+  velocity: np.ndarray
+  time: float
+
+
+class ArmError(Exception):
+  """The arm could not do what was asked; the text says what and why."""
+
+
+class Arm(Protocol):
+  """A driver. Every method may raise `ArmError`; none may block for long.
+
+  connect: opens the device; imports the vendor's package, so that only who
+    uses an arm needs it. Nothing moves.
+  observe: the newest Reading.
+  command: sends joint targets [A] and returns those really sent [A].
+  hold: stays where it is, under power, until commanded again.
+  stow: moves slowly to the arm's stow pose; returns True once there. Called
+    again every tick until it is.
+  disable: takes the power off; the arm may fall. Only after stow.
+  disconnect: closes the device; never moves it.
+  """
+
+  spec: 'ArmSpec'
+
+  def connect(self) -> None: ...  # noqa: D102
+
+  def observe(self) -> Reading: ...  # noqa: D102
+
+  def command(self, target: np.ndarray) -> np.ndarray: ...  # noqa: D102
+
+  def hold(self) -> None: ...  # noqa: D102
+
+  def stow(self) -> bool: ...  # noqa: D102
+
+  def disable(self) -> None: ...  # noqa: D102
+
+  def disconnect(self) -> None: ...  # noqa: D102
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Chain:
+  """The way from a base to a tip, for the workspace limit.
+
+  origins: [n][3] m, of joint i in the frame of the one before it. axes:
+  [n][3] unit vectors, of rotation. tip: [3] m, in the last joint's frame.
+  base: [3] m, of the arm in the workspace's frame. joints: [n] names.
+  low, high: [3] m, the box that the tip must stay in.
+  """
+
+  joints: tuple[str, ...]
+  base: tuple[float, ...]
+  origins: tuple[tuple[float, ...], ...]
+  axes: tuple[tuple[float, ...], ...]
+  tip: tuple[float, ...]
+  low: tuple[float, ...]
+  high: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArmSpec:
+  """An arm's file: names, units, and every limit the guard needs.
+
+  There are no defaults: a limit that was never written down is not a limit.
+  """
+
+  name: str
+  joint_names: tuple[str, ...]  # [A]
+  joint_units: tuple[str, ...]  # [A], 'rad' or 'm'
+  joint_low: tuple[float, ...]  # [A]
+  joint_high: tuple[float, ...]  # [A]
+  max_step: tuple[float, ...]  # [A] between a command and the measured pose
+  max_velocity: tuple[float, ...]  # [A] per s, between commands
+  chains: tuple[Chain, ...]  # one per hand; empty: no workspace limit
+  stow: tuple[float, ...]  # [A] the pose to rest in
+  max_observation_age_s: float
+  max_action_age_s: float
+
+  def __post_init__(self):
+    num = len(self.joint_names)
+    if not num or len(set(self.joint_names)) != num:
+      raise ValueError(f'joint_names must be distinct: {self.joint_names}.')
+    for name in (
+      'joint_units', 'joint_low', 'joint_high', 'max_step', 'max_velocity',
+      'stow',
+    ):  # fmt: skip
+      value = getattr(self, name)
+      if len(value) != num:
+        raise ValueError(
+          f'{name} must have an entry per joint, {num}: {len(value)}.'
+        )
+      if name == 'joint_units':
+        if set(value) - {'rad', 'm'}:
+          raise ValueError(f"joint_units must be 'rad' or 'm': {value}.")
+      elif not all(math.isfinite(x) for x in value):
+        raise ValueError(f'{name} must be finite: {value}.')
+    for name in ('max_step', 'max_velocity'):
+      if min(getattr(self, name)) <= 0.0:
+        raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
+    for name in ('max_observation_age_s', 'max_action_age_s'):
+      value = getattr(self, name)
+      if not (math.isfinite(value) and value > 0.0):
+        raise ValueError(f'{name} must be positive: {value}.')
+    for i, joint in enumerate(self.joint_names):
+      if not self.joint_low[i] < self.joint_high[i]:
+        raise ValueError(
+          f'joint_low must be below joint_high for {joint}: '
+          f'{self.joint_low[i]} and {self.joint_high[i]}.'
+        )
+      if not self.joint_low[i] <= self.stow[i] <= self.joint_high[i]:
+        raise ValueError(
+          f'stow must be inside the limits of {joint}, {self.joint_low[i]} '
+          f'to {self.joint_high[i]}: {self.stow[i]}.'
+        )
+
+  @property
+  def action_dim(self) -> int:
+    """A."""
+    return len(self.joint_names)
+
+
+def load_spec(path: str | pathlib.Path) -> ArmSpec:
+  """Reads an arm's JSON file.
+
+  Raises:
+    ValueError: a field is missing or unknown, or breaks its rule; the text
+      names the file and the field.
+  """
+  path = pathlib.Path(path)
+  record = json.loads(path.read_text())
+  _check_fields(ArmSpec, record, str(path))
+  chains = []
+  for i, chain in enumerate(record['chains']):
+    _check_fields(Chain, chain, f'{path}, chains[{i}]')
+    chains.append(Chain(**{k: _tuples(v) for k, v in chain.items()}))
+  fields = {k: _tuples(v) for k, v in record.items()} | {
+    'chains': tuple(chains)
+  }
+  try:
+    return ArmSpec(**fields)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from None
+
+
+def _check_fields(cls: type, record: dict, place: str) -> None:
+  known = {field.name for field in dataclasses.fields(cls)}
+  if set(record) != known:
+    raise ValueError(
+      f'{place} must have the fields {sorted(known)}; missing '
+      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
+    )
+
+
+def _tuples(value):
+  return tuple(map(_tuples, value)) if isinstance(value, list) else value
