@@ -2,18 +2,20 @@
 
   OMP_NUM_THREADS=1 python -m experiments.check_bundle --bundle=bundles/a
 
-NumPy and safetensors are enough. Where JAX is installed too, the exported JAX
-form is run and compared.
+NumPy and safetensors are enough. Where JAX or ONNX Runtime is installed too,
+its form is run and compared.
 """
 
 import os
+import pathlib
 import time
 
 from absl import app, flags
 import numpy as np
 
 from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot import onnx_policy
+from rlt_jax.robot.policy import agree, NumpyPolicy
 
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder.', required=True)
 _CALLS = flags.DEFINE_integer('calls', 2000, 'Timed calls.')
@@ -31,6 +33,15 @@ def latency(call, spec) -> tuple[float, float, float]:
     spent.append(1e3 * (time.perf_counter() - start))
   p50, p99, worst = np.percentile(spent[100:], [50, 99, 100])
   return float(p50), float(p99), float(worst)
+
+
+def compare(name: str, policy: NumpyPolicy, other) -> None:
+  """Prints how far another form is from NumPy; too far is an error."""
+  try:
+    apart = agree(name, policy, other)
+  except ValueError as error:
+    raise SystemExit(f'error: {error}') from None
+  print(f'NumPy and {name} differ by at most {apart:.1g} units.')
 
 
 def main(argv: list[str]) -> None:
@@ -64,13 +75,17 @@ def main(argv: list[str]) -> None:
     print('JAX is not installed: only NumPy is checked.')
   else:
     exported = export_lib.load_exported(_BUNDLE.value)
-    apart = export_lib.difference(policy, exported, spec)
-    print(f'NumPy and JAX differ by at most {apart:.1g} units.')
-    if apart > export_lib.AGREE:
-      raise SystemExit(f'error: they must agree to {export_lib.AGREE:g}.')
+    compare('JAX', policy, exported)
     import jax
 
     forms['JAX'] = jax.jit(exported)
+  if (pathlib.Path(_BUNDLE.value) / bundle_lib.ONNX).exists():
+    try:
+      forms['ONNX Runtime'] = onnx_policy.load(_BUNDLE.value)
+    except ImportError as error:
+      print(error)
+    else:
+      compare('ONNX', policy, forms['ONNX Runtime'])
   for name, call in forms.items():
     p50, p99, worst = latency(call, spec)
     print(f'{name}: p50 {p50:.3f} ms, p99 {p99:.3f} ms, worst {worst:.3f} ms')

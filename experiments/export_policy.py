@@ -2,9 +2,9 @@
 
   python -m experiments.export_policy --workdir=runs/a --out=bundles/a
 
-The folder holds bundle.json, policy.safetensors (for NumPy) and
-policy.jaxexport (for JAX, CPU and CUDA). The forms are checked against each
-other before anything is written.
+The folder holds bundle.json, policy.safetensors (for NumPy),
+policy.jaxexport (for JAX, CPU and CUDA) and with `--onnx` policy.onnx. The
+forms are checked against each other first.
 """
 
 import datetime
@@ -26,6 +26,7 @@ from rlt_jax.sim import teacher as teacher_lib
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Run.', required=True)
 _OUT = flags.DEFINE_string('out', None, 'New folder.', required=True)
+_ONNX = flags.DEFINE_bool('onnx', False, 'Write policy.onnx too.')
 _ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
 
 
@@ -87,10 +88,12 @@ def main(argv: list[str]) -> None:
     run = session.Session(
       workdir=workdir, config=config, resume=True, assets=_ASSETS.value
     )
-    apart = bundle.write(_OUT.value, run.state.actor, spec_of(run))
-  except (ValueError, OSError) as error:
+    apart = bundle.write(
+      _OUT.value, run.state.actor, spec_of(run), onnx=_ONNX.value
+    )
+  except (ValueError, OSError, ImportError) as error:
     raise SystemExit(f'error: {error}') from None
-  print(f'{_OUT.value}: NumPy and JAX differ by at most {apart:.1g} units.')
+  print(f'{_OUT.value}: its forms differ by at most {apart:.1g} units.')
 
 
 if __name__ == '__main__':

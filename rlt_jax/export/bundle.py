@@ -10,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
+from rlt_jax.export import onnx_graph
 from rlt_jax.robot import bundle as reading
+from rlt_jax.robot import onnx_policy
 from rlt_jax.robot.bundle import BundleSpec
-from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot.policy import agree, NumpyPolicy
 from rlt_jax.types import Params
 
 PLATFORMS = ('cpu', 'cuda')
-AGREE = 1e-5  # normalised units, the forms of one policy
 
 
 def actor_layers(actor_params: Params) -> list[np.ndarray]:
@@ -47,7 +48,11 @@ def forward(layers, spec: BundleSpec):
 
 
 def write(
-  folder: str | pathlib.Path, actor_params: Params, spec: BundleSpec
+  folder: str | pathlib.Path,
+  actor_params: Params,
+  spec: BundleSpec,
+  *,
+  onnx: bool = False,
 ) -> float:
   """Writes bundle.json, policy.safetensors and policy.jaxexport.
 
@@ -55,14 +60,16 @@ def write(
     folder: new.
     actor_params: of `agent.Networks.init_actor`, trained.
     spec: what they belong to; its digest is filled in here.
+    onnx: write policy.onnx too.
 
   Returns:
-    The largest difference between the NumPy and the exported JAX form on
-    random inputs, normalised units.
+    The largest difference of the other forms from the NumPy one on random
+    inputs, normalised units.
 
   Raises:
     ValueError: the folder exists, layers do not fit the spec, or the forms
       differ by more than 1e-5; then nothing is left behind as a bundle.
+    ModuleNotFoundError: `onnx` without its packages.
   """
   folder = pathlib.Path(folder)
   if folder.exists():
@@ -80,12 +87,13 @@ def write(
   exported = jax_export.export(
     jax.jit(forward(layers, spec)), platforms=PLATFORMS
   )(*shapes)
-  apart = difference(policy, exported.call, spec)
-  if apart > AGREE:
-    raise ValueError(
-      f'NumPy and JAX must agree to {AGREE:g} normalised units: {apart:g}.'
-    )
+  apart = agree('JAX', policy, exported.call)
+  if onnx:
+    graph = onnx_graph.build(layers, spec)
+    apart = max(apart, agree('ONNX', policy, onnx_policy.make(graph)))
   folder.mkdir(parents=True)
+  if onnx:
+    (folder / reading.ONNX).write_bytes(graph)
   (folder / reading.JAX_EXPORT).write_bytes(exported.serialize())
   save_file(
     {f'{i:02d}': x for i, x in enumerate(layers)}, folder / reading.WEIGHTS
@@ -101,21 +109,3 @@ def load_exported(folder: str | pathlib.Path):
   """Returns the exported JAX form: (z_rl, proprio, reference) -> chunk."""
   path = pathlib.Path(folder) / reading.JAX_EXPORT
   return jax_export.deserialize(path.read_bytes()).call
-
-
-def difference(
-  policy: NumpyPolicy, other, spec: BundleSpec, *, draws: int = 32
-) -> float:
-  """Returns the largest difference of two forms on random inputs."""
-  rng, worst = np.random.default_rng(0), 0.0
-  for _ in range(draws):
-    z_rl = rng.normal(size=spec.z_dim).astype(np.float32)
-    proprio = np.float32(
-      spec.proprio_mean + rng.normal(size=spec.proprio_dim) * spec.proprio_std
-    )
-    reference = rng.normal(size=(spec.chunk, spec.action_dim))
-    reference = reference.astype(np.float32)
-    chunk = policy.act(z_rl, proprio, reference)
-    apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
-    worst = max(worst, float(apart.max()))
-  return worst

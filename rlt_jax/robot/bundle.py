@@ -15,11 +15,8 @@ import numpy as np
 from safetensors.numpy import load_file
 
 FORMAT_VERSION = 1
-RECORD, WEIGHTS, JAX_EXPORT = (
-  'bundle.json',
-  'policy.safetensors',
-  'policy.jaxexport',
-)
+RECORD, WEIGHTS = 'bundle.json', 'policy.safetensors'
+JAX_EXPORT, ONNX = 'policy.jaxexport', 'policy.onnx'  # other forms of it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

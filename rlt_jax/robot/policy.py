@@ -1,11 +1,14 @@
 """The exported actor in plain NumPy, for a host without JAX."""
 
+from collections.abc import Callable
 import pathlib
 
 import numpy as np
 
 from rlt_jax.robot import bundle as bundle_lib
 from rlt_jax.robot.bundle import BundleSpec
+
+AGREE = 1e-5  # normalised units, the forms of one policy
 
 
 def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
@@ -86,3 +89,35 @@ class NumpyPolicy:
     if self.spec.action_mode == 'increment':
       steps = np.cumsum(steps, axis=0)
     return pose + steps
+
+
+def agree(
+  name: str, policy: NumpyPolicy, other: Callable, *, draws: int = 32
+) -> float:
+  """Returns the largest difference of two forms on random inputs.
+
+  Args:
+    name: what the other form is called in the error.
+    policy: of the bundle.
+    other: takes and gives what `NumpyPolicy.act` does.
+    draws: random inputs.
+
+  Raises:
+    ValueError: they differ by more than `AGREE`.
+  """
+  spec, rng, worst = policy.spec, np.random.default_rng(0), 0.0
+  for _ in range(draws):
+    z_rl = rng.normal(size=spec.z_dim).astype(np.float32)
+    proprio = np.float32(
+      spec.proprio_mean + rng.normal(size=spec.proprio_dim) * spec.proprio_std
+    )
+    reference = rng.normal(size=(spec.chunk, spec.action_dim))
+    reference = reference.astype(np.float32)
+    chunk = policy.act(z_rl, proprio, reference)
+    apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
+    worst = max(worst, float(apart.max()))
+  if not worst <= AGREE:
+    raise ValueError(
+      f'NumPy and {name} must agree to {AGREE:g} normalised units: {worst:g}.'
+    )
+  return worst

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import jax
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from rlt_jax import agent
 from rlt_jax.export import bundle
 from rlt_jax.robot import bundle as reading
-from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot import onnx_policy
+from rlt_jax.robot.policy import agree, NumpyPolicy
 from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
@@ -49,6 +51,35 @@ def test_every_form_is_the_trained_actor(tmp_path, reference_input):
     trained = nets.actor(params, given[0], np.float32(scaled), reference)
     np.testing.assert_allclose(policy.act(*given), trained, atol=1e-5)
     np.testing.assert_allclose(exported(*given), trained, atol=1e-5)
+
+
+@pytest.mark.parametrize('reference_input', [True, False])
+def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
+  pytest.importorskip('onnx')
+  pytest.importorskip('onnxruntime')
+  spec = make_spec(reference_input=reference_input)
+  params = _actor(spec)[1]
+  assert bundle.write(tmp_path / 'b', params, spec, onnx=True) <= 1e-5
+  policy = NumpyPolicy.load(tmp_path / 'b')
+  form = onnx_policy.load(tmp_path / 'b')
+  assert agree('ONNX', policy, form) <= 1e-5
+  other = jax.tree.map(lambda x: 1.01 * x, params)
+  bundle.write(tmp_path / 'other', other, spec)
+  with pytest.raises(ValueError, match='NumPy and ONNX must agree to 1e-05'):
+    agree('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
+
+
+def test_a_bundle_without_onnx_says_how_to_get_it(written):
+  with pytest.raises(ValueError, match='exported with --onnx'):
+    onnx_policy.load(written)
+
+
+@pytest.mark.parametrize('package', ['onnx', 'onnxruntime'])
+def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
+  monkeypatch.setitem(sys.modules, package, None)
+  with pytest.raises(ModuleNotFoundError, match='pip install'):
+    bundle.write(tmp_path / 'b', _actor()[1], _SPEC, onnx=True)
+  assert not (tmp_path / 'b').exists()
 
 
 def test_a_bundle_reads_back_as_written(written):
