@@ -21,6 +21,10 @@ from rlt_jax.types import Array
 
 IMAGE_SIZE = 64
 
+# Rays a pixel's side. A wrist pixel is about a millimetre: the mean of four
+# rays turns fractions of that into grey levels. The base view needs none.
+SAMPLES = {'base': 1, 'wrist_left': 2, 'wrist_right': 2}
+
 # The wrist views are narrow crops of the tip: arms and bases are outside.
 _NEAR = (
     'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
@@ -49,8 +53,9 @@ def make(
 ) -> Callable[[insertion.State], Mapping[str, Array]]:
   """Returns `render(state [B])`: camera name -> uint8 [B, S, S, 3].
 
-  It is two jitted calls, because the scene's kinematics and the rays want
-  opposite XLA settings on a CPU (see `insertion.jit`).
+  It is three jitted calls: the scene's kinematics and the rays want opposite
+  XLA settings on a CPU (see `insertion.jit`), and rays that were one program
+  with the colours would be cast again for every colour channel.
 
   Args:
     scene: the compiled scene.
@@ -63,10 +68,17 @@ def make(
     raise ValueError(f'size must be at least 64 pixels: {size}.')
   model = scene.mj_model
   cameras = {
-      name: (model.camera(name).id, _rays(model, name, size),
-             _visible(model, name))
-      for name in scene_lib.CAMERAS
-  }  # fmt: skip
+    name: (
+      model.camera(name).id,
+      _rays(model, name, size * SAMPLES[name]),
+      _visible(model, name),
+    )
+    for name in scene_lib.CAMERAS
+  }
+  palettes = {
+    name: _palette(model.geom_rgba[geoms, :3])
+    for name, (_, _, geoms) in cameras.items()
+  }
 
   def poses(state: insertion.State) -> Poses:
     world = insertion.world_model(scene, state)
@@ -76,13 +88,18 @@ def make(
 
   def cast(poses: Poses) -> Mapping[str, Array]:
     return {
-      name: _cast(poses, cam, rays, model, geoms).reshape(size, size, 3)
+      name: _cast(poses, cam, rays, model, geoms)
       for name, (cam, rays, geoms) in cameras.items()
     }
 
+  def colour(hits: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {
+      name: _colours(hits[name], palettes[name], size) for name in cameras
+    }
+
   poses = insertion.jit(jax.vmap(poses))
-  cast = jax.jit(jax.vmap(cast))
-  return lambda state: cast(poses(state))
+  cast, colour = jax.jit(jax.vmap(cast)), jax.jit(jax.vmap(colour))
+  return lambda state: colour(cast(poses(state)))
 
 
 def _visible(model: mujoco.MjModel, camera: str) -> list[int]:
@@ -94,12 +111,12 @@ def _visible(model: mujoco.MjModel, camera: str) -> list[int]:
   return [g for g in ids if model.geom(g).name.startswith(_NEAR)]
 
 
-def _rays(model: mujoco.MjModel, camera: str, size: int) -> np.ndarray:
-  """Returns ray directions [3, S*S] in the camera's frame, -z forward."""
+def _rays(model: mujoco.MjModel, camera: str, side: int) -> np.ndarray:
+  """Returns ray directions [3, side**2] in the camera's frame, -z forward."""
   half = np.tan(np.deg2rad(model.camera(camera).fovy[0]) / 2)
-  grid = (np.arange(size) + 0.5) / size * 2 - 1
+  grid = (np.arange(side) + 0.5) / side * 2 - 1
   x, y = np.meshgrid(grid * half, -grid * half)
-  rays = np.stack([x.ravel(), y.ravel(), -np.ones(size * size)])
+  rays = np.stack([x.ravel(), y.ravel(), -np.ones(side * side)])
   return (rays / np.linalg.norm(rays, axis=0)).astype(np.float32)
 
 
@@ -110,7 +127,7 @@ def _cast(
   model: mujoco.MjModel,
   geoms: list[int],
 ) -> Array:
-  """Returns uint8 colours [S*S, 3].
+  """Returns what each ray meets, uint32 [rays].
 
   Distance, geom and shade travel as one integer a ray, distance highest, so
   that the nearest hit is a plain minimum: with a select per quantity XLA
@@ -135,17 +152,25 @@ def _cast(
     key = (steps << 12) | (row << 6) | shade.astype(jnp.uint32)
     hit = hit & (distance > 0) & (distance < _RANGE)
     nearest = jnp.minimum(nearest, jnp.where(hit, key, _MISS))
-  return _colours(nearest, model.geom_rgba[geoms, :3])
+  return nearest
 
 
-def _colours(nearest: Array, rgb: np.ndarray) -> Array:
-  """Turns winners [S*S] into uint8 [S*S, 3]; a missing ray sees the sky."""
-  shade = _AMBIENT + (1 - _AMBIENT) * (nearest & 63).astype(jnp.float32) / 63
-  table = jnp.asarray(rgb, jnp.float32)
-  colour = table[(nearest >> 6) & 63] * shade[:, None]
-  sky = jnp.asarray(_SKY)
-  colour = jnp.where((nearest == _MISS)[:, None], sky, colour)
-  return (colour * 255).astype(jnp.int32).astype(jnp.uint8)
+def _palette(rgb: np.ndarray) -> np.ndarray:
+  """Returns levels [4097, 3] by geom and shade; the last is the sky."""
+  shade = _AMBIENT + (1 - _AMBIENT) * np.arange(64, dtype=np.float32) / 63
+  levels = np.zeros((64, 64, 3), np.float32)
+  levels[: len(rgb)] = np.float32(rgb)[:, None] * shade[:, None]
+  levels = np.append(levels.reshape(-1, 3), np.float32([_SKY]), axis=0)
+  return (levels * np.float32(255)).astype(np.int32)
+
+
+def _colours(nearest: Array, palette: np.ndarray, size: int) -> Array:
+  """Turns rays' winners into uint8 [S, S, 3], the mean over each pixel."""
+  index = jnp.where(nearest == _MISS, len(palette) - 1, nearest & 4095)
+  levels = jnp.asarray(palette)[index.astype(jnp.int32)]
+  samples = round((nearest.shape[0] // size**2) ** 0.5)
+  levels = levels.reshape(size, samples, size, samples, 3).sum((1, 3))
+  return ((levels + samples**2 // 2) // samples**2).astype(jnp.uint8)
 
 
 def _box(start: Array, toward: list[Array], size, light: Array):

@@ -60,7 +60,7 @@ def record(
   render: Callable,
   stride: int,
   lift_steps: int = 90,
-  batch: int = 64,
+  batch: int = 16,
 ) -> list[Demo]:
   """Renders a trace's episodes every `stride` steps.
 
