@@ -42,7 +42,7 @@ class Segment(NamedTuple):
   valid: bool [E, C], False after the end of the episode.
   terminated: bool [E], success or failure came within this segment.
   truncated: bool [E], the time limit came at the end of this segment.
-  source: int32 [E], who drove; see `types.Source`.
+  source: int32 [E, C], who drove each step; see `types.Source`.
   """
 
   features: Features
@@ -57,6 +57,11 @@ class Segment(NamedTuple):
 
 
 Encode = Callable[[Array, Array], Array]
+
+# What a row stores as its reference where a human drove: 'reference' is the
+# paper's choice (Alg. 1), the human's own commands, so that beta pulls the
+# actor there; 'keep_vla' leaves what the VLA proposed.
+CORRECTIONS = ('reference', 'keep_vla')
 
 
 def transition_spec(
@@ -88,7 +93,13 @@ def empty_segment(spec: Segment) -> Segment:
 
 
 def build_rows(
-  prev: Segment, cur: Segment, *, encode: Encode, gamma: float, stride: int
+  prev: Segment,
+  cur: Segment,
+  *,
+  encode: Encode,
+  gamma: float,
+  stride: int,
+  correction: str = 'reference',
 ) -> tuple[Transition, Array]:
   """Builds the rows that start in `prev`, one every `stride` steps.
 
@@ -103,6 +114,8 @@ def build_rows(
       normalised action chunk [C, A].
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
+    correction: one of CORRECTIONS. A successor's reference is the VLA's in
+      either case: what the human will do there is not known yet.
 
   Returns:
     Rows [E*C/s, ...], the rows of one robot side by side, and keep
@@ -113,20 +126,35 @@ def build_rows(
     raise ValueError(
       f'stride must divide the chunk of {chunk} steps: {stride}.'
     )
+  if correction not in CORRECTIONS:
+    raise ValueError(
+      f'correction must be one of {CORRECTIONS}: {correction!r}.'
+    )
+  chex.assert_shape([prev.source, cur.source], (num_robots, chunk))
   chex.assert_shape(
     [prev.features.pose, cur.features.pose],
     (num_robots, chunk // stride, prev.command.shape[-1]),
   )
   chex.assert_type([prev.valid, cur.valid], bool)
   build = functools.partial(
-    _robot_rows, encode=encode, gamma=gamma, stride=stride
+    _robot_rows,
+    encode=encode,
+    gamma=gamma,
+    stride=stride,
+    replace=correction == 'reference',
   )
   rows, keep = jax.vmap(build)(prev, cur)
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (rows, keep))
 
 
 def _robot_rows(
-  prev: Segment, cur: Segment, *, encode: Encode, gamma: float, stride: int
+  prev: Segment,
+  cur: Segment,
+  *,
+  encode: Encode,
+  gamma: float,
+  stride: int,
+  replace: bool,
 ) -> tuple[Transition, Array]:
   """Builds the rows [C/s, ...] of one robot and keep [C/s]."""
   chunk = prev.reward.shape[0]
@@ -161,18 +189,22 @@ def _robot_rows(
     prev.final,
     cur.features,
   )
-  crosses = (start > 0) & goes_on & (cur.source != prev.source)
+  source = jnp.concatenate([prev.source, cur.source])[held]  # [C/s, C]
+  executed = jax.vmap(encode)(command[held], now.pose)
+  human = (source == Source.HUMAN)[..., None] & replace
   rows = Transition(
     z_rl=now.z_rl,
     proprio=now.proprio,
-    ref_chunk=now.reference,
-    action_chunk=jax.vmap(encode)(command[held], now.pose),
+    ref_chunk=jnp.where(human, executed, now.reference),
+    action_chunk=executed,
     valid=row_valid.astype(jnp.float32),
     reward=row_reward,
     discount=jnp.where(done, 0.0, gamma**chunk),
     next_z_rl=successor.z_rl,
     next_proprio=successor.proprio,
     next_ref_chunk=successor.reference,
-    source=jnp.where(crosses, Source.MIXED, prev.source).astype(jnp.int32),
+    source=jnp.where(
+      jnp.all(source == source[:, :1], axis=1), source[:, 0], Source.MIXED
+    ).astype(jnp.int32),
   )
   return rows, keep

@@ -100,8 +100,10 @@ def make(
       terminated=played.terminated,
       truncated=played.truncated,
       source=jnp.full(
-        (config.robots,), Source.VLA if actor is None else Source.ACTOR
-      ).astype(jnp.int32),
+        (config.robots, config.chunk),
+        Source.VLA if actor is None else Source.ACTOR,
+        jnp.int32,
+      ),
     )
     check_finite(observation=(segment.features, final), command=played.command)
     ended = np.asarray(played.terminated | played.truncated)

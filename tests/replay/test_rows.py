@@ -39,7 +39,8 @@ def _episode(rng, chunk, length, end):
     'command': normal(steps, _A),
     'measured': measured,
     'reward': reward,
-    'source': rng.integers(0, 3, steps // chunk).astype(np.int32),
+    # Drivers stay for some steps, so that whole and mixed windows occur.
+    'source': np.repeat(rng.integers(0, 3, steps), 7)[:steps].astype(np.int32),
     'length': length,
     'truncated': end == 'time',
   }
@@ -47,7 +48,7 @@ def _episode(rng, chunk, length, end):
 
 def _segments(episode, chunk):
   """Cuts one episode into segments without the leading [E]."""
-  count = len(episode['source'])
+  count = len(episode['source']) // chunk
   for i in range(count):
     steps = np.arange(i * chunk, (i + 1) * chunk)
     features = episode['features']
@@ -61,11 +62,11 @@ def _segments(episode, chunk):
       valid=steps < episode['length'],
       terminated=np.array(last and not episode['truncated']),
       truncated=np.array(last and episode['truncated']),
-      source=episode['source'][i],
+      source=episode['source'][steps],
     )
 
 
-def _slow_rows(episode, chunk):
+def _slow_rows(episode, chunk, correction):
   """Enumerates the windows of one episode, step by step."""
   length, features = episode['length'], episode['features']
   for start in range(0, length, _STRIDE):
@@ -76,12 +77,17 @@ def _slow_rows(episode, chunk):
     window = list(range(start, stop))
     held = window + [stop - 1] * (chunk - len(window))
     after = start if done else stop
-    sources = {int(episode['source'][t // chunk]) for t in window}
+    sources = {int(episode['source'][t]) for t in window}
+    executed = _encode(episode['command'][held], features.pose[start])
+    reference = features.reference[start].copy()
+    for i, t in enumerate(held):
+      if correction == 'reference' and episode['source'][t] == Source.HUMAN:
+        reference[i] = executed[i]
     yield Transition(
       z_rl=features.z_rl[start],
       proprio=features.proprio[start],
-      ref_chunk=features.reference[start],
-      action_chunk=_encode(episode['command'][held], features.pose[start]),
+      ref_chunk=reference,
+      action_chunk=executed,
       valid=np.array([t < length for t in range(start, start + chunk)]),
       reward=sum(
         _GAMMA**i * float(episode['reward'][t]) for i, t in enumerate(window)
@@ -106,10 +112,14 @@ def _robot_episodes(rng, chunk, num_segments):
 
 
 @functools.cache
-def _builder():
+def _builder(correction='reference'):
   return jax.jit(
     functools.partial(
-      rows_lib.build_rows, encode=_encode, gamma=_GAMMA, stride=_STRIDE
+      rows_lib.build_rows,
+      encode=_encode,
+      gamma=_GAMMA,
+      stride=_STRIDE,
+      correction=correction,
     )
   )
 
@@ -118,8 +128,9 @@ def _stack(items):
   return jax.tree.map(lambda *x: np.stack(x), *items)
 
 
+@pytest.mark.parametrize('correction', rows_lib.CORRECTIONS)
 @pytest.mark.parametrize('chunk', [4, 10])
-def test_streamed_rows_equal_the_slow_builder(chunk):
+def test_streamed_rows_equal_the_slow_builder(chunk, correction):
   rng = np.random.default_rng(chunk)
   num_robots, num_segments = 3, 40
   episodes = [
@@ -133,12 +144,14 @@ def test_streamed_rows_equal_the_slow_builder(chunk):
   got = [[] for _ in range(num_robots)]
   per_robot = chunk // _STRIDE
   for prev, cur in zip([empty, *segments], [*segments, empty], strict=True):
-    rows, keep = jax.device_get(_builder()(prev, cur))
+    rows, keep = jax.device_get(_builder(correction)(prev, cur))
     assert all(np.all(np.isfinite(x)) for x in rows)
     for i in np.flatnonzero(keep):
       got[i // per_robot].append(jax.tree.map(lambda x: x[i], rows))  # noqa: B023
   for robot in range(num_robots):
-    expected = [r for e in episodes[robot] for r in _slow_rows(e, chunk)]
+    expected = [
+      r for e in episodes[robot] for r in _slow_rows(e, chunk, correction)
+    ]
     assert len(got[robot]) == len(expected)
     chex.assert_trees_all_close(_stack(got[robot]), _stack(expected), atol=1e-6)
 
@@ -148,7 +161,7 @@ def _pair(**changes):
   rng = np.random.default_rng(0)
   episode = _episode(rng, 4, 8, 'failure')
   prev, cur = (_stack([s]) for s in _segments(episode, 4))
-  one = np.array([1])
+  one = np.full((1, 4), Source.ACTOR)
   prev = prev._replace(reward=np.array([[1.0, 2.0, 3.0, 4.0]]), source=one)
   cur = cur._replace(
     reward=np.array([[5.0, 6.0, 7.0, 8.0]]),
@@ -212,8 +225,20 @@ def test_what_follows_a_failure_cannot_poison_the_rows():
 
 
 def test_a_change_of_driver_inside_the_window_is_mixed():
-  rows, _ = _builder()(*_pair(cur_source=[Source.HUMAN]))
+  rows, _ = _builder()(*_pair(cur_source=[[Source.HUMAN] * 4]))
   assert rows.source.tolist() == [Source.ACTOR, Source.MIXED]
+  prev, _ = _pair()
+  np.testing.assert_array_equal(
+    rows.ref_chunk[0], prev.features.reference[0, 0]
+  )
+  own, human = rows.ref_chunk[1][:2], rows.ref_chunk[1][2:]
+  np.testing.assert_array_equal(own, prev.features.reference[0, 1][:2])
+  np.testing.assert_array_equal(human, rows.action_chunk[1][2:])
+
+
+def test_an_unknown_correction_is_refused():
+  with pytest.raises(ValueError, match="correction must be one of .*: 'vla'"):
+    _builder('vla')(*_pair())
 
 
 def test_stride_must_divide_the_chunk():
