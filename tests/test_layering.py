@@ -13,6 +13,7 @@ _MAX_LINES = 300
 _MAY_IMPORT = {
   'types': set(),
   'config': set(),
+  'mesh': {'types'},
   'tokens': {'types'},
   'agent': {'types'},
   'replay': {'types'},

@@ -1,0 +1,64 @@
+"""Runs in a process of its own: a bandit's updates, spread over devices.
+
+python -m tests.mesh_worker OUT DEVICES [COORDINATOR PROCESSES PROCESS]
+
+Writes the losses and the actor's params to OUT as .npz, from process 0.
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+from rlt_jax import agent, mesh, replay, update
+
+_Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
+CONFIG = update.UpdateConfig(batch=16, cycles=_UPDATES)
+
+
+def problem():
+  """Returns networks, ring, filled replay state and train state."""
+  nets = agent.make_networks(agent.AgentConfig(hidden=(16, 16)), _Z, _P, _C, _A)
+  ring = replay.make_ring(_ROWS, CONFIG.batch)
+  spec = replay.transition_spec(_Z, _P, _C, _A)
+  rng = np.random.default_rng(0)
+  rows = jax.tree.map(
+    lambda x: rng.normal(size=(_ROWS, *x.shape)).astype(np.float32), spec
+  )
+  rows = rows._replace(
+    valid=np.ones((_ROWS, _C), np.float32),
+    discount=np.zeros(_ROWS, np.float32),
+    source=np.zeros(_ROWS, np.int32),
+  )
+  stored = ring.add(ring.init(spec), rows, np.ones(_ROWS, bool))
+  return nets, ring, stored, update.init(jax.random.key(0), nets, CONFIG)
+
+
+def train(devices):
+  """Returns (metrics, state) after the updates; None is without a mesh."""
+  nets, ring, stored, state = problem()
+  if devices is not None:
+    grid = mesh.make(devices)
+    ring = mesh.spread_batches(ring, CONFIG.batch, grid)
+    stored, state = mesh.copy((stored, state), grid)
+  state, metrics = update.jit_update(nets, ring, CONFIG)(state, stored)
+  return metrics, state
+
+
+def main(out, devices, *hosts):
+  if hosts:
+    mesh.join_hosts(hosts[0], int(hosts[1]), int(hosts[2]))
+  metrics, state = train(int(devices))
+  leaves = jax.tree.leaves(state.actor_params)
+  kinds = {str(x.sharding.is_fully_replicated) for x in leaves}
+  if jax.process_index() == 0:
+    np.savez(
+      out,
+      *[np.asarray(x.addressable_data(0)) for x in leaves],
+      loss=np.asarray(metrics['critic_loss'].addressable_data(0)),
+      replicated=np.array(sorted(kinds)),
+    )
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
