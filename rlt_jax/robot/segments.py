@@ -1,0 +1,119 @@
+"""From an episode's ticks to the segments that replay rows are built from.
+
+The loop drives in ticks; a learner wants windows of C control steps with what
+the agent saw every `stride` of them. Windows are cut from the executed stream,
+wherever the policy's own chunks began: late inference moves those.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+ENDS = ('success', 'failure', 'cut')
+
+
+class Step(NamedTuple):
+  """One control step: command, measured [A] before it, source of it."""
+
+  command: np.ndarray
+  measured: np.ndarray
+  source: int
+
+
+class Seen(NamedTuple):
+  """What the agent sees at a tick.
+
+  z_rl: [Z]. proprio: [P] normalised. reference: [C, A] normalised, relative
+  to pose. pose: [A] measured. live: it was there while the loop ran; False
+  for one that was asked for afterwards (back-filled).
+  """
+
+  z_rl: np.ndarray
+  proprio: np.ndarray
+  reference: np.ndarray
+  pose: np.ndarray
+  live: bool
+
+
+def needed(num_steps: int, stride: int) -> range:
+  """Returns the ticks of an episode of T steps that must have been seen."""
+  return range(0, num_steps + 1, stride)
+
+
+def cut(
+  steps: Sequence[Step],
+  seen: Mapping[int, Seen],
+  *,
+  chunk: int,
+  stride: int,
+  end: str,
+) -> list[dict[str, np.ndarray]]:
+  """Returns the segments of one episode, or of a part between two holds.
+
+  Args:
+    steps: T executed control steps in a row; at least one.
+    seen: tick -> what was seen at it, for every tick of `needed`.
+    chunk: C, steps a segment.
+    stride: steps between rows; divides C.
+    end: 'success' gives the last step a reward of 1; it and 'failure' end the
+      episode. 'cut' is a time limit, a hold or an abort: no value is known
+      there, so rows may end at it but not beyond.
+
+  Returns:
+    One dict a segment with the fields of `replay.Segment` without features
+    and final, float32, bool and int32, for one robot ([C, ...]); what is seen
+    is under 'features/<name>' [C / stride, ...] and 'final/<name>' [...]; and
+    'live' bool [C / stride].
+
+  Raises:
+    ValueError: no step, an unknown end, a stride that does not divide the
+      chunk, or a tick that was not seen.
+  """
+  if not steps:
+    raise ValueError('An episode must have at least one step: 0.')
+  if end not in ENDS:
+    raise ValueError(f'end must be one of {ENDS}: {end!r}.')
+  if stride < 1 or chunk % stride:
+    raise ValueError(
+      f'stride must divide the chunk of {chunk} steps: {stride}.'
+    )
+  missing = sorted(set(needed(len(steps), stride)) - set(seen))
+  if missing:
+    raise ValueError(
+      f'Every {stride} steps the agent must have seen: not at {missing}.'
+    )
+  return [
+    _segment(steps, seen, start, chunk=chunk, stride=stride, end=end)
+    for start in range(0, len(steps), chunk)
+  ]
+
+
+def _segment(steps, seen, start, *, chunk, stride, end):
+  num = len(steps)
+  ticks = np.arange(start, start + chunk)
+  last = start + chunk >= num
+  # Past the end nothing was executed; the last step stands in, marked invalid.
+  held = [steps[t] for t in np.minimum(ticks, num - 1)]
+  reward = np.zeros(chunk, np.float32)
+  if last and end == 'success':
+    reward[num - 1 - start] = 1.0
+  latest = max(needed(num, stride))
+  looks = [seen[min(t, latest)] for t in ticks[::stride]]
+  segment = {
+    'command': np.stack([x.command for x in held]).astype(np.float32),
+    'measured': np.stack([x.measured for x in held]).astype(np.float32),
+    'reward': reward,
+    'valid': ticks < num,
+    'terminated': np.array(last and end != 'cut'),
+    'truncated': np.array(last and end == 'cut'),
+    'source': np.array([x.source for x in held], np.int32),
+    'live': np.array([x.live for x in looks]),
+  }
+  final = seen[min(start + chunk, latest)]
+  for name in Seen._fields[:-1]:
+    segment[f'features/{name}'] = np.stack(
+      [np.asarray(getattr(x, name), np.float32) for x in looks]
+    )
+    segment[f'final/{name}'] = np.asarray(getattr(final, name), np.float32)
+  return segment
