@@ -20,6 +20,7 @@ _MAY_IMPORT = {
   'sim': {'types'},
   'vla': {'types'},
   'robot': set(),  # types needs chex, which needs JAX
+  'wire': set(),
   'update': {'types', 'agent', 'replay'},
   'export': {'types', 'robot'},
   'rollout': {
@@ -32,10 +33,11 @@ _MAY_IMPORT = {
     'vla',
     'tokens',
     'export',
+    'robot',
   },
 }
 # The robot's computer drives arms; what it needs of JAX arrives as a policy.
-_BANNED = {'robot': {'jax', 'mujoco', 'flax', 'optax'}}
+_BANNED = dict.fromkeys(('robot', 'wire'), {'jax', 'mujoco', 'flax', 'optax'})
 # Flags belong to launch files; pickle runs whatever a file says.
 _BANNED_EVERYWHERE = {'absl', 'pickle', 'cloudpickle', 'dill', 'joblib'}
 _BANNED_NAMES = {'utils.py', 'util.py', 'common.py', 'helpers.py', 'misc.py'}

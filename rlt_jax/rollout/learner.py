@@ -1,5 +1,6 @@
 """The learner: rows in, fused updates out, at a fixed ratio of the two."""
 
+from collections.abc import Callable
 import functools
 from typing import NamedTuple
 
@@ -10,8 +11,7 @@ import numpy as np
 from rlt_jax import agent, replay, update
 from rlt_jax.replay import ReplayState, Segment
 from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.rollout.perception import Perception
-from rlt_jax.types import PRNGKey
+from rlt_jax.types import Array, PRNGKey, Transition
 
 # Cycles (two critic steps, an actor step) a dispatch: enough to hide the call.
 _CYCLES = 10
@@ -42,19 +42,24 @@ class Learner(NamedTuple):
 
 
 def make(
-  perception: Perception, nets: agent.Networks, config: PracticeConfig
+  spec: Transition,
+  encode: Callable[[Array, Array], Array],
+  nets: agent.Networks,
+  config: PracticeConfig,
 ) -> Learner:
-  """Builds the learner of one practice."""
+  """Builds the learner of one practice.
+
+  Args:
+    spec: of `replay.transition_spec`.
+    encode: absolute commands and a pose -> normalised chunk.
+    nets, config: of the run.
+  """
   ring = replay.make_ring(config.capacity, config.update.batch)
   fused = update.jit_update(nets, ring, config.update, _CYCLES)
-  spec = replay.transition_spec(
-    perception.z_dim, perception.proprio_dim, config.chunk,
-    perception.action_dim,
-  )  # fmt: skip
   rows_of = jax.jit(
     functools.partial(
       replay.build_rows,
-      encode=perception.space.encode,
+      encode=encode,
       gamma=config.gamma,
       stride=config.stride,
     )

@@ -15,7 +15,7 @@ import chex
 import jax
 import numpy as np
 
-from rlt_jax import agent
+from rlt_jax import agent, replay
 from rlt_jax.replay import Segment
 from rlt_jax.rollout import learner as learner_lib
 from rlt_jax.rollout import robots as robots_lib
@@ -79,7 +79,11 @@ def make(
     perception.action_dim,
   )  # fmt: skip
   robots = robots_lib.make(task, perception, nets, config)
-  learner = learner_lib.make(perception, nets, config)
+  spec = replay.transition_spec(
+    perception.z_dim, perception.proprio_dim, config.chunk,
+    perception.action_dim,
+  )  # fmt: skip
+  learner = learner_lib.make(spec, perception.space.encode, nets, config)
 
   def begin() -> PracticeState:
     robots_key, learner_key = jax.random.split(jax.random.PRNGKey(config.seed))
