@@ -9,6 +9,7 @@ from rlt_jax.replay.ring import (
 )
 from rlt_jax.replay.rows import (
   build_rows,
+  CORRECTIONS,
   empty_segment,
   Features,
   Segment,
@@ -16,6 +17,7 @@ from rlt_jax.replay.rows import (
 )
 
 __all__ = [
+  'CORRECTIONS',
   'Features',
   'Replay',
   'ReplayState',

@@ -3,6 +3,7 @@
 import dataclasses
 
 from rlt_jax.agent import AgentConfig
+from rlt_jax.replay import CORRECTIONS
 from rlt_jax.rollout.perception import Z_SOURCES
 from rlt_jax.sim.insertion import CONTROL_HZ, TaskConfig
 from rlt_jax.update import UpdateConfig
@@ -29,6 +30,7 @@ class PracticeConfig:
   warmup_steps: int = 6_000  # driven by the VLA
   chunk: int = 10  # C, 0.2 s
   stride: int = 2  # control steps between row starts
+  correction: str = 'reference'  # where a human drove; see replay.build_rows
   gamma: float = 0.99  # a control step; what makes faster better
   updates_per_row: int = 5  # critic updates a stored row (G)
   first_update_rows: int = 1_000  # rows stored before the first update
@@ -67,6 +69,10 @@ class PracticeConfig:
         'warmup_steps must leave the learner time before the actor drives, '
         f'at least {2 * self.first_update_rows * self.stride}: '
         f'{self.warmup_steps}.'
+      )
+    if self.correction not in CORRECTIONS:
+      raise ValueError(
+        f'correction must be one of {CORRECTIONS}: {self.correction!r}.'
       )
     if self.z_source not in Z_SOURCES:
       raise ValueError(

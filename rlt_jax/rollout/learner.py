@@ -62,6 +62,7 @@ def make(
       encode=encode,
       gamma=config.gamma,
       stride=config.stride,
+      correction=config.correction,
     )
   )
   per_dispatch = _CYCLES * config.update.critic_steps

@@ -1,0 +1,1 @@
+"""The person beside the arm: events, hand-over, source tags and effort."""

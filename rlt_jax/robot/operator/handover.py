@@ -1,0 +1,263 @@
+"""Who drives: the hand-over between policy and person as a state machine.
+
+    AUTONOMOUS --takeover--> ALIGNING --aligned--> HUMAN
+        ^                       ^  |                 |
+        |                 takeover release        release
+        |                       |  v                 |
+        +----- release_s ----- RELEASING <-----------+
+
+A label, abort or rerecord leads to ENDED, from where `begin` starts the next
+episode; a stop leads to STOPPED, from where only `reset` leads out.
+"""
+
+from collections.abc import Sequence
+import enum
+from typing import NamedTuple
+
+import numpy as np
+
+from rlt_jax.robot.operator import alignment
+from rlt_jax.robot.operator.alignment import HandoverConfig
+from rlt_jax.robot.operator.events import Event, Kind
+
+
+class Mode(enum.Enum):
+  """Where the hand-over stands; see the module's picture."""
+
+  AUTONOMOUS = 'autonomous'
+  ALIGNING = 'aligning'
+  HUMAN = 'human'
+  RELEASING = 'releasing'
+  ENDED = 'ended'
+  STOPPED = 'stopped'
+
+
+class Drive(enum.Enum):
+  """Where the command of one tick comes from."""
+
+  POLICY = 'policy'
+  HUMAN = 'human'
+  HOLD = 'hold'
+
+
+_RUNNING = (Mode.AUTONOMOUS, Mode.ALIGNING, Mode.HUMAN, Mode.RELEASING)
+_ENDS = (Kind.SUCCESS, Kind.FAILURE, Kind.ABORT, Kind.RERECORD)
+# Of takeover and release the last one counts, so a contact that bounces ends
+# where it settles; of a stop, the first.
+_NEVER_BOUNCE = (Kind.STOP, Kind.TAKEOVER, Kind.RELEASE)
+
+
+class State(NamedTuple):
+  """What the hand-over remembers; begins as `State()`, which is ENDED.
+
+  critical: the critical phase has begun. outcome: how the last episode ended
+  (STOP: by a stop), None while one runs and before the first. since, began:
+  s, when the mode and the episode began. aligned_since: s, or None. target:
+  [A] of a relative device. heard: when each kind of event was last heard.
+  """
+
+  mode: Mode = Mode.ENDED
+  critical: bool = False
+  outcome: Kind | None = None
+  since: float = 0.0
+  began: float = 0.0
+  aligned_since: float | None = None
+  target: np.ndarray | None = None
+  heard: dict[Kind, float] = {}
+
+
+class Effects(NamedTuple):
+  """What the loop does in this tick.
+
+  drive: where the command comes from. command: [A] the person's, only with
+  Drive.HUMAN. clear_queue: drop every action chunk, also one still being
+  computed: it was made for another moment. entered_critical: in this tick.
+  ended: the outcome, in the tick the episode ends and in no other. stopped:
+  the stop began in this tick. words: what to tell the person; may be empty.
+  accepted: events that did something. ignored: the others, each with why.
+  """
+
+  drive: Drive
+  command: np.ndarray | None = None
+  clear_queue: bool = False
+  entered_critical: bool = False
+  ended: Kind | None = None
+  stopped: bool = False
+  words: str = ''
+  accepted: tuple[Event, ...] = ()
+  ignored: tuple[tuple[Event, str], ...] = ()
+
+
+def begin(state: State, *, now: float) -> State:
+  """Starts an episode, driven by the policy, before the critical phase.
+
+  The loop's queue of action chunks must be empty.
+
+  Raises:
+    ValueError: an episode runs, or the arm is stopped.
+  """
+  if state.mode is not Mode.ENDED:
+    raise ValueError(
+      f'An episode must begin from {Mode.ENDED.value}: {state.mode.value}.'
+    )
+  return State(Mode.AUTONOMOUS, since=now, began=now, heard=state.heard)
+
+
+def reset(state: State, *, now: float) -> State:
+  """Ends a stop, deliberately; nothing moves before `begin`.
+
+  Raises:
+    ValueError: the arm is not stopped.
+  """
+  if state.mode is not Mode.STOPPED:
+    raise ValueError(f'Only a stop can be reset: {state.mode.value}.')
+  return _to(state, Mode.ENDED, now)
+
+
+def advance(
+  state: State,
+  events: Sequence[Event],
+  *,
+  arm_pose: np.ndarray,
+  human_pose: np.ndarray | None,
+  now: float,
+  config: HandoverConfig,
+  human_delta: np.ndarray | None = None,
+) -> tuple[State, Effects]:
+  """Advances by one tick; pure.
+
+  Args:
+    state: of the tick before.
+    events: since then, from any device.
+    arm_pose: [A] measured.
+    human_pose: [A] absolute target of the teleoperator; None if it has none.
+    now: s, by the clock of the events.
+    config: tolerances and times.
+    human_delta: [A] this tick's change by a relative device; needs no
+      alignment.
+
+  Returns:
+    The state, and what the loop does in this tick. A person's command is
+    within keep_tolerance of the arm, its first within align_tolerance.
+
+  Raises:
+    ValueError: a pose of another shape, or both a pose and a delta.
+  """
+  if human_pose is not None and human_delta is not None:
+    raise ValueError('A teleoperator must give either a pose or a delta.')
+  for name, pose in (
+    ('arm_pose', arm_pose),
+    ('human_pose', human_pose),
+    ('human_delta', human_delta),
+  ):
+    if pose is not None and np.shape(pose) != (len(config.joint_names),):
+      raise ValueError(
+        f'{name} must have an entry per joint, {len(config.joint_names)}: '
+        f'{np.shape(pose)}.'
+      )
+  old, accepted, ignored = state, [], []
+  for event in sorted(events, key=lambda event: event.time):
+    state, why = _hear(state, event, now, config)
+    if why:
+      ignored.append((event, why))
+    else:
+      accepted.append(event)
+  drive, command, words = Drive.HOLD, None, ''
+  if state.mode is Mode.RELEASING and now - state.since >= config.release_s:
+    state = _to(state, Mode.AUTONOMOUS, now)
+  if state.mode is Mode.AUTONOMOUS:
+    drive = Drive.POLICY
+  elif state.mode in (Mode.ALIGNING, Mode.HUMAN):
+    state, command, words = _follow(
+      state, arm_pose, human_pose, human_delta, now, config
+    )
+    drive = Drive.HOLD if command is None else Drive.HUMAN
+  # A takeover and its end may fall into one tick, so modes do not tell.
+  changed = any(e.kind is not Kind.ENTER_CRITICAL for e in accepted)
+  return state, Effects(
+    drive=drive,
+    command=command,
+    clear_queue=changed or old.mode is not state.mode,
+    entered_critical=state.critical and not old.critical,
+    ended=state.outcome if old.mode in _RUNNING else None,
+    stopped=state.mode is Mode.STOPPED and old.mode is not Mode.STOPPED,
+    words=words,
+    accepted=tuple(accepted),
+    ignored=tuple(ignored),
+  )
+
+
+def _to(state: State, mode: Mode, now: float, **changes) -> State:
+  return state._replace(
+    mode=mode, since=now, aligned_since=None, target=None, **changes
+  )
+
+
+def _hear(
+  state: State, event: Event, now: float, config: HandoverConfig
+) -> tuple[State, str]:
+  """Returns the state after one event, and why it did nothing, if so."""
+  kind, mode = event.kind, state.mode
+  last = state.heard.get(kind)
+  state = state._replace(heard=state.heard | {kind: event.time})
+  if mode is Mode.STOPPED:
+    return state, 'the arm is stopped: reset the stop first'
+  if kind is Kind.STOP:
+    outcome = kind if mode in _RUNNING else state.outcome
+    return _to(state, Mode.STOPPED, now, outcome=outcome), ''
+  if kind not in _NEVER_BOUNCE and last is not None:
+    if 0.0 <= event.time - last < config.debounce_s:
+      return state, 'bounce'
+  if mode is Mode.ENDED:
+    return state, 'no episode runs'
+  if kind in _ENDS:
+    early = event.time - state.began < config.label_grace_s
+    if early and kind in (Kind.SUCCESS, Kind.FAILURE):
+      return state, 'too soon for a label: the episode has just begun'
+    return _to(state, Mode.ENDED, now, outcome=kind), ''
+  if kind is Kind.ENTER_CRITICAL:
+    if state.critical:
+      return state, 'the critical phase has begun already'
+    return state._replace(critical=True), ''
+  driving = mode in (Mode.ALIGNING, Mode.HUMAN)
+  if kind is Kind.TAKEOVER:
+    if driving:
+      return state, 'already taken over'
+    return _to(state, Mode.ALIGNING, now), ''
+  if not driving:
+    return state, 'not taken over'
+  return _to(state, Mode.RELEASING, now), ''
+
+
+def _follow(
+  state: State,
+  arm_pose: np.ndarray,
+  human_pose: np.ndarray | None,
+  human_delta: np.ndarray | None,
+  now: float,
+  config: HandoverConfig,
+) -> tuple[State, np.ndarray | None, str]:
+  """Returns the state, the person's command or None to hold, and words."""
+  driving = state.mode is Mode.HUMAN
+  relative = human_delta is not None
+  if relative:
+    command, words = alignment.lead(
+      state.target, human_delta, arm_pose, config=config
+    )
+  else:
+    command, words = alignment.match(
+      human_pose, arm_pose, driving=driving, config=config
+    )
+  if command is None:
+    if driving:
+      return _to(state, Mode.ALIGNING, now), None, words
+    return state._replace(aligned_since=None), None, words
+  if not driving and not relative:
+    if state.aligned_since is None:
+      state = state._replace(aligned_since=now)
+    if now - state.aligned_since < config.align_s:
+      return state, None, 'Aligned: keep still.'
+  if not driving:
+    state = _to(state, Mode.HUMAN, now)
+  target = command if relative else None
+  return state._replace(target=target), command, words

@@ -1,0 +1,101 @@
+"""A foot pedal, or any other Linux input device with keys, by evdev."""
+
+from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
+
+# Three pedals as they are sold: the left drives while a foot is on it. The
+# names are the kernel's (`evtest` prints what a pedal sends).
+PEDALS = ButtonMap(
+  down={
+    'KEY_A': Kind.TAKEOVER,
+    'KEY_B': Kind.ENTER_CRITICAL,
+    'KEY_C': Kind.SUCCESS,
+  },
+  up={'KEY_A': Kind.RELEASE},
+)
+_UP, _DOWN = 0, 1  # 2 is the repeat of a key that is held
+
+
+class Pedal:
+  """Gives events of one input device, which nothing else hears meanwhile."""
+
+  name = 'pedal'
+
+  def __init__(
+    self,
+    path: str,
+    buttons: ButtonMap = PEDALS,
+    *,
+    clock: Clock | None = None,
+  ):
+    """Takes the device's path, best one under /dev/input/by-id."""
+    self._path = path
+    self._buttons = buttons
+    self._clock = clock or MonotonicClock()
+    self._device = None
+    self._names: dict[int, str] = {}
+
+  def open(self) -> None:
+    """Opens the pedal for this process alone: to others it is a keyboard.
+
+    Raises:
+      DeviceError: no package, no such device, no permission, or a button of
+        the map that the device does not have.
+    """
+    try:
+      import evdev
+    except ImportError:
+      raise DeviceError(
+        "A pedal needs the package evdev: pip install 'evdev>=1.9'."
+      ) from None
+    codes = evdev.ecodes.ecodes
+    unknown = sorted(self._buttons.buttons - set(codes))
+    if unknown:
+      raise DeviceError(f'A button must be a key of the kernel: {unknown}.')
+    self._names = {codes[name]: name for name in self._buttons.buttons}
+    try:
+      device = evdev.InputDevice(self._path)
+    except OSError as error:
+      raise DeviceError(
+        f'The pedal {self._path} cannot be opened: {error}. Reading it takes '
+        'membership of the group input.'
+      ) from error
+    own = device.capabilities().get(evdev.ecodes.EV_KEY, [])
+    missing = sorted(n for code, n in self._names.items() if code not in own)
+    if missing:
+      device.close()
+      raise DeviceError(f'The pedal {self._path} has no {missing}.')
+    try:
+      device.grab()
+    except OSError as error:
+      device.close()
+      raise DeviceError(
+        f'The pedal {self._path} is in use by another program: {error}.'
+      ) from error
+    self._device, self._key_type = device, evdev.ecodes.EV_KEY
+
+  def poll(self) -> list[Event]:
+    """Returns the events since the last call.
+
+    Raises:
+      DeviceError: the pedal is not open, or was pulled out.
+    """
+    if self._device is None:
+      raise DeviceError('The pedal must be opened before it is polled.')
+    events, now = [], self._clock.now()
+    try:
+      while (record := self._device.read_one()) is not None:
+        name = self._names.get(record.code)
+        if record.type == self._key_type and record.value in (_UP, _DOWN):
+          events += self._buttons.events(
+            name, record.value == _DOWN, time=now, device=self.name
+          )
+    except OSError as error:
+      raise DeviceError(f'The pedal {self._path} is gone: {error}.') from error
+    return events
+
+  def close(self) -> None:
+    """Closes the pedal, which ends the grab."""
+    device, self._device = self._device, None
+    if device is not None:
+      device.close()

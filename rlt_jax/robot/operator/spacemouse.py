@@ -1,0 +1,175 @@
+"""A SpaceMouse, which moves one hand of the arm, by pyspacemouse."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from rlt_jax.robot import workspace
+from rlt_jax.robot.arm import ArmSpec
+from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.operator import jacobian
+from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
+
+# The two side buttons, left and right.
+BUTTONS = ButtonMap(down={0: Kind.TAKEOVER, 1: Kind.RELEASE})
+_AXES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
+_MAX_REPORTS = 64  # more than a mouse sends between two ticks
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SpaceMouseConfig:
+  """How the mouse moves the tip of a hand.
+
+  chain: which of the arm's chains. linear_m_s, angular_rad_s: speed at full
+  deflection. heading_rad: where the person's "away" points, from the
+  workspace's y, turned about its z. dead_zone: deflections up to this, of 1,
+  do nothing. damping: m, how much joint motion is given up near a singular
+  pose; larger is calmer and less exact.
+  """
+
+  chain: int
+  linear_m_s: float
+  angular_rad_s: float
+  heading_rad: float
+  dead_zone: float = 0.05
+  damping: float = 0.02
+
+  def __post_init__(self):
+    for name in ('linear_m_s', 'angular_rad_s', 'damping'):
+      value = getattr(self, name)
+      if not (math.isfinite(value) and value > 0.0):
+        raise ValueError(f'{name} must be positive: {value}.')
+    if not math.isfinite(self.heading_rad):
+      raise ValueError(f'heading_rad must be finite: {self.heading_rad}.')
+    if not 0.0 <= self.dead_zone < 1.0:
+      raise ValueError(f'dead_zone must be in [0, 1): {self.dead_zone}.')
+
+
+class SpaceMouse:
+  """A relative device: deflection is the speed of the tip.
+
+  Joints outside the chain, grippers among them, stay where they are.
+  """
+
+  name = 'spacemouse'
+
+  def __init__(
+    self,
+    spec: ArmSpec,
+    config: SpaceMouseConfig,
+    buttons: ButtonMap = BUTTONS,
+    *,
+    clock: Clock | None = None,
+  ):
+    """Takes the arm's file and the map of the buttons.
+
+    Raises:
+      ValueError: the arm has no such chain, or a chain that breaks a rule.
+    """
+    if not 0 <= config.chain < len(spec.chains):
+      raise ValueError(
+        f'chain must be one of the {len(spec.chains)} of {spec.name}: '
+        f'{config.chain}.'
+      )
+    self._chain = spec.chains[config.chain]
+    self._joints = workspace.chain_joints(spec)[config.chain]
+    self._config = config
+    self._buttons = buttons
+    self._clock = clock or MonotonicClock()
+    self._mouse = None
+    self._pressed: list[bool] = []
+    self._deflection = np.zeros(6)
+
+  def open(self) -> None:
+    """Opens the first mouse that is connected.
+
+    Raises:
+      DeviceError: no package, no mouse, or a button of the map that it does
+        not have.
+    """
+    try:
+      import pyspacemouse
+    except ImportError:
+      raise DeviceError(
+        'A SpaceMouse needs the package pyspacemouse and the library '
+        "libhidapi: pip install 'pyspacemouse>=2.1'."
+      ) from None
+    try:
+      mouse = pyspacemouse.open(
+        axis_convention=pyspacemouse.AxisConvention.HID_Z_UP
+      )
+    except Exception as error:
+      raise DeviceError(f'No SpaceMouse can be opened: {error}') from error
+    own = len(mouse.read().buttons)
+    missing = sorted(self._buttons.buttons - set(range(own)))
+    if missing:
+      mouse.close()
+      raise DeviceError(
+        f'The buttons of {mouse.name} must be 0 to {own - 1}: {missing}.'
+      )
+    self._mouse, self._pressed = mouse, [False] * own
+
+  def poll(self) -> list[Event]:
+    """Reads what the mouse has sent and returns the buttons' events.
+
+    Raises:
+      DeviceError: the mouse is not open, or was pulled out.
+    """
+    if self._mouse is None:
+      raise DeviceError('The SpaceMouse must be opened before it is polled.')
+    events, now, before = [], self._clock.now(), None
+    # A call reads one report and a mouse sends several per tick: one report
+    # per tick would lag behind the hand, more with every tick.
+    for _ in range(_MAX_REPORTS):
+      try:
+        state = self._mouse.read()
+      except Exception as error:
+        raise DeviceError(f'The SpaceMouse is gone: {error}') from error
+      if state.t == before:
+        break
+      before = state.t
+      pressed = [bool(button) for button in state.buttons]
+      for i, (old, new) in enumerate(zip(self._pressed, pressed, strict=True)):
+        if old != new:
+          events += self._buttons.events(i, new, time=now, device=self.name)
+      self._pressed = pressed
+      self._deflection = np.array([getattr(state, axis) for axis in _AXES])
+    return events
+
+  def pose(self) -> None:
+    """Returns None: the mouse knows only changes."""
+    return None
+
+  def delta(self, pose: np.ndarray, period_s: float) -> np.ndarray:
+    """Returns the change [A] of the joints for the deflection last polled.
+
+    Args:
+      pose: [A] the arm's, rad, grippers m.
+      period_s: for how long the change is.
+    """
+    config, deflection = self._config, self._deflection
+    deflection = np.where(
+      np.abs(deflection) > config.dead_zone, deflection, 0.0
+    )
+    cos, sin = math.cos(config.heading_rad), math.sin(config.heading_rad)
+    turn = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+    twist = period_s * np.concatenate(
+      [
+        config.linear_m_s * turn @ deflection[:3],
+        config.angular_rad_s * turn @ deflection[3:],
+      ]
+    )
+    change = np.zeros_like(pose, dtype=float)
+    angles = np.asarray(pose)[self._joints]
+    change[self._joints] = jacobian.solve(
+      jacobian.tip_jacobian(self._chain, angles), twist, config.damping
+    )
+    return change
+
+  def close(self) -> None:
+    """Closes the mouse."""
+    mouse, self._mouse = self._mouse, None
+    self._deflection = np.zeros(6)
+    if mouse is not None:
+      mouse.close()

@@ -1,0 +1,72 @@
+import pytest
+
+from rlt_jax.robot.operator.events import DeviceError, Event, Kind
+from rlt_jax.robot.operator.group import Group
+from rlt_jax.robot.operator.scripted import Scripted
+from tests.robot.operator.conftest import FakeClock
+
+
+class _Device:
+  def __init__(self, name, log, *, opens=True, closes=True):
+    self.name, self._log, self._opens, self._closes = name, log, opens, closes
+    self.lost = False
+
+  def open(self):
+    if not self._opens:
+      raise DeviceError('no such device')
+    self._log.append(f'open {self.name}')
+
+  def poll(self):
+    if self.lost:
+      raise DeviceError('pulled out')
+    return []
+
+  def close(self):
+    self._log.append(f'close {self.name}')
+    if not self._closes:
+      raise DeviceError('stuck')
+
+
+def test_events_of_all_devices_come_in_order_of_time():
+  clock = FakeClock()
+  devices = [
+    Scripted([(0.2, Kind.SUCCESS)], name='a', clock=clock),
+    Scripted([(0.1, Kind.ENTER_CRITICAL)], name='b', clock=clock),
+  ]
+  with Group(devices, clock=clock) as group:
+    clock.time += 1.0
+    assert [event.device for event in group.poll()] == ['b', 'a']
+
+
+def test_a_lost_device_stops_once_and_the_others_go_on():
+  log, clock = [], FakeClock()
+  device = _Device('pedal', log)
+  script = Scripted([(0.0, Kind.ABORT), (1.0, Kind.STOP)], clock=clock)
+  with Group([device, script], clock=clock) as group:
+    device.lost = True
+    assert Event(Kind.STOP, clock.time, 'pedal') in group.poll()
+    clock.time += 1.0
+    assert [event.device for event in group.poll()] == ['scripted']
+    assert group.faults == ['pedal: pulled out']
+
+
+def test_if_one_does_not_open_the_others_are_closed():
+  log = []
+  with pytest.raises(DeviceError, match='no such device'):
+    Group([_Device('a', log), _Device('b', log, opens=False)]).open()
+  assert log == ['open a', 'close a']
+
+
+def test_if_one_does_not_close_the_others_do():
+  log = []
+  group = Group([_Device('a', log), _Device('b', log, closes=False)])
+  group.open()
+  with pytest.raises(DeviceError, match='stuck'):
+    group.close()
+  assert log[-2:] == ['close b', 'close a']
+
+
+@pytest.mark.parametrize('names', [[], ['a', 'a']])
+def test_names_must_be_distinct(names):
+  with pytest.raises(ValueError, match='devices must have distinct names'):
+    Group([_Device(name, []) for name in names])
