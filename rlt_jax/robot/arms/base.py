@@ -1,0 +1,193 @@
+"""What every driver owes the loop, whatever the make.
+
+A driver adds how its device is opened, read and written; refusing bad
+targets, dating readings, holding and stowing are the same for all.
+"""
+
+import numpy as np
+
+from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
+from rlt_jax.robot.clock import Clock, MonotonicClock
+
+SIDES = ('right', 'left')
+_PARTS = ('j1', 'j2', 'j3', 'j4', 'j5', 'j6', 'gripper')
+# Two six-joint arms with grippers, in the order that policies are trained in.
+JOINTS = tuple(f'{side}_{part}' for side in SIDES for part in _PARTS)
+
+_STOW_SPEED = 0.25  # of the joint's largest velocity
+_STOW_GAP_S = 0.05  # a pause between two calls moves the ramp no further
+
+
+class BaseArm:
+  """An `Arm` (see `rlt_jax.robot.arm`); a driver fills in five methods.
+
+  _open, _close: the device; `_close` never moves it, and must cope with one
+    that `_open` failed to open completely.
+  _read: the newest Reading, by the loop's clock.
+  _send: checked targets [A] to those really sent [A]; powers the arm first.
+  _power_off: takes the power off.
+  """
+
+  def __init__(self, spec: ArmSpec, *, clock: Clock | None = None):
+    """Opens nothing.
+
+    Args:
+      spec: the arm's file.
+      clock: the loop's; None is the host's monotonic clock.
+    """
+    self.spec = spec
+    self._clock = clock or MonotonicClock()
+    self._low = np.array(spec.joint_low, np.float64)
+    self._high = np.array(spec.joint_high, np.float64)
+    self._connected = self._disabled = False
+    self._dates: dict[str, tuple[float, float]] = {}
+    self._sent: np.ndarray | None = None  # the last command
+    self._rest: np.ndarray | None = None  # where hold() stays
+    self._ramp: tuple[np.ndarray, float] | None = None  # stow's target, when
+
+  def connect(self) -> None:
+    """Opens the device; nothing moves.
+
+    Raises:
+      ArmError: it is open already, cannot be opened, or its package is not
+        installed.
+    """
+    if self._connected:
+      raise ArmError('connect() must come once: the arm is open.')
+    self._dates.clear()
+    self._sent = self._rest = self._ramp = None
+    self._disabled = False
+    try:
+      self._open()
+    except BaseException:
+      self._close()
+      raise
+    self._connected = True
+
+  def observe(self) -> Reading:
+    """Returns the newest Reading; its time stops while the device is silent."""
+    self._check_open('observe')
+    return self._read()
+
+  def command(self, target: np.ndarray) -> np.ndarray:
+    """Sends targets [A] (rad, m); returns those really sent.
+
+    Raises:
+      ArmError: a shape, a number or a joint range that is not the spec's, or
+        a device that did not take them.
+    """
+    self._check_power('command')
+    self._sent = self._send(self._checked(target))
+    self._rest = self._ramp = None
+    return self._sent.copy()
+
+  def hold(self) -> None:
+    """Stays where it is. Repeated calls keep the place of the first."""
+    self._check_power('hold')
+    if self._rest is None:
+      self._rest = self._resting_place()
+    self._ramp = None
+    self._sent = self._send(self._rest)
+
+  def stow(self) -> bool:
+    """Moves towards the stow pose; True when there, by `spec.max_step`."""
+    self._check_power('stow')
+    position, now = self._read().position, self._clock.now()
+    if not np.isfinite(position).all():
+      raise ArmError(f'stow() needs a finite reading: {position}.')
+    goal = np.array(self.spec.stow, np.float64)
+    target, before = self._ramp or (position, now)
+    step = np.array(self.spec.max_velocity) * _STOW_SPEED
+    step = step * np.clip(now - before, 0.0, _STOW_GAP_S)
+    target = target + np.clip(goal - target, -step, step)
+    # An arm that something stops must not have the ramp run away from it.
+    reach = np.array(self.spec.max_step)
+    target = np.clip(target, position - reach, position + reach)
+    target = np.clip(target, self._low, self._high)
+    self._rest, self._ramp = None, (target, now)
+    self._sent = self._send(target)
+    there = np.abs(position - goal) <= reach
+    return bool(there.all() and np.array_equal(target, goal))
+
+  def disable(self) -> None:
+    """Takes the power off; only connect() gives it back."""
+    self._check_open('disable')
+    self._power_off()
+    self._disabled = True
+
+  def disconnect(self) -> None:
+    """Closes the device; does nothing if it is closed."""
+    if self._connected:
+      self._connected = False
+      self._close()
+
+  def _open(self) -> None:
+    raise NotImplementedError
+
+  def _close(self) -> None:
+    raise NotImplementedError
+
+  def _read(self) -> Reading:
+    raise NotImplementedError
+
+  def _send(self, target: np.ndarray) -> np.ndarray:
+    raise NotImplementedError
+
+  def _power_off(self) -> None:
+    raise NotImplementedError
+
+  def _date(self, part: str, stamp: float, now: float) -> float:
+    """Returns when a part's device stamp last changed, by the loop's clock.
+
+    The device's own clock drifts against the loop's and may be reset; that
+    its stamp moves is all that is believed of it.
+    """
+    if part not in self._dates or self._dates[part][0] != stamp:
+      self._dates[part] = (stamp, now)
+    return self._dates[part][1]
+
+  def _checked(self, target: np.ndarray) -> np.ndarray:
+    target = np.array(target, np.float64)
+    if target.shape != self._low.shape:
+      raise ArmError(
+        f'A target must have the shape {self._low.shape}: {target.shape}.'
+      )
+    # A comparison with NaN is false, so this finds what is not finite too.
+    inside = (target >= self._low) & (target <= self._high)
+    if not inside.all():
+      i = int(np.argmin(inside))
+      raise ArmError(
+        f'A target for {self.spec.joint_names[i]} must be within '
+        f'{self._low[i]} and {self._high[i]} {self.spec.joint_units[i]}: '
+        f'{target[i]}.'
+      )
+    return target
+
+  def _resting_place(self) -> np.ndarray:
+    try:
+      place = self._read().position
+    except ArmError:
+      place = None
+    if place is None or not np.isfinite(place).all():
+      place = self._sent  # where it is heading is the next best
+    if place is None:
+      raise ArmError('hold() needs a pose: none was measured, none was sent.')
+    # At a joint's end the sensor may read a hair beyond the limit.
+    return np.clip(place, self._low, self._high)
+
+  def _check_open(self, method: str) -> None:
+    if not self._connected:
+      raise ArmError(f'connect() must come before {method}().')
+
+  def _check_power(self, method: str) -> None:
+    self._check_open(method)
+    if self._disabled:
+      raise ArmError(
+        f'{method}() must come before disable(): disconnect and connect.'
+      )
+
+
+def check_joints(spec: ArmSpec) -> None:
+  """Raises a ValueError unless the spec lists JOINTS, in their order."""
+  if spec.joint_names != JOINTS:
+    raise ValueError(f'joint_names must be {JOINTS}: {spec.joint_names}.')

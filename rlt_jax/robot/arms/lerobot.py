@@ -1,0 +1,135 @@
+"""Any LeRobot `Robot` as an arm.
+
+Runs in LeRobot's own environment: of this project it needs NumPy and
+`rlt_jax.robot` alone, and it is handed a Robot object, so it imports nothing
+of LeRobot.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
+from rlt_jax.robot.arms.base import BaseArm
+from rlt_jax.robot.arms.lerobot_config import LeRobotConfig
+from rlt_jax.robot.clock import Clock
+
+
+class LeRobotArm(BaseArm):
+  """A LeRobot `Robot` behind our contract; velocities are differences.
+
+  A robot that loses power when it is closed can only be disconnected after
+  `disable`.
+  """
+
+  def __init__(
+    self,
+    spec: ArmSpec,
+    config: LeRobotConfig,
+    robot: Any,
+    *,
+    clock: Clock | None = None,
+  ):
+    """Opens nothing, and reads the robot's feature names.
+
+    Raises:
+      ValueError: a joint or a key of the table, the spec or the robot that
+        has no partner.
+    """
+    super().__init__(spec, clock=clock)
+    rows = {row.joint: row for row in config.table}
+    _check_names('table joints', [r.joint for r in config.table],
+                 spec.joint_names)  # fmt: skip
+    table = [rows[joint] for joint in spec.joint_names]
+    for row, unit in zip(table, spec.joint_units, strict=True):
+      if row.unit == 'deg' and unit != 'rad':
+        raise ValueError(f'{row.joint} must be in rad to be read in deg: m.')
+    self._keys = [row.key for row in table]
+    _check_names('action features', robot.action_features, self._keys)
+    # A shape marks a camera.
+    seen = [k for k, v in robot.observation_features.items()
+            if not isinstance(v, tuple)]  # fmt: skip
+    _check_names(
+      'observation features', seen, [*self._keys, *config.unused]
+    )  # fmt: skip
+    lines = np.array([row.line() for row in table])
+    self._scale, self._offset = lines[:, 0], lines[:, 1]
+    self._config, self._robot = config, robot
+    self._last: Reading | None = None
+    self._closed = True
+
+  def disconnect(self) -> None:
+    """Closes the robot.
+
+    Raises:
+      ArmError: that would take the power from an arm that has it.
+    """
+    if self._connected and not self._closed and self._config.off_at_disconnect:
+      raise ArmError(
+        'disconnect() must come after stow() and disable(): it takes the '
+        'power off this robot.'
+      )
+    super().disconnect()
+
+  def _open(self) -> None:
+    self._last = None
+    try:
+      # Calibration asks at the keyboard, and moves: LeRobot's own tools do it.
+      self._robot.connect(calibrate=False)
+    except Exception as error:  # every robot has its own kinds
+      raise ArmError(f'connect() failed: {error}') from error
+    self._closed = False
+    if not getattr(self._robot, 'is_calibrated', True):
+      raise ArmError('The robot must be calibrated: run lerobot-calibrate.')
+
+  def _close(self) -> None:
+    if not self._closed:
+      self._closed = True
+      self._robot.disconnect()
+
+  def _read(self) -> Reading:
+    began = self._clock.now()  # the joints are no older than this
+    try:
+      seen = self._robot.get_observation()
+    except Exception as error:
+      raise ArmError(f'get_observation() failed: {error}') from error
+    position = self._joints(seen, 'get_observation()')
+    velocity = np.zeros_like(position)
+    if self._last is not None and began > self._last.time:
+      velocity = (position - self._last.position) / (began - self._last.time)
+    self._last = Reading(position, velocity, began)
+    return self._last
+
+  def _send(self, target: np.ndarray) -> np.ndarray:
+    numbers = (target - self._offset) / self._scale
+    action = dict(zip(self._keys, numbers.tolist(), strict=True))
+    try:
+      sent = self._robot.send_action(action)
+    except Exception as error:
+      raise ArmError(f'send_action() failed: {error}') from error
+    return self._joints(sent, 'send_action()')
+
+  def _power_off(self) -> None:
+    if not self._config.off_at_disconnect:
+      raise ArmError(
+        'disable() must have a way to take the power off: this robot keeps '
+        'it; switch it off by hand.'
+      )
+    self._close()
+
+  def _joints(self, numbers: dict[str, Any], source: str) -> np.ndarray:
+    missing = [key for key in self._keys if key not in numbers]
+    if missing:
+      raise ArmError(f'{source} must give every joint; missing: {missing}.')
+    values = np.array([float(numbers[key]) for key in self._keys])
+    return values * self._scale + self._offset
+
+
+def _check_names(what: str, found: Any, expected: Any) -> None:
+  found, expected = list(found), list(expected)
+  if sorted(found) != sorted(expected):
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    raise ValueError(
+      f'{what} must be {sorted(expected)}; missing {missing}, extra {extra}.'
+    )

@@ -1,0 +1,140 @@
+"""Two AgileX Piper arms by the vendor's `piper-sdk`, one CAN channel each.
+
+On the bus a joint is a whole number of 0.001 degrees and a gripper of
+0.001 mm; what is sent is the nearest such number inside the limits.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
+from rlt_jax.robot.arms import base
+from rlt_jax.robot.arms.piper_port import PiperPort
+from rlt_jax.robot.clock import Clock
+
+_UNITS = {'rad': 1000 * 180 / math.pi, 'm': 1e6}  # bus units in one of ours
+_ALL = 7  # every motor
+_CAN_CONTROL, _MOVE_JOINTS, _POSITION_MODE = 0x01, 0x01, 0x00
+_GRIPPER_OFF, _GRIPPER_ON = 0x00, 0x01
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PiperConfig:
+  """right, left: CAN channels. interface: python-can's name of the kind.
+
+  speed_percent: of the arm's largest speed. gripper_mnm: mN m of closing.
+  """
+
+  right: str
+  left: str
+  interface: str = 'socketcan'
+  speed_percent: int = 50
+  gripper_mnm: int = 1000
+
+  def __post_init__(self):
+    if not self.right or not self.left or self.right == self.left:
+      raise ValueError(
+        f'right and left must be two channels: {self.right!r}, {self.left!r}.'
+      )
+    if not 0 < self.speed_percent <= 100:
+      raise ValueError(
+        f'speed_percent must be within 1 and 100: {self.speed_percent}.'
+      )
+    if not 0 < self.gripper_mnm <= 5000:
+      raise ValueError(
+        f'gripper_mnm must be within 1 and 5000: {self.gripper_mnm}.'
+      )
+
+
+class PiperArms(base.BaseArm):
+  """Both arms as one; a frame that is not sent is an ArmError."""
+
+  def __init__(
+    self,
+    spec: ArmSpec,
+    config: PiperConfig,
+    *,
+    clock: Clock | None = None,
+  ):
+    """Opens nothing.
+
+    Raises:
+      ValueError: the spec's joints are not `base.JOINTS`.
+    """
+    base.check_joints(spec)
+    super().__init__(spec, clock=clock)
+    self._config = config
+    self._units = np.array([_UNITS[unit] for unit in spec.joint_units])
+    # Inwards, so that rounding carries no target over its joint's end; after
+    # round(), since a product may miss a whole number by its last bit.
+    self._first = np.ceil(np.round(self._low * self._units, 6))
+    self._final = np.floor(np.round(self._high * self._units, 6))
+    self._ports: dict[str, PiperPort] = {}
+    self._powered: set[str] = set()
+
+  def _open(self) -> None:
+    try:
+      import piper_sdk
+    except ImportError as error:
+      raise ArmError(
+        'Piper arms need a package: pip install piper-sdk==0.6.2.'
+      ) from error
+    self._powered.clear()
+    for side in base.SIDES:
+      self._ports[side] = PiperPort(
+        piper_sdk, side, getattr(self._config, side), self._config.interface
+      )
+
+  def _close(self) -> None:
+    for port in self._ports.values():
+      port.close()
+    self._ports.clear()
+
+  def _read(self) -> Reading:
+    positions, velocities, times, now = [], [], [], self._clock.now()
+    for side, port in self._ports.items():
+      joints, gripper, motors = reports = port.reports()
+      numbers = [
+        getattr(joints.joint_state, f'joint_{i}') for i in range(1, 7)
+      ] + [gripper.gripper_state.grippers_angle]
+      positions += numbers
+      velocities += [
+        getattr(motors, f'motor_{i}').motor_speed * 1e-3 for i in range(1, 7)
+      ]
+      velocities.append(0.0)  # the gripper reports none
+      for name, report in reports._asdict().items():
+        times.append(self._date(f'{side} {name}', report.time_stamp, now))
+    position = np.array(positions, np.float64) / self._units
+    return Reading(position, np.array(velocities), min(times))
+
+  def _send(self, target: np.ndarray) -> np.ndarray:
+    whole = np.rint(target * self._units).clip(self._first, self._final)
+    sides = whole.astype(int).reshape(len(self._ports), -1).tolist()
+    for (side, port), numbers in zip(self._ports.items(), sides, strict=True):
+      arm = port.arm
+      self._power(side, arm)
+      arm.MotionCtrl_2(
+        _CAN_CONTROL, _MOVE_JOINTS, self._config.speed_percent, _POSITION_MODE
+      )
+      arm.JointCtrl(*numbers[:6])
+      arm.GripperCtrl(numbers[6], self._config.gripper_mnm, _GRIPPER_ON)
+    return whole / self._units
+
+  def _power_off(self) -> None:
+    for port in self._ports.values():
+      port.arm.GripperCtrl(0, 0, _GRIPPER_OFF)
+      port.arm.DisableArm(_ALL)
+    self._powered.clear()
+
+  def _power(self, side: str, arm: Any) -> None:
+    """Asks for power until the motors report it; never a second time."""
+    if all(arm.GetArmEnableStatus()):
+      self._powered.add(side)
+    elif side in self._powered:
+      # Switching a motor on again that gave up is a person's decision.
+      raise ArmError(f'The {side} Piper arm must have power: a motor is off.')
+    else:
+      arm.EnableArm(_ALL)
