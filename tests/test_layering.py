@@ -19,7 +19,7 @@ _MAY_IMPORT = {
   'replay': {'types'},
   'sim': {'types'},
   'vla': {'types'},
-  'robot': set(),  # types needs chex, which needs JAX
+  'robot': {'wire'},  # types needs chex, which needs JAX
   'wire': set(),
   'update': {'types', 'agent', 'replay'},
   'export': {'types', 'robot'},
@@ -34,6 +34,7 @@ _MAY_IMPORT = {
     'tokens',
     'export',
     'robot',
+    'wire',
   },
 }
 # The robot's computer drives arms; what it needs of JAX arrives as a policy.
