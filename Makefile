@@ -4,16 +4,23 @@ VENV ?= .venv
 WORKDIR ?= runs/practice-$(shell date +%Y%m%d-%H%M%S)
 # One timestamp per run, however often the recipe reads it.
 WORKDIR := $(WORKDIR)
+ROBOT_WORKDIR ?= $(subst runs/practice-,runs/robot-,$(WORKDIR))
+MINUTES ?= 10
 # 3.11 first: the published figures were measured with it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3 python; do \
   $$p -c 'import sys, venv; sys.exit(sys.version_info[:2] not in \
   ((3, 11), (3, 12)))' 2>/dev/null && echo $$p && break; done)
 INSTALLED := $(VENV)/.installed
 
-.PHONY: practice test benchmark lint format clean-venv
+.PHONY: practice robot test benchmark lint format clean-venv
 
 practice: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR)
+
+# VLA server, twin, loop and learner on this machine; Ctrl-C ends all of it.
+robot: $(INSTALLED)
+	$(VENV)/bin/python -m experiments.robot_cell \
+	  --workdir=$(ROBOT_WORKDIR) --minutes=$(MINUTES)
 
 test: lint
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile

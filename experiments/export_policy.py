@@ -1,6 +1,10 @@
 """Exports a run's newest actor as a bundle for a robot host.
 
   python -m experiments.export_policy --workdir=runs/a --out=bundles/a
+  python -m experiments.export_policy --fresh --out=bundles/fresh
+
+With --fresh it is the actor before its first update, for a practice that
+starts on the arm; `--set` gives that practice's settings.
 
 The folder holds bundle.json, policy.safetensors (for NumPy),
 policy.jaxexport (for JAX, CPU and CUDA) and with `--onnx` policy.onnx. The
@@ -11,28 +15,71 @@ import datetime
 import pathlib
 import shlex
 import sys
+from typing import NamedTuple
 
 from absl import app, flags
+import jax
 import numpy as np
 
+from rlt_jax import agent, update
 from rlt_jax import config as config_lib
 from rlt_jax.export import bundle
 from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import provenance, session
 from rlt_jax.rollout.cache import keep_compiled
+from rlt_jax.rollout.cell import Cell
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.sim import insertion, scene
 from rlt_jax.sim import teacher as teacher_lib
+from rlt_jax.types import Params
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'Run.', required=True)
+_WORKDIR = flags.DEFINE_string('workdir', '', 'Run.')
+_FRESH = flags.DEFINE_bool('fresh', False, 'An untrained actor, of no run.')
+_SET = flags.DEFINE_multi_string('set', [], 'field=value, with --fresh.')
 _OUT = flags.DEFINE_string('out', None, 'New folder.', required=True)
 _ONNX = flags.DEFINE_bool('onnx', False, 'Write policy.onnx too.')
 _ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
 
 
-def spec_of(run: session.Session) -> BundleSpec:
-  """Returns what the host of this run's actor must agree with."""
-  cell, config = run.cell, run.config
+class Source(NamedTuple):
+  """The actor's params and where they come from."""
+
+  actor: Params
+  cell: Cell
+  config: PracticeConfig
+  workdir: str
+  robot_steps: int
+
+
+def of_run(workdir: pathlib.Path) -> Source:
+  """Returns a run's newest actor."""
+  config = config_lib.from_json(
+    PracticeConfig, (workdir / 'config.json').read_text()
+  )
+  run = session.Session(
+    workdir=workdir, config=config, resume=True, assets=_ASSETS.value
+  )
+  steps = int(run.state.robot_steps)
+  return Source(run.state.actor, run.cell, config, str(workdir), steps)
+
+
+def fresh() -> Source:
+  """Returns the actor that practice begins with."""
+  config = config_lib.override(PracticeConfig(), _SET.value)
+  cell = cell_lib.make(config, _ASSETS.value)
+  nets = agent.make_networks(
+    config.agent, cell.perception.z_dim, cell.perception.proprio_dim,
+    config.chunk, cell.perception.action_dim,
+  )  # fmt: skip
+  key = jax.random.PRNGKey(config.seed)
+  state = update.init(key, nets, config.update)
+  return Source(state.actor_params, cell, config, '', 0)
+
+
+def spec_of(source: Source) -> BundleSpec:
+  """Returns what the host of this actor must agree with."""
+  cell, config = source.cell, source.config
   world, norm = cell.task.scene, cell.vla.params['norm']
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
@@ -62,9 +109,9 @@ def spec_of(run: session.Session) -> BundleSpec:
     vla_fingerprint=cell.vla.spec.fingerprint,
     token_fingerprint=cell.token.spec.fingerprint,
     run={
-      'workdir': str(run.workdir),
+      'workdir': source.workdir,
       'task': config.task.name,
-      'robot_steps': int(run.state.robot_steps),
+      'robot_steps': source.robot_steps,
       'command': shlex.join(
         ['python', '-m', 'experiments.export_policy', *sys.argv[1:]]
       ),
@@ -80,16 +127,14 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   keep_compiled()
-  workdir = pathlib.Path(_WORKDIR.value)
   try:
-    config = config_lib.from_json(
-      PracticeConfig, (workdir / 'config.json').read_text()
-    )
-    run = session.Session(
-      workdir=workdir, config=config, resume=True, assets=_ASSETS.value
-    )
+    if _FRESH.value == bool(_WORKDIR.value):
+      raise ValueError('Either --workdir or --fresh must be given.')
+    if _SET.value and not _FRESH.value:
+      raise ValueError('--set must come with --fresh: a run has its settings.')
+    source = fresh() if _FRESH.value else of_run(pathlib.Path(_WORKDIR.value))
     apart = bundle.write(
-      _OUT.value, run.state.actor, spec_of(run), onnx=_ONNX.value
+      _OUT.value, source.actor, spec_of(source), onnx=_ONNX.value
     )
   except (ValueError, OSError, ImportError) as error:
     raise SystemExit(f'error: {error}') from None

@@ -1,0 +1,288 @@
+"""Reads everything and moves nothing, before anything moves."""
+
+from collections.abc import Callable, Sequence
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shutil
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlt_jax.robot import bundle as bundle_lib
+from rlt_jax.robot import guard
+from rlt_jax.robot.arm import Arm, ArmError, ArmSpec
+from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.robot.clock import Clock
+from rlt_jax.robot.environment import Cameras
+from rlt_jax.robot.histograms import Histogram
+from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot.workcell import Workcell
+from rlt_jax.wire import contract
+from rlt_jax.wire.contract import WireSpec
+
+OK, NOTE, BAD = 'ok', 'note', 'bad'
+_DARK, _BRIGHT = 10.0, 245.0  # mean of a picture that shows something
+_FREE_BYTES = 1 << 30
+
+
+class Finding(NamedTuple):
+  """what was looked at, what was found, and OK, NOTE or BAD."""
+
+  what: str
+  found: str
+  verdict: str
+
+
+def look(
+  cell: Workcell,
+  policy: NumpyPolicy,
+  client: Any,
+  wire: WireSpec,
+  *,
+  folder: pathlib.Path,
+  clock: Clock,
+) -> list[Finding]:
+  """Looks at all of a cell; `folder` is where its journal will be."""
+  bundle, period_s = policy.spec, 1.0 / policy.spec.control_hz
+  return [
+    *check_host(bundle, folder),
+    *check_files(bundle, cell.arm.spec),
+    *check_arm(cell.arm, clock),
+    *check_vla(client, wire, bundle, clock),
+    *check_cameras(
+      bundle, cell.cameras, wire, max_age_s=cell.max_camera_age_s, clock=clock
+    ),
+    *check_timing(cell.arm, policy, clock, period_s=period_s),
+  ]
+
+
+def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
+  """Compares the policy's bundle with the arm's file."""
+  found = [_try('guard', 'can use the limits of the arm', guard.check, spec)]
+  for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high'):
+    value = getattr(spec, name)
+    if name in ('joint_low', 'joint_high'):
+      own = getattr(bundle, name)
+      if len(own) == len(value) and np.allclose(own, value, atol=1e-6):
+        value = own  # what float32 made of the file's numbers
+    found.append(
+      _try(name, 'as in the bundle', bundle_lib.check_host, bundle,
+           **{name: value})
+    )  # fmt: skip
+  if len(bundle.reach) == spec.action_dim:
+    short = [
+      joint
+      for joint, step, reach in zip(
+        spec.joint_names, spec.max_step, bundle.reach, strict=True
+      )
+      if step < reach * (1.0 - 1e-6)
+    ]
+    text = f'shorter than in practice for {short}' if short else 'as practised'
+    found.append(Finding('max_step', text, NOTE if short else OK))
+  return found
+
+
+def check_cameras(
+  bundle: BundleSpec,
+  cameras: Cameras,
+  wire: WireSpec | None,
+  *,
+  max_age_s: float,
+  clock: Clock,
+  watch_s: float = 1.0,
+) -> list[Finding]:
+  """Looks through the cameras for a while."""
+  names = tuple(cameras.shapes)
+  found = [_try('cameras', ', '.join(names), bundle_lib.check_host, bundle,
+                cameras=names)]  # fmt: skip
+  if wire is not None:
+    shape = (wire.image_size, wire.image_size, 3)
+    other = {k: v for k, v in cameras.shapes.items() if tuple(v) != shape}
+    text = f'{other}, the VLA takes {shape}' if other else f'{shape}'
+    found.append(Finding('picture shapes', text, BAD if other else OK))
+  oldest, end, light = 0.0, clock.now() + watch_s, {}
+  while True:
+    try:
+      images = cameras.observe()
+    except Exception as error:  # a vendor's own, too
+      return [*found, Finding('pictures', f'{error}', BAD)]
+    oldest = max(oldest, cameras.age_s())
+    light = {k: float(np.mean(x)) for k, x in images.items()}
+    if clock.now() >= end:
+      break
+    clock.sleep_until(clock.now() + 0.05)
+  fresh = oldest <= max_age_s
+  found.append(
+    Finding(
+      'picture age',
+      f'at most {oldest:.3f} s, allowed {max_age_s} s',
+      OK if fresh else BAD,
+    )
+  )
+  for name, mean in light.items():
+    seen = _DARK <= mean <= _BRIGHT
+    text = f'mean {mean:.0f} of 255'
+    found.append(Finding(f'brightness {name}', text, OK if seen else BAD))
+  return found
+
+
+def check_arm(arm: Arm, clock: Clock) -> list[Finding]:
+  """Reads the joints of a connected arm."""
+  spec = arm.spec
+  try:
+    reading = arm.observe()
+  except ArmError as error:
+    return [Finding('arm', str(error), BAD)]
+  position = np.asarray(reading.position)
+  if not np.isfinite(position).all():
+    return [Finding('pose', f'not finite: {position}', BAD)]
+  out = [
+    f'{joint} at {x:.4f}'
+    for joint, x, low, high in zip(
+      spec.joint_names, position, spec.joint_low, spec.joint_high, strict=True
+    )
+    if not low <= x <= high
+  ]
+  age = clock.now() - reading.time
+  fresh = 0.0 <= age <= spec.max_observation_age_s
+  return [
+    Finding(
+      'pose',
+      f'outside its limits: {", ".join(out)}' if out else 'inside its limits',
+      BAD if out else OK,
+    ),
+    Finding('reading age', f'{age:.3f} s', OK if fresh else BAD),
+  ]
+
+
+def check_timing(
+  arm: Arm,
+  policy: NumpyPolicy,
+  clock: Clock,
+  *,
+  period_s: float,
+  seconds: float = 2.0,
+) -> list[Finding]:
+  """Runs the loop dry: reads and computes at its rate, sends nothing."""
+  spec, late, spent = policy.spec, Histogram(), Histogram()
+  z_rl = np.zeros(spec.z_dim, np.float32)
+  proprio = np.float32(spec.proprio_mean)
+  reference = np.zeros((spec.chunk, spec.action_dim), np.float32)
+  start = clock.now()
+  for i in range(1, max(2, round(seconds / period_s))):
+    deadline = start + i * period_s
+    clock.sleep_until(deadline)
+    began = clock.now()
+    late.add(max(0.0, began - deadline))
+    try:
+      arm.observe()
+    except ArmError as error:
+      return [Finding('dry loop', str(error), BAD)]
+    policy.act(z_rl, proprio, reference)
+    spent.add(clock.now() - began)
+  found = []
+  for name, histogram in (('lateness', late), ('read and compute', spent)):
+    p50, p99 = histogram.quantile(0.5), histogram.quantile(0.99)
+    verdict = OK if p99 <= 0.25 * period_s else NOTE
+    verdict = BAD if p50 > 0.5 * period_s else verdict
+    text = f'p50 {1e3 * p50:.2f} ms, p99 {1e3 * p99:.2f} ms'
+    found.append(Finding(f'dry loop, {name}', text, verdict))
+  return found
+
+
+def check_vla(
+  client: Any,
+  wire: WireSpec,
+  bundle: BundleSpec,
+  clock: Clock,
+  *,
+  asks: int = 5,
+  timeout_s: float = 20.0,
+) -> list[Finding]:
+  """Asks the VLA about black pictures; nothing acts on the answers."""
+  side = (wire.image_size, wire.image_size, 3)
+  request = contract.make_request(
+    wire,
+    images={name: np.zeros(side, np.uint8) for name in wire.cameras},
+    proprio=np.float32(bundle.proprio_mean),
+    prompt=bundle.prompt,
+  )
+  trips, end = [], clock.now() + timeout_s
+  for i in range(asks):
+    stamp = ('preflight', i)
+    client.ask(request, stamp)
+    while (answer := client.latest()) is None or answer.stamp != stamp:
+      if clock.now() >= end:
+        cause = client.status().cause or f'no answer in {timeout_s} s'
+        return [Finding('VLA', cause, BAD)]
+      clock.sleep_until(clock.now() + 0.002)
+    trips.append(answer.round_trip_s)
+  chunk_s, trip = bundle.chunk / bundle.control_hz, float(np.median(trips))
+  verdict = OK if trip <= 0.5 * chunk_s else NOTE
+  return [
+    Finding('VLA', f'fingerprint {wire.vla_fingerprint[:12]}', OK),
+    Finding('token', f'fingerprint {wire.token_fingerprint[:12]}', OK),
+    Finding(
+      'VLA answers',
+      f'after {1e3 * trip:.0f} ms, a chunk lasts {1e3 * chunk_s:.0f} ms',
+      BAD if trip >= chunk_s else verdict,
+    ),
+  ]
+
+
+def check_host(bundle: BundleSpec, folder: pathlib.Path) -> list[Finding]:
+  """Looks at versions, threads and room on the disk."""
+  theirs = dict(bundle.run.get('versions', {}))
+  own = {'python': platform.python_version()}
+  own |= {x: importlib.metadata.version(x) for x in ('numpy', 'safetensors')}
+  found = [
+    Finding(x, f'{v}, of the bundle {theirs[x]}', NOTE)
+    if theirs.get(x, v) != v
+    else Finding(x, v, OK)
+    for x, v in own.items()
+  ]
+  threads = os.environ.get('OMP_NUM_THREADS', 'unset')
+  text = f'{threads}; with 1 the actor is fastest'
+  verdict = OK if threads == '1' else NOTE
+  found.append(Finding('OMP_NUM_THREADS', text, verdict))
+  free = shutil.disk_usage(folder).free
+  text = f'{free / (1 << 30):.1f} GiB free'
+  room = free >= _FREE_BYTES
+  found.append(Finding('disk of the journal', text, OK if room else BAD))
+  created = bundle.run.get('created', 'unknown')
+  found.append(Finding('bundle', f'made {created}, now {_now()}', OK))
+  return found
+
+
+def verdict(findings: Sequence[Finding]) -> str:
+  """Returns what the findings mean, in words."""
+  bad = [x for x in findings if x.verdict == BAD]
+  notes = sum(x.verdict == NOTE for x in findings)
+  if bad:
+    text = '; '.join(f'{x.what}: {x.found}' for x in bad)
+    return f'This station must not run: {text}'
+  more = f', with {notes} to look at' if notes else ''
+  return f'This station may run{more}.'
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+  """Returns a line per finding."""
+  width = max(len(x.what) for x in findings)
+  return [f'{x.verdict:4}  {x.what:{width}}  {x.found}' for x in findings]
+
+
+def _try(
+  what: str, text: str, call: Callable[..., None], *args: Any, **kwargs: Any
+) -> Finding:
+  try:
+    call(*args, **kwargs)
+  except ValueError as error:
+    return Finding(what, str(error), BAD)
+  return Finding(what, text, OK)
+
+
+def _now() -> str:
+  return time.strftime('%Y-%m-%dT%H:%M:%S%z')

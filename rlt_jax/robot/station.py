@@ -1,0 +1,200 @@
+"""A station's file: which arm, cameras, VLA and policy belong together.
+
+Nothing in it has a default, and its arm's file holds every limit the guard
+needs: what was never written down cannot be checked.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import importlib
+import json
+import math
+import pathlib
+from typing import Any
+
+from rlt_jax.robot import arm as arm_lib
+from rlt_jax.robot.arm import Arm, ArmSpec
+from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.environment import Cameras
+from rlt_jax.robot.operator.events import Device
+from rlt_jax.wire import contract
+from rlt_jax.wire.client import VlaClient
+from rlt_jax.wire.contract import WireSpec
+
+_ARMS = {
+  'trossen': ('rlt_jax.robot.arms.trossen', 'TrossenArms', 'TrossenConfig'),
+  'piper': ('rlt_jax.robot.arms.piper', 'PiperArms', 'PiperConfig'),
+  'fake': ('rlt_jax.robot.arms.fake', 'FakeArm', None),
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Station:
+  """Paths are relative to the station's file.
+
+  A kind of arm, cameras or operator that is not built in is
+  'package.module:function', called with the arm's spec, the camera names or
+  nothing, then `clock=` and the arguments.
+  """
+
+  name: str
+  arm: str  # 'trossen', 'piper', 'fake' or a function
+  arm_arguments: Mapping[str, Any]
+  arm_spec: str  # the arm's file
+  cameras: str  # 'fake' or a function
+  camera_names: tuple[str, ...]  # in the bundle's order
+  camera_arguments: Mapping[str, Any]
+  max_camera_age_s: float  # older pictures make the arm hold
+  max_same_picture_s: float | None  # None: cameras without noise
+  vla: str  # address, such as ws://127.0.0.1:8000
+  bundle: str  # folder
+  time_limit: int  # control steps of an attempt
+  critical_at_once: bool  # no approach before the critical phase
+  operator: str  # 'terminal' or a function
+  operator_arguments: Mapping[str, Any]
+  align_tolerance: tuple[float, ...]  # [A], see HandoverConfig
+  keep_tolerance: tuple[float, ...]  # [A]
+  watchdog_timeout_s: float | None  # None: nothing outlives the loop
+  watchdog_connect: str  # 'start' or 'fault', see WatchdogConfig
+
+  def __post_init__(self):
+    for name in ('max_camera_age_s', 'time_limit'):
+      value = getattr(self, name)
+      if not 0 < value < math.inf:
+        raise ValueError(f'{name} must be positive: {value}.')
+    for name in ('max_same_picture_s', 'watchdog_timeout_s'):
+      value = getattr(self, name)
+      if value is not None and not 0 < value < math.inf:
+        raise ValueError(f'{name} must be positive or null: {value}.')
+    for name, built_in in (
+      ('arm', set(_ARMS)),
+      ('cameras', {'fake'}),
+      ('operator', {'terminal'}),
+    ):
+      value = getattr(self, name)
+      if value not in built_in and ':' not in value:
+        raise ValueError(
+          f"{name} must be one of {sorted(built_in)} or 'module:function': "
+          f'{value!r}.'
+        )
+    if not self.camera_names or len(set(self.camera_names)) != len(
+      self.camera_names
+    ):
+      raise ValueError(f'camera_names must be distinct: {self.camera_names}.')
+
+
+def load(path: str | pathlib.Path) -> tuple[Station, ArmSpec]:
+  """Reads a station's file and its arm's.
+
+  Raises:
+    ValueError: a field is missing or unknown, or breaks its rule, in either;
+      the text names file and field.
+  """
+  path = pathlib.Path(path)
+  record = json.loads(path.read_text())
+  known = {field.name for field in dataclasses.fields(Station)}
+  if set(record) != known:
+    raise ValueError(
+      f'{path} must have the fields {sorted(known)}; missing '
+      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
+    )
+  fields = {
+    k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
+  }
+  for name in ('arm_spec', 'bundle'):
+    fields[name] = str(path.parent / fields[name])
+  try:
+    station = Station(**fields)
+  except ValueError as error:
+    raise ValueError(f'{path}: {error}') from None
+  spec = arm_lib.load_spec(station.arm_spec)
+  for name in ('align_tolerance', 'keep_tolerance'):
+    if len(getattr(station, name)) != spec.action_dim:
+      raise ValueError(
+        f'{path}: {name} must have an entry per joint, {spec.action_dim}: '
+        f'{len(getattr(station, name))}.'
+      )
+  return station, spec
+
+
+def build_arm(path: str, clock: Clock | None = None) -> Arm:
+  """Builds the arm of a station's file; also for the watchdog's process."""
+  station, spec = load(path)
+  clock, arguments = clock or MonotonicClock(), dict(station.arm_arguments)
+  if station.arm not in _ARMS:
+    return _function(station.arm)(spec, clock=clock, **arguments)
+  module, name, config = _ARMS[station.arm]
+  module = importlib.import_module(module)
+  if config is not None:
+    arguments = {'config': getattr(module, config)(**arguments)}
+  return getattr(module, name)(spec, clock=clock, **arguments)
+
+
+def build_cameras(station: Station, clock: Clock) -> Cameras:
+  """Builds the cameras of a station."""
+  arguments = dict(station.camera_arguments)
+  if station.cameras == 'fake':
+    from rlt_jax.robot.arms.fake_cameras import FakeCameras
+
+    return FakeCameras(station.camera_names, clock=clock, **arguments)
+  make = _function(station.cameras)
+  return make(station.camera_names, clock=clock, **arguments)
+
+
+def build_operator(station: Station, clock: Clock) -> Device:
+  """Builds the operator's device of a station; opens nothing."""
+  if station.operator == 'terminal':
+    from rlt_jax.robot.operator.terminal import Terminal
+
+    return Terminal(clock=clock, **station.operator_arguments)
+  make = _function(station.operator)
+  return make(clock=clock, **station.operator_arguments)
+
+
+def expected_of(bundle: BundleSpec) -> dict[str, Any]:
+  """Returns what a VLA's server must say to fit the bundle."""
+  return {
+    'cameras': bundle.cameras,
+    'proprio_dim': bundle.proprio_dim,
+    'action_dim': bundle.action_dim,
+    'z_dim': bundle.z_dim,
+    'joint_names': bundle.joint_names,
+    'action_mode': bundle.action_mode,
+    'action_scale': bundle.action_scale,
+    'vla_fingerprint': bundle.vla_fingerprint,
+    'token_fingerprint': bundle.token_fingerprint,
+  }
+
+
+def connect_vla(
+  address: str, bundle: BundleSpec, timeout_s: float
+) -> tuple[VlaClient, WireSpec]:
+  """Connects to the bundle's VLA; close the client after use.
+
+  Raises:
+    WireError: it is not there in time, or another one than the bundle's.
+    ValueError: its chunk is shorter than the policy's.
+  """
+  specs: list[WireSpec] = []
+  client = VlaClient(
+    address,
+    expected=expected_of(bundle),
+    parse=lambda message: contract.read_reply(specs[0], message),
+  )
+  try:
+    specs.append(contract.read_metadata(client.wait_ready(timeout_s)))
+    if specs[0].horizon < bundle.chunk:
+      raise ValueError(
+        f"The VLA's horizon must be at least the policy's chunk, "
+        f'{bundle.chunk}: {specs[0].horizon}.'
+      )
+  except BaseException:
+    client.close()
+    raise
+  return client, specs[0]
+
+
+def _function(place: str) -> Any:
+  module, _, name = place.partition(':')
+  return getattr(importlib.import_module(module), name)

@@ -1,0 +1,103 @@
+"""The twin's cameras in a process of their own: rays take milliseconds.
+
+The loop's process sends the world as arrays and gets pictures back, over two
+pipes, each message behind its length.
+"""
+
+import os
+import struct
+import subprocess
+import sys
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from rlt_jax.robot.clock import Clock
+from rlt_jax.sim import camera, scene
+from rlt_jax.sim.twin import Twin
+from rlt_jax.wire import codec
+
+_LENGTH = struct.Struct('>I')
+
+
+class TwinEyes:
+  """`Cameras` of a twin; `observe` waits for its pictures.
+
+  So it belongs into the thread that asks the VLA, not into the loop's.
+  """
+
+  def __init__(self, twin: Twin, *, clock: Clock):
+    """Starts the process and waits until it has compiled.
+
+    Raises:
+      OSError: the process ended instead.
+    """
+    side = camera.IMAGE_SIZE
+    self.shapes = {name: (side, side, 3) for name in scene.CAMERAS}
+    self._twin, self._clock, self._taken = twin, clock, -np.inf
+    self._process = subprocess.Popen(
+      [sys.executable, '-m', __name__],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE,
+      env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+      start_new_session=True,  # out of reach of the terminal's Ctrl-C
+    )
+    self.observe()
+
+  def observe(self) -> dict[str, np.ndarray]:
+    """Returns camera name -> uint8 [S, S, 3] of the world as it is now.
+
+    Raises:
+      OSError: the process has ended.
+    """
+    taken = self._clock.now()
+    world = {k: np.asarray(v) for k, v in self._twin.cameras().items()}
+    _send(self._process.stdin, world)
+    images = _receive(self._process.stdout)
+    if images is None:
+      raise OSError('the process that draws the twin has ended')
+    self._taken = taken
+    return images
+
+  def age_s(self) -> float:
+    """Returns how old the last pictures are, s."""
+    return self._clock.now() - self._taken
+
+  def close(self) -> None:
+    """Ends the process."""
+    self._process.stdin.close()
+    self._process.wait()
+    self._process.stdout.close()
+
+
+def _send(pipe: BinaryIO, message: dict[str, Any]) -> None:
+  frame = codec.pack(message)
+  pipe.write(_LENGTH.pack(len(frame)) + frame)
+  pipe.flush()
+
+
+def _receive(pipe: BinaryIO) -> dict[str, Any] | None:
+  head = pipe.read(_LENGTH.size)
+  if len(head) < _LENGTH.size:
+    return None
+  frame = pipe.read(_LENGTH.unpack(head)[0])
+  return codec.unpack(frame)
+
+
+def main() -> None:
+  """Is the process: draws until its input ends."""
+  from rlt_jax.rollout.cache import keep_compiled
+  from rlt_jax.sim import insertion
+
+  keep_compiled()
+  # Whatever a library prints must not end up between two pictures.
+  out = os.fdopen(os.dup(1), 'wb')
+  os.dup2(2, 1)
+  render = camera.make(insertion.make().scene)
+  while (world := _receive(sys.stdin.buffer)) is not None:
+    images = render(insertion.State(**world))
+    _send(out, {name: np.asarray(x)[0] for name, x in images.items()})
+
+
+if __name__ == '__main__':
+  main()

@@ -1,0 +1,128 @@
+"""A station's file, and what is built from it."""
+
+import dataclasses
+import json
+
+import pytest
+
+from rlt_jax.robot import station, workcell
+from rlt_jax.robot.arms.fake import FakeArm
+from rlt_jax.robot.lock import LockedError
+from rlt_jax.robot.operator.scripted import Scripted
+from rlt_jax.wire.codec import WireError
+from tests.robot.rig import ARM, BUNDLE, Clock, WIRE
+
+_STATION = {
+  'name': 'test',
+  'arm': 'fake',
+  'arm_arguments': {},
+  'arm_spec': 'arm.json',
+  'cameras': 'fake',
+  'camera_names': ['wrist'],
+  'camera_arguments': {'size': 8},
+  'max_camera_age_s': 0.1,
+  'max_same_picture_s': 0.3,
+  'vla': 'ws://127.0.0.1:9',
+  'bundle': 'bundle',
+  'time_limit': 100,
+  'critical_at_once': True,
+  'operator': 'tests.robot.test_station:make_operator',
+  'operator_arguments': {'name': 'scripted'},
+  'align_tolerance': [0.1, 0.1, 0.01],
+  'keep_tolerance': [0.1, 0.1, 0.01],
+  'watchdog_timeout_s': None,
+  'watchdog_connect': 'start',
+}
+
+
+def make_operator(*, clock, name):
+  return Scripted([], name=name, clock=clock)
+
+
+def write(folder, *, without=(), arm_without=(), name='rig', **changes):
+  arm = dataclasses.asdict(ARM) | {'name': name}
+  for field in arm_without:
+    del arm[field]
+  (folder / 'arm.json').write_text(json.dumps(arm))
+  record = {k: v for k, v in _STATION.items() if k not in without} | changes
+  path = folder / 'station.json'
+  path.write_text(json.dumps(record))
+  return path
+
+
+def test_a_station_is_built_under_a_lock(tmp_path):
+  import contextlib
+
+  path = write(tmp_path, name=f'test-{tmp_path.name}')
+  with contextlib.ExitStack() as stack:
+    cell = workcell.build(str(path), Clock(), stack)
+    assert isinstance(cell.arm, FakeArm) and cell.time_limit == 100
+    assert cell.cameras.shapes == {'wrist': (8, 8, 3)}
+    assert cell.operator.name == 'scripted'
+    assert cell.bundle == str(tmp_path / 'bundle')
+    cell.arm.observe()  # connected
+    with pytest.raises(LockedError, match='must have one user'):
+      workcell.build(str(path), Clock(), stack)
+  with contextlib.ExitStack() as stack:
+    workcell.build(str(path), Clock(), stack)  # given back
+
+
+@pytest.mark.parametrize('field', sorted(_STATION))
+def test_every_field_must_be_there(tmp_path, field):
+  path = write(tmp_path, without=[field])
+  with pytest.raises(ValueError, match=rf"missing \['{field}'\]"):
+    station.load(path)
+
+
+@pytest.mark.parametrize(
+  'field', ['max_step', 'max_velocity', 'joint_low', 'max_action_age_s']
+)
+def test_a_limit_that_the_guard_needs_must_be_there(tmp_path, field):
+  path = write(tmp_path, arm_without=[field])
+  with pytest.raises(ValueError, match=field):
+    station.load(path)
+
+
+@pytest.mark.parametrize(
+  'change, message',
+  [
+    ({'arm': 'unknown'}, "arm must be one of .*: 'unknown'."),
+    ({'time_limit': 0}, 'time_limit must be positive: 0.'),
+    ({'camera_names': []}, 'camera_names must be distinct'),
+    ({'keep_tolerance': [0.1]}, 'an entry per joint, 3: 1.'),
+    ({'watchdog_timeout_s': -1}, 'watchdog_timeout_s must be positive or null'),
+  ],
+)
+def test_a_wrong_field_is_refused(tmp_path, change, message):
+  with pytest.raises(ValueError, match=message):
+    station.load(write(tmp_path, **change))
+
+
+def _serve(metadata):
+  server = pytest.importorskip('rlt_jax.wire.server')
+  return server.PolicyServer(lambda request: request, metadata, port=0)
+
+
+def test_the_bundles_vla_is_accepted():
+  with _serve(WIRE.metadata()) as server:
+    client, wire = station.connect_vla(
+      f'ws://127.0.0.1:{server.port}', BUNDLE, 10.0
+    )
+    client.close()
+  assert wire == WIRE
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {'joint_names': ('b', 'a', 'grip')},
+    {'cameras': ('other',)},
+    {'action_scale': (0.1, 0.1, 0.1)},
+    {'vla_fingerprint': 'xyz'},
+    {'token_fingerprint': 'xyz'},
+  ],
+)
+def test_another_vla_is_refused_by_name(change):
+  with _serve(WIRE.metadata() | change) as server:
+    with pytest.raises(WireError, match=next(iter(change))):
+      station.connect_vla(f'ws://127.0.0.1:{server.port}', BUNDLE, 10.0)
