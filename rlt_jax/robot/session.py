@@ -179,10 +179,9 @@ class Session:
     cause = ladder.words(self._loop.state)
     if self.stop and not self._pilot.ended:
       cause = 'the run was stopped'
+    # Nothing recorded may be lost: it takes what it takes.
     while isinstance(attempt := self._pilot.end(cause), str):
-      self._wait(
-        attempt
-      )  # nothing recorded may be lost: it takes what it takes
+      self._wait(attempt)
     self._waits = ''
     self._note(attempt, age)
     if self._pilot.stopped:

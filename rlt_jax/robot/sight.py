@@ -87,7 +87,7 @@ class Sight:
     self._max_age_s, self._max_same_s = max_age_s, max_same_s
     self._asked: dict[tuple[int, int], tuple[dict, Look]] = {}
     self._last: dict[str, tuple[np.ndarray, float]] = {}
-    self._heard: Any = None
+    self._heard: Any = client.latest()  # the preflight's, and not about a look
     self.blind = ''
 
   def look(self, look: Look) -> None:

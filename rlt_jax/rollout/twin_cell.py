@@ -33,7 +33,7 @@ _SAYS = {
 
 def say(outcome: int) -> Iterable[Kind]:
   """Returns what an operator says when the twin's outcome is this."""
-  return _SAYS.get(Outcome(outcome), ())
+  return _SAYS.get(outcome, ())
 
 
 class Starts:

@@ -1,10 +1,11 @@
 """The twin's cameras in a process of their own: rays take milliseconds.
 
-The loop's process sends the world as arrays and gets pictures back, over two
-pipes, each message behind its length.
+The loop's process sends the world as arrays and gets pictures back, over a
+socket of their own, for a library may print: each message behind its length.
 """
 
 import os
+import socket
 import struct
 import subprocess
 import sys
@@ -35,13 +36,16 @@ class TwinEyes:
     side = camera.IMAGE_SIZE
     self.shapes = {name: (side, side, 3) for name in scene.CAMERAS}
     self._twin, self._clock, self._taken = twin, clock, -np.inf
-    self._process = subprocess.Popen(
-      [sys.executable, '-m', __name__],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.PIPE,
-      env=os.environ | {'JAX_PLATFORMS': 'cpu'},
-      start_new_session=True,  # out of reach of the terminal's Ctrl-C
-    )
+    own, other = socket.socketpair()
+    with own, other:
+      self._process = subprocess.Popen(
+        [sys.executable, '-m', __name__, str(other.fileno())],
+        stdin=subprocess.DEVNULL,
+        pass_fds=[other.fileno()],
+        env=os.environ | {'JAX_PLATFORMS': 'cpu'},
+        start_new_session=True,  # out of reach of the terminal's Ctrl-C
+      )
+      self._pipe = own.makefile('rwb')
     self.observe()
 
   def observe(self) -> dict[str, np.ndarray]:
@@ -52,8 +56,8 @@ class TwinEyes:
     """
     taken = self._clock.now()
     world = {k: np.asarray(v) for k, v in self._twin.cameras().items()}
-    _send(self._process.stdin, world)
-    images = _receive(self._process.stdout)
+    _send(self._pipe, world)
+    images = _receive(self._pipe)
     if images is None:
       raise OSError('the process that draws the twin has ended')
     self._taken = taken
@@ -65,9 +69,8 @@ class TwinEyes:
 
   def close(self) -> None:
     """Ends the process."""
-    self._process.stdin.close()
+    self._pipe.close()
     self._process.wait()
-    self._process.stdout.close()
 
 
 def _send(pipe: BinaryIO, message: dict[str, Any]) -> None:
@@ -84,20 +87,21 @@ def _receive(pipe: BinaryIO) -> dict[str, Any] | None:
   return codec.unpack(frame)
 
 
-def main() -> None:
-  """Is the process: draws until its input ends."""
+def main(argv: list[str]) -> None:
+  """Is the process: draws until its input, descriptor argv[1], ends."""
   from rlt_jax.rollout.cache import keep_compiled
   from rlt_jax.sim import insertion
 
   keep_compiled()
-  # Whatever a library prints must not end up between two pictures.
-  out = os.fdopen(os.dup(1), 'wb')
-  os.dup2(2, 1)
   render = camera.make(insertion.make().scene)
-  while (world := _receive(sys.stdin.buffer)) is not None:
-    images = render(insertion.State(**world))
-    _send(out, {name: np.asarray(x)[0] for name, x in images.items()})
+  with (
+    socket.socket(fileno=int(argv[1])) as link,
+    link.makefile('rwb') as pipe,
+  ):
+    while (world := _receive(pipe)) is not None:
+      images = render(insertion.State(**world))
+      _send(pipe, {name: np.asarray(x)[0] for name, x in images.items()})
 
 
 if __name__ == '__main__':
-  main()
+  main(sys.argv)

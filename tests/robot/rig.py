@@ -150,6 +150,9 @@ class Rig:
       ('wrist',), clock=self.clock, size=8, faults=camera_faults
     )
     executor = Inline()
+    # As after a preflight: an answer is there, and not to a look.
+    stamp = ('preflight', 0)
+    self.vla._answer = Answer(self.vla._reply(stamp), stamp, self.vla.delay)
     self.sight = Sight(
       cameras,
       self.vla,
