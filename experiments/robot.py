@@ -24,7 +24,7 @@ from typing import Any
 from absl import app, flags
 
 from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.robot import lock, preflight, snapshot, workcell
+from rlt_jax.robot import lock, preflight, realtime, snapshot, workcell
 from rlt_jax.robot import station as station_lib
 from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.attempt import PilotConfig
@@ -59,6 +59,9 @@ _RESUME_S = flags.DEFINE_float(
   'resume_after_s', None, 'Go on by itself so long after a fault.'
 )
 _WAIT_S = flags.DEFINE_float('wait_s', 30.0, "For the VLA's server.")
+_REALTIME = flags.DEFINE_bool(
+  'realtime', True, 'Ask the host to run the loop before other work.'
+)
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; the twin has none.')
 _VLA = flags.DEFINE_string('vla', 'ws://127.0.0.1:8000', "The twin's.")
 
@@ -79,7 +82,7 @@ def build(clock: MonotonicClock, stack: contextlib.ExitStack) -> Workcell:
 
 
 def practise(
-  cell: Workcell, policy, client, wire, workdir, clock, stack
+  cell: Workcell, policy, client, wire, workdir, clock, stack, priority
 ) -> None:
   """Runs the plan and writes the report."""
   journal = stack.enter_context(Journal(workdir / 'journal'))
@@ -162,15 +165,22 @@ def practise(
   gc.collect()
   gc.freeze()
   gc.disable()
+  before = realtime.stolen()
   try:
     with display:
       session.run()
   finally:
     gc.enable()
-    report(session, pilot, workdir)
+    host = {
+      'priority': priority,
+      'stolen': realtime.stolen_share(before, realtime.stolen()),
+    }
+    report(session, pilot, workdir, host)
 
 
-def report(session: Session, pilot: Pilot, workdir: pathlib.Path) -> None:
+def report(
+  session: Session, pilot: Pilot, workdir: pathlib.Path, host: dict[str, Any]
+) -> None:
   """Writes what there is to report."""
   from rlt_jax.rollout import robot_report
 
@@ -189,6 +199,7 @@ def report(session: Session, pilot: Pilot, workdir: pathlib.Path) -> None:
     workdir,
     session.attempts,
     session.record,
+    host=host,
     learner={
       'updates_per_second': session.updates_per_second(),
       'update_to_data': shot.critic_steps / shot.rows
@@ -211,6 +222,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   sys.setswitchinterval(5e-4)  # the loop's thread must not wait 5 ms for others
+  priority = realtime.ask() if _REALTIME.value else 'none'
   clock, workdir = MonotonicClock(), pathlib.Path(_WORKDIR.value)
   try:
     if not _PREFLIGHT.value and (workdir / 'attempts.jsonl').exists():
@@ -224,15 +236,16 @@ def main(argv: list[str]) -> None:
       stack.callback(client.close)
       workdir.mkdir(parents=True, exist_ok=True)
       findings = preflight.look(
-        cell, policy, client, wire, folder=workdir, clock=clock
-      )
+        cell, policy, client, wire, folder=workdir, clock=clock,
+        priority=priority,
+      )  # fmt: skip
       for line in preflight.lines(findings):
         print(line)
       print(preflight.verdict(findings), flush=True)
       if any(x.verdict == preflight.BAD for x in findings):
         raise SystemExit(1)
       if not _PREFLIGHT.value:
-        practise(cell, policy, client, wire, workdir, clock, stack)
+        practise(cell, policy, client, wire, workdir, clock, stack, priority)
   except (
     ValueError, OSError, ArmError, WireError, DeviceError, JournalError,
     lock.LockedError,

@@ -1,7 +1,8 @@
 """The queue between an inference that takes its time and a loop that cannot.
 
 A chunk's step k is meant for `made + k * period_s`, where `made` is when that
-was observed which the chunk was computed from. A chunk that arrives late is
+was observed which the chunk was computed from, unless the arm has waited for
+it. A chunk that arrives late is
 begun at the step whose time it is: begun at its first step, it would send the
 arm back to where it was at the observation.
 """
@@ -28,10 +29,12 @@ class Planned(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-  """steps: [C, A]. made: s. begun: s and step, None until the first is used."""
+  """steps: [C, A]. made, due: s, of its first step. begun: s and step, None
+  until the first is used."""
 
   steps: np.ndarray
   made: float
+  due: float
   begun: tuple[float, int] | None = None
 
 
@@ -68,7 +71,9 @@ class ChunkQueue:
       self._step = 0
       self._last: np.ndarray | None = None
 
-  def put(self, chunk: np.ndarray, made: float) -> None:
+  def put(
+    self, chunk: np.ndarray, made: float, due: float | None = None
+  ) -> None:
     """Gives the newest chunk; the next `next` begins it.
 
     A chunk made before the one in use is dropped and counted as stale. Numbers
@@ -77,12 +82,16 @@ class ChunkQueue:
     Args:
       chunk: [C, A] absolute joint targets, one a period.
       made: s, when that was observed which it was computed from.
+      due: s, when its first step is; None is `made`. An arm that has waited
+        for the chunk has it begin now.
 
     Raises:
-      ValueError: the shape is not [C, A], C is 0, or made is not finite.
+      ValueError: the shape is not [C, A], C is 0, or a time is not finite.
     """
-    if not math.isfinite(made):
-      raise ValueError(f'made must be finite: {made}.')
+    due = made if due is None else due
+    for name, value in (('made', made), ('due', due)):
+      if not math.isfinite(value):
+        raise ValueError(f'{name} must be finite: {value}.')
     steps = np.array(chunk, np.float64)
     if steps.ndim != 2 or not len(steps) or steps.shape[1] != self._action_dim:
       raise ValueError(
@@ -93,7 +102,7 @@ class ChunkQueue:
       if newest is not None and made <= newest.made:
         self._counts['stale'] += 1
       else:
-        self._waiting = _Chunk(steps, made)
+        self._waiting = _Chunk(steps, made, due)
 
   def next(self, now: float) -> Planned | None:
     """Returns what to do at `now`, s; None before the first chunk."""
@@ -133,7 +142,7 @@ class ChunkQueue:
       }
 
   def _begin(self, chunk: _Chunk, now: float) -> None:
-    first = max(0, _round((now - chunk.made) / self._period_s))
+    first = max(0, _round((now - chunk.due) / self._period_s))
     if first >= len(chunk.steps):
       self._counts['late'] += 1
       return

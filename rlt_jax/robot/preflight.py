@@ -44,11 +44,15 @@ def look(
   *,
   folder: pathlib.Path,
   clock: Clock,
+  priority: str,
 ) -> list[Finding]:
-  """Looks at all of a cell; `folder` is where its journal will be."""
+  """Looks at all of a cell.
+
+  `folder` is where its journal will be, `priority` what `realtime.ask` gave.
+  """
   bundle, period_s = policy.spec, 1.0 / policy.spec.control_hz
   return [
-    *check_host(bundle, folder),
+    *check_host(bundle, folder, priority),
     *check_files(bundle, cell.arm.spec),
     *check_arm(cell.arm, clock),
     *check_vla(client, wire, bundle, clock),
@@ -233,8 +237,10 @@ def check_vla(
   ]
 
 
-def check_host(bundle: BundleSpec, folder: pathlib.Path) -> list[Finding]:
-  """Looks at versions, threads and room on the disk."""
+def check_host(
+  bundle: BundleSpec, folder: pathlib.Path, priority: str
+) -> list[Finding]:
+  """Looks at versions, threads, priority and room on the disk."""
   theirs = dict(bundle.run.get('versions', {}))
   own = {'python': platform.python_version()}
   own |= {x: importlib.metadata.version(x) for x in ('numpy', 'safetensors')}
@@ -248,6 +254,10 @@ def check_host(bundle: BundleSpec, folder: pathlib.Path) -> list[Finding]:
   text = f'{threads}; with 1 the actor is fastest'
   verdict = OK if threads == '1' else NOTE
   found.append(Finding('OMP_NUM_THREADS', text, verdict))
+  text = priority
+  if priority == 'none':
+    text = 'none: others may delay the loop; allow rtprio or CAP_SYS_NICE'
+  found.append(Finding('priority', text, NOTE if priority == 'none' else OK))
   free = shutil.disk_usage(folder).free
   text = f'{free / (1 << 30):.1f} GiB free'
   room = free >= _FREE_BYTES

@@ -21,13 +21,14 @@ _POLL_S = 0.002
 class Look(NamedTuple):
   """One observation, and the stamp of its question.
 
-  part, tick: of the journal; -1 for a part that is not recorded. made: s, when
-  it was observed. pose: float64 [A] measured. proprio: float32 [P], positions
+  part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
+  the reading. made: s, when it was observed: of the oldest picture. pose: float64 [A] measured. proprio: float32 [P], positions
   then velocities.
   """
 
   part: int
   tick: int
+  asked: float
   made: float
   pose: np.ndarray
   proprio: np.ndarray

@@ -43,6 +43,7 @@ def write(
   record: EpisodeRecord,
   *,
   learner: Mapping[str, Any],
+  host: Mapping[str, Any],
   human: Mapping[str, Any],
   warmup_minutes: float,
   control_hz: float,
@@ -55,6 +56,8 @@ def write(
     rows: its attempts, as in attempts.jsonl.
     record: the loop's, of all of them.
     learner: 'updates_per_second' and 'update_to_data', None where unknown.
+    host: 'priority' in words; 'stolen', the part of the processors' time that
+      a hypervisor kept, None where unknown.
     human: `Effort.report()`.
     warmup_minutes: of robot time that the VLA drove.
     control_hz: control steps a second.
@@ -95,7 +98,7 @@ def write(
   for row in rows:
     outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
   plain |= {
-    'loop': record.to_dict() | dict(learner),
+    'loop': record.to_dict() | dict(learner) | dict(host),
     'human': dict(human),
     'attempts': {
       'count': len(rows),

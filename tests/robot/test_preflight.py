@@ -129,7 +129,10 @@ def test_a_vla_that_does_not_answer_is_said(clock):
 
 def test_the_host_is_looked_at(tmp_path):
   spec = make_spec(run={'versions': {'numpy': '0.1'}, 'created': 'then'})
-  found = by_name(preflight.check_host(spec, tmp_path))
+  found = by_name(preflight.check_host(spec, tmp_path, 'none'))
+  assert found['priority'].verdict == NOTE
+  given = by_name(preflight.check_host(spec, tmp_path, 'SCHED_FIFO 10'))
+  assert given['priority'].verdict == OK
   assert found['numpy'].verdict == NOTE
   assert 'of the bundle 0.1' in found['numpy'].found
   assert 'then' in found['bundle'].found

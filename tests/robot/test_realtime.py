@@ -1,0 +1,56 @@
+"""What the host gives."""
+
+import os
+import threading
+
+import pytest
+
+from rlt_jax.robot import realtime
+
+
+def test_it_says_what_was_given_and_threads_inherit_it():
+  seen = []
+
+  def work():
+    said = realtime.ask()  # of this thread alone
+    child = threading.Thread(
+      target=lambda: seen.append(
+        (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))
+      )
+    )
+    child.start()
+    child.join()
+    seen.append(said)
+
+  thread = threading.Thread(target=work)
+  thread.start()
+  thread.join()
+  (policy, nice), said = seen
+  if said.startswith('SCHED_FIFO'):
+    assert policy == os.SCHED_FIFO
+  elif said.startswith('nice'):
+    assert nice == int(said.split()[1])
+  else:
+    assert said == 'none' and policy == os.SCHED_OTHER
+
+
+def test_a_host_that_allows_nothing_is_no_error(monkeypatch):
+  def refuse(*args):
+    raise PermissionError(1, 'Operation not permitted')
+
+  monkeypatch.setattr(os, 'sched_setscheduler', refuse)
+  monkeypatch.setattr(os, 'setpriority', refuse)
+  assert realtime.ask() == 'none'
+
+
+def test_the_stolen_share(tmp_path, monkeypatch):
+  path = tmp_path / 'stat'
+  monkeypatch.setattr(realtime, '_CPU', str(path))
+  assert realtime.stolen() is None
+  path.write_text('cpu  10 0 10 70 0 0 0 10 5 0\ncpu0 1\n')
+  before = realtime.stolen()
+  assert before == (10, 100)
+  path.write_text('cpu  30 0 20 110 0 0 0 40 5 0\ncpu0 1\n')
+  assert realtime.stolen_share(before, realtime.stolen()) == pytest.approx(0.3)
+  assert realtime.stolen_share(None, before) is None
+  assert realtime.stolen_share(before, before) is None
