@@ -13,9 +13,9 @@ class PilotConfig:
   time_limit: control steps of one. critical_at_once: no approach comes before
   the critical phase. warmup_steps: control steps of practice that the VLA
   drives. base_horizon: steps of the VLA's chunk that the base policy runs.
-  stride: between two looks. starved_steps: how often a chunk that has
-  run dry repeats its last command before the arm holds. answer_timeout_s: for
-  asking again after a hold. seed: of the exploration.
+  stride: between two looks. starved_steps: how often a chunk that is used up
+  repeats its last command, waiting for the next, before the arm holds.
+  answer_timeout_s: for asking again after a hold. seed: of the exploration.
   """
 
   time_limit: int
@@ -23,7 +23,7 @@ class PilotConfig:
   warmup_steps: int = 6_000
   base_horizon: int = 20
   stride: int = 2
-  starved_steps: int = 5
+  starved_steps: int = 15
   answer_timeout_s: float = 30.0
   seed: int = 0
 

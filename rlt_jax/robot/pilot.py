@@ -31,7 +31,7 @@ from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
 from rlt_jax.robot.operator.handover import Drive, Mode
 from rlt_jax.robot.outbox import Outbox
 from rlt_jax.robot.parts import Parts
-from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot.policy import draw_noise, NumpyPolicy
 from rlt_jax.robot.record import Tick
 from rlt_jax.robot.segments import Step
 from rlt_jax.robot.sight import Look, Sight
@@ -125,16 +125,15 @@ class Pilot:
 
   def clear(self) -> None:
     """Forgets what was planned: the arm has stopped or starts anew."""
-    self.queue.clear()
+    self._forget()
     self._answer: tuple[Look, Reply] | None = None
     self._since = self._clock.now()  # looks before it are of another moment
-    self._until, self._left = -np.inf, 0  # s, steps: of the running chunk
-    self._starved, self._driver = 0, VLA
 
   def after(self, tick: Tick) -> None:
     """Records what was really executed."""
     if not np.isfinite(tick.executed).all():
       self._rest()
+      self._forget()  # a chunk that was broken off is of another moment
       self.words = tick.verdict
       return
     self.words = ''
@@ -142,7 +141,7 @@ class Pilot:
     self.practised += self._records
     if tick.source == WAIT:
       return
-    self._left -= 1
+    self._left -= tick.source != HUMAN
     if self._paced and not self._left:  # what was seen before is not this step
       self._answer, self._since, self._stands = None, tick.time, True
     if self._records:
@@ -305,12 +304,11 @@ class Pilot:
       chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
       self._driver = ACTOR
       if self.mode == 'practice':
-        chunk = chunk + self._noise()
+        chunk = chunk + draw_noise(spec, self._rng)
     self.queue.put(self.policy.decode(chunk, look.pose), look.made, due=now)
     self._left = spec.chunk
 
-  def _noise(self) -> np.ndarray:
-    """Returns one draw [A], held over the chunk: it moves, not shakes."""
-    noise = self._bundle.sigma * self._rng.normal(size=self._bundle.action_dim)
-    noise[list(self._bundle.idle_entries)] = 0.0
-    return noise.astype(np.float32)
+  def _forget(self) -> None:
+    self.queue.clear()
+    self._until, self._left = -np.inf, 0  # s, steps: of the running chunk
+    self._starved, self._driver = 0, VLA

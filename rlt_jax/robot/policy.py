@@ -26,6 +26,16 @@ def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
   return x
 
 
+def draw_noise(spec: BundleSpec, rng: np.random.Generator) -> np.ndarray:
+  """Returns exploration [A] in normalised units; consumes from `rng`.
+
+  One draw is held over a chunk: it moves the arm instead of shaking it.
+  """
+  noise = spec.sigma * rng.normal(size=spec.action_dim)
+  noise[list(spec.idle_entries)] = 0.0
+  return noise.astype(np.float32)
+
+
 class NumpyPolicy:
   """The actor's mean: (z_rl, proprioception, reference) to a chunk (Eq. 4).
 

@@ -22,8 +22,8 @@ class Look(NamedTuple):
   """One observation, and the stamp of its question.
 
   part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
-  the reading. made: s, when it was observed: of the oldest picture. pose: float64 [A] measured. proprio: float32 [P], positions
-  then velocities.
+  the reading. made: s, when it was observed: of the oldest picture. pose:
+  float64 [A] measured. proprio: float32 [P], positions then velocities.
   """
 
   part: int

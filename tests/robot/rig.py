@@ -15,7 +15,7 @@ from rlt_jax.robot.loop import Loop
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.outbox import Outbox
-from rlt_jax.robot.pilot import Pilot
+from rlt_jax.robot.pilot import Pilot, WAIT
 from rlt_jax.robot.policy import NumpyPolicy
 from rlt_jax.robot.sight import Inline, Sight
 from rlt_jax.wire.client import Answer, Status
@@ -209,6 +209,11 @@ class Rig:
   @property
   def sent(self) -> list:
     return [x for x in self.ticks if np.isfinite(x.executed).all()]
+
+  @property
+  def driven(self) -> list:
+    """What was sent and is recorded: without the waits between chunks."""
+    return [x for x in self.sent if x.source != WAIT]
 
   @property
   def verdicts(self) -> str:
