@@ -123,7 +123,10 @@ class Learner:
         first, *rest = sorted(self._cores)
         os.sched_setaffinity(self._process.pid, rest)
         os.sched_setaffinity(0, [first])
-      self._process.stdout.read(3)  # it has compiled and updates
+      # Dots are updates; whatever a library prints before is none.
+      while (sign := self._process.stdout.read(1)) != b'.':
+        if not sign:
+          raise OSError('The learner must run beside the loop: it has ended.')
 
   def __exit__(self, *unused_exception):
     self._stop.set()

@@ -168,6 +168,8 @@ def main(argv: list[str]) -> None:
   print('| row | control steps/s (quartiles) | first call, s |\n|---|---|---|')
   for name, result in timed.items():
     low, high = result.spread
+    kind, worlds = name.split(', ')
+    peer = timed.get(f'c, {worlds}') if kind == 'physics' else None
     print(
       f'| {name} | {result.median:,.0f} ({low:,.0f}–{high:,.0f}) | '
       f'{result.first_s:.1f} |'
@@ -179,6 +181,7 @@ def main(argv: list[str]) -> None:
         'unit': 'control steps/s',
         'quartiles': [low, high],
         'first_call_s': result.first_s,
+        'ratio_to_best_peer': peer and result.median / peer.median,
         'bytes_per_world': per_world,
       }
     )

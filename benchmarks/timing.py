@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 import json
 import os
 import pathlib
+import shlex
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -91,4 +93,9 @@ def finish(
     return
   out = pathlib.Path(path)
   out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(''.join(json.dumps(row | origin) + '\n' for row in rows))
+  # Every row has the same fields; None where there is no peer or no floor.
+  blank = {'ratio_to_best_peer': None, 'fraction_of_floor': None}
+  command = {'command': shlex.join(['python', *sys.orig_argv[1:]])}
+  out.write_text(
+    ''.join(json.dumps(blank | row | origin | command) + '\n' for row in rows)
+  )

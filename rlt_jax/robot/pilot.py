@@ -1,16 +1,13 @@
 """Drives an arm through an attempt: the VLA, the actor or a person.
 
 The VLA is asked every few ticks and answers when it can. Driving alone, it is
-followed without a pause: when its chunk is used up, the newest answer makes
-the next, which the queue begins at the step whose time it is.
-
-In the critical phase of practice and evaluation a chunk is what follows what
-was seen, as in simulation: when it is used up, the arm keeps its last command
-for the few ticks until the answer to a look at that very step is there. An
-actor learned without delay does not survive one: with two steps of it, a
-policy that succeeds 20 times of 20 did so 9 times; waiting for two, 18 times.
-What is executed and seen goes to the journal, and the waits do not: they are
-no decisions.
+followed without a pause: the newest answer makes the next chunk, which the
+queue begins at the step whose time it is. In the critical phase of practice
+and evaluation a chunk follows what was seen where the last one ended, as in
+simulation: the arm keeps its last command for the few ticks until that answer.
+An actor learned without delay does not survive one: with two steps of it a
+policy fell from 20 successes of 20 to 9; waiting for two, it had 18.
+The journal gets what is executed and seen; the waits are no decisions.
 """
 
 from collections.abc import Callable
@@ -39,12 +36,8 @@ from rlt_jax.wire.contract import Reply
 
 VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'  # Tick.source
 _TAGS = {VLA: sources.VLA, ACTOR: sources.ACTOR, HUMAN: sources.HUMAN}
-_OUTCOMES = {
-  Kind.SUCCESS: 'success',
-  Kind.FAILURE: 'failure',
-  Kind.ABORT: 'abort',
-  Kind.RERECORD: 'rerecord',
-}
+_OUTCOMES = {Kind.SUCCESS: 'success', Kind.FAILURE: 'failure',
+             Kind.ABORT: 'abort', Kind.RERECORD: 'rerecord'}  # fmt: skip
 _TIMER = 'time limit'
 
 
@@ -70,10 +63,8 @@ class Pilot:
     self._sight, self._outbox = sight, outbox
     self._device, self._hands = device, hands
     self._clock, self._period_s = clock, 1.0 / bundle.control_hz
-    self.parts = Parts(
-      bundle, outbox, sight, executor, stride=config.stride,
-      timeout_s=config.answer_timeout_s,
-    )  # fmt: skip
+    self.parts = Parts(bundle, outbox, sight, executor, stride=config.stride,
+                       timeout_s=config.answer_timeout_s)  # fmt: skip
     self.queue = ChunkQueue(bundle.action_dim, self._period_s)
     self.effort = Effort()
     self._rng = np.random.default_rng(config.seed)
@@ -85,8 +76,7 @@ class Pilot:
   def begin(self, mode: str, version: int = 0) -> None:
     """Starts an attempt: the base policy, practice, or the mean without noise.
 
-    Raises:
-      ValueError: an unknown mode, or an attempt that has not been ended.
+    Raises a ValueError for an unknown mode or an attempt that has not ended.
     """
     if mode not in MODES:
       raise ValueError(f'mode must be one of {MODES}: {mode!r}.')
@@ -163,16 +153,13 @@ class Pilot:
     """Returns whether the operator gives back an arm that a fault stopped."""
     kinds = {event.kind for event in self._device.poll()}
     if Kind.STOP in kinds:
-      self.stopped = True
-      self.ask_to_stop('the operator stopped the arm')
+      self._stop()
     return Kind.RELEASE in kinds and not self.stopped
 
   def end(self, cause: str = '') -> Attempt | str:
     """Ends the attempt, which `cause` may have cut short; the arm holds.
 
-    Returns:
-      The attempt once all of it is on the disk, or why it is not yet: then
-      call again.
+    Returns it once it is on the disk, or why it is not yet: then call again.
     """
     outcome = self._outcome or 'hold'
     self._rest()
@@ -184,7 +171,7 @@ class Pilot:
     cost = self.effort.end(kind)
     filled = self.parts.backfilled, self.parts.gaps
     return Attempt(
-      self.mode, outcome, self.steps, cause or self._cause(outcome),
+      self.mode, outcome, self.steps, cause or self.words * (outcome == 'hold'),
       cost['human_s'], cost['presses'],
       *(a - b for a, b in zip(filled, self._filled, strict=True)),
     )  # fmt: skip
@@ -192,9 +179,6 @@ class Pilot:
   @property
   def _records(self) -> bool:
     return self.mode == 'practice' and self._critical
-
-  def _cause(self, outcome: str) -> str:
-    return self.words if outcome == 'hold' else ''
 
   def _listen(self, reading: Reading, now: float) -> handover.Effects:
     try:
@@ -210,8 +194,7 @@ class Pilot:
       hand['human_delta'] = self._device.delta(reading.position, self._period_s)
     self._hand, effects = handover.advance(
       self._hand, events, arm_pose=reading.position, now=now,
-      config=self._hands, **hand,
-    )  # fmt: skip
+      config=self._hands, **hand)  # fmt: skip
     self.effort.tick(self._hand.mode, effects, max(now - self._last_call, 0.0))
     self._last_call = now
     if effects.clear_queue:
@@ -221,14 +204,17 @@ class Pilot:
       self._critical, self._left = True, 0
       self._answer, self._since, self._stands = None, reading.time, True
     if effects.stopped:
-      self.stopped = True
-      self.ask_to_stop(self.lost or 'the operator stopped the arm')
+      self._stop()
     if effects.ended is not None:
       timed = effects.accepted and effects.accepted[-1].device == _TIMER
       self._outcome = 'time_limit' if timed else _OUTCOMES.get(
         effects.ended, 'hold'
       )  # fmt: skip
     return effects
+
+  def _stop(self) -> None:
+    self.stopped = True
+    self.ask_to_stop(self.lost or 'the operator stopped the arm')
 
   def _look(self, reading: Reading) -> None:
     """Asks at every tick that is needed, and on and on before the first."""
@@ -293,11 +279,11 @@ class Pilot:
   def _plan(self, now: float) -> None:
     """Makes the next chunk of an answer that made none yet."""
     (look, reply), self._answer = self._answer, None
-    spec, half = self._bundle, 0.5 * self._period_s
+    spec = self._bundle
     if not self._paced:
       self.queue.put(self.policy.decode(reply.reference, look.pose), look.made)
-      steps = self._config.base_horizon
-      self._until, self._driver = now + steps * self._period_s - half, VLA
+      lasts = (self._config.base_horizon - 0.5) * self._period_s
+      self._until, self._driver = now + lasts, VLA
       return
     chunk, self._driver = reply.reference[: spec.chunk], VLA
     if self.mode == 'evaluation' or self.practised >= self._config.warmup_steps:
