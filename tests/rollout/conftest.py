@@ -55,17 +55,6 @@ def assets(tmp_path_factory) -> pathlib.Path:
 
 
 @pytest.fixture(scope='session')
-def compiled(tmp_path_factory):
-  """Every session compiles the same programs: keep them between sessions."""
-  jax.config.update(
-    'jax_compilation_cache_dir', str(tmp_path_factory.mktemp('compiled'))
-  )
-  jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.1)
-  yield
-  jax.config.update('jax_compilation_cache_dir', None)
-
-
-@pytest.fixture(scope='session')
 def config() -> PracticeConfig:
   return PracticeConfig(
     task=TaskConfig(time_limit=40),

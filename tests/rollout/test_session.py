@@ -18,7 +18,7 @@ def _session(workdir, config, assets, *, resume=False):
 
 
 @pytest.fixture(scope='module')
-def unbroken(tmp_path_factory, config, assets, compiled):
+def unbroken(tmp_path_factory, config, assets):
   run = _session(tmp_path_factory.mktemp('runs') / 'a', config, assets)
   run.practise()
   return run

@@ -1,0 +1,21 @@
+"""Compiled programs are shared by the workers of one run, and by no other."""
+
+import os
+import shutil
+import tempfile
+
+_FOLDER = 'JAX_COMPILATION_CACHE_DIR'
+
+
+def pytest_configure(config):
+  # Before JAX is imported. Workers of pytest-xdist inherit the environment.
+  if hasattr(config, 'workerinput') or _FOLDER in os.environ:
+    return
+  config.compiled = os.environ[_FOLDER] = tempfile.mkdtemp(prefix='rlt_jax-')
+  os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
+
+
+def pytest_unconfigure(config):
+  if hasattr(config, 'compiled'):
+    del os.environ[_FOLDER]
+    shutil.rmtree(config.compiled, ignore_errors=True)
