@@ -84,6 +84,7 @@ class Pilot:
     self._hand = handover.begin(self._hand, now=now)
     self.mode, self.steps, self.words = mode, 0, ''
     self._outcome, self._critical = '', self._config.critical_at_once
+    self._limit = self._config.limit(mode, self.practised)
     self._filled = self.parts.backfilled, self.parts.gaps
     self._calls, self._last_call, self._stands = 0, now, False
     self.queue.reset()
@@ -186,7 +187,7 @@ class Pilot:
     except DeviceError as error:  # who is not heard cannot watch over an arm
       events = [Event(Kind.STOP, now, self._device.name)]
       self.lost = str(error)
-    if self.steps >= self._config.time_limit:
+    if self.steps >= self._limit:
       events = [*events, Event(Kind.ABORT, now, _TIMER)]
     hand = {'human_pose': None}
     if hasattr(self._device, 'pose'):
