@@ -74,10 +74,7 @@ class Pilot:
     self.ask_to_stop: Callable[[str], None] = lambda cause: None
 
   def begin(self, mode: str, version: int = 0) -> None:
-    """Starts an attempt: the base policy, practice, or the mean without noise.
-
-    Raises a ValueError for an unknown mode or an attempt that has not ended.
-    """
+    """Starts an attempt of a mode; raises a ValueError for one unknown."""
     if mode not in MODES:
       raise ValueError(f'mode must be one of {MODES}: {mode!r}.')
     now = self._clock.now()
