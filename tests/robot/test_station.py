@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
-from rlt_jax.robot import station, workcell
+from rlt_jax.robot import arms, station, workcell
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.lock import LockedError
 from rlt_jax.robot.operator.scripted import Scripted
@@ -126,3 +127,11 @@ def test_another_vla_is_refused_by_name(change):
   with _serve(WIRE.metadata() | change) as server:
     with pytest.raises(WireError, match=next(iter(change))):
       station.connect_vla(f'ws://127.0.0.1:{server.port}', BUNDLE, 10.0)
+
+
+@pytest.mark.parametrize('name', ['trossen', 'piper'])
+def test_the_stations_to_copy_keep_the_rules(name):
+  folder = pathlib.Path(arms.__file__).parent / 'stations'
+  said, spec = station.load(folder / f'{name}.json')
+  assert said.arm == name and spec.action_dim == 14
+  assert station.build_arm(str(folder / f'{name}.json')).spec == spec
