@@ -29,8 +29,7 @@ test: lint
 benchmark: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -r benchmarks/requirements-peers.txt
-	$(VENV)/bin/python -m benchmarks.update_latency --peers \
-	  --batches=64,256 --agents=8 \
+	$(VENV)/bin/python -m benchmarks.update_latency --peers --agents=8 \
 	  --out=benchmarks/results/update_latency.jsonl
 	$(VENV)/bin/python -m benchmarks.sim_throughput \
 	  --out=benchmarks/results/sim_throughput.jsonl
