@@ -28,7 +28,7 @@ from rlt_jax.robot.policy import forward
 
 _Z = flags.DEFINE_integer('z', 256, 'Width of z_rl.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Rows a batch.')
-_TICKS = flags.DEFINE_integer('ticks', 1000, 'Ticks a row, 20 ms each.')
+_TICKS = flags.DEFINE_integer('ticks', 500, 'Ticks a row, 20 ms each.')
 _ROLE = flags.DEFINE_enum('role', 'loop', ['loop', 'learner'], 'Internal.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 

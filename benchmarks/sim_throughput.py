@@ -28,9 +28,9 @@ from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.sim import insertion
 
 _KINDS = ('physics', 'cameras', 'vla', 'c')
-_WORLDS = flags.DEFINE_list('worlds', ['8', '64', '256'], 'Worlds at a time.')
+_WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Worlds at a time.')
 _WITH = flags.DEFINE_list('with', ['physics', 'cameras', 'vla', 'c'], 'Rows.')
-_ROUNDS = flags.DEFINE_integer('rounds', 5, 'Interleaved repeats.')
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'Interleaved repeats.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 
 _STEPS = 10  # control steps a call, the chunk C
