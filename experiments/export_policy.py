@@ -84,6 +84,7 @@ def spec_of(source: Source) -> BundleSpec:
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
     chunk=config.chunk,
+    delay=config.delay,
     z_dim=cell.perception.z_dim,
     hidden=config.agent.hidden,
     reference_input=config.agent.reference_input,

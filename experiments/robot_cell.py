@@ -19,12 +19,17 @@ from typing import NamedTuple
 
 from absl import app, flags
 
+from rlt_jax.robot import bundle as bundle_lib
+
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
 _BASE = flags.DEFINE_integer('base_episodes', 10, 'Of the VLA alone, before.')
 _FINAL = flags.DEFINE_integer('final_episodes', 10, 'Of the mean, after.')
 _WARMUP = flags.DEFINE_integer('warmup_steps', 6_000, 'Driven by the VLA.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of networks, exploration and starts.')
+_DELAY = flags.DEFINE_integer(
+  'delay', 4, "Control steps for the VLA's answer, without a bundle."
+)
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; empty makes a fresh one.')
 _LEARNER = flags.DEFINE_bool('learner', True, 'False: the loop alone, to time.')
 _PORT = flags.DEFINE_integer('port', 0, "The VLA's; 0 takes a free one.")
@@ -111,14 +116,16 @@ def run(workdir: pathlib.Path) -> int:
   if not _BUNDLE.value:
     subprocess.run(
       module('export_policy', '--fresh', f'--out={bundle}',
-             f'--set=seed={_SEED.value}'),
+             f'--set=seed={_SEED.value}', f'--set=delay={_DELAY.value}'),
       check=True,
     )  # fmt: skip
+  spec, _ = bundle_lib.load(bundle)
   port = _PORT.value or free_port()
   parts = [Part('VLA', module('serve_vla', f'--port={port}'), logs / 'vla.log')]
   learner = module(
     'learn_beside', f'--journal={workdir / "journal"}', f'--bundle={bundle}',
     f'--workdir={workdir / "learner"}', f'--set=seed={_SEED.value}',
+    f'--set=delay={spec.delay}',
   )  # fmt: skip
   if _LEARNER.value:
     # The loop comes first: it has deadlines, learning has none.

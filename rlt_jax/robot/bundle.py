@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 RECORD, WEIGHTS = 'bundle.json', 'policy.safetensors'
 JAX_EXPORT, ONNX = 'policy.jaxexport', 'policy.onnx'  # other forms of it
 
@@ -28,6 +28,7 @@ class BundleSpec:
   """
 
   chunk: int  # C
+  delay: int  # control steps from what is seen to the step that it decides
   z_dim: int  # Z
   hidden: tuple[int, ...]
   reference_input: bool

@@ -40,7 +40,7 @@ class Parts:
     """Writes nothing.
 
     Args:
-      bundle: for the chunk and the normalisation.
+      bundle: for the chunk, the delay and the normalisation.
       outbox: of the journal.
       sight: what is asked again.
       executor: the sight's.
@@ -49,7 +49,7 @@ class Parts:
     """
     self._mean = np.float32(bundle.proprio_mean)
     self._std = np.float32(bundle.proprio_std)
-    self._chunk, self._stride = bundle.chunk, stride
+    self._steps, self._stride = bundle.chunk + bundle.delay, stride
     self._outbox, self._sight = outbox, sight
     self._executor, self._timeout_s = executor, timeout_s
     self.part = self.backfilled = self.gaps = self.tick = 0
@@ -174,7 +174,7 @@ class Parts:
     seen = Seen(
       z_rl=reply.z_rl,
       proprio=(look.proprio - self._mean) / self._std,
-      reference=reply.reference[: self._chunk],
+      reference=reply.reference[: self._steps],
       pose=look.pose,
       live=live,
     )

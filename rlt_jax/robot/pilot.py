@@ -1,13 +1,7 @@
 """Drives an arm through an attempt: the VLA, the actor or a person.
 
-The VLA is asked every few ticks and answers when it can. Driving alone, it is
-followed without a pause: the newest answer makes the next chunk, which the
-queue begins at the step whose time it is. In the critical phase of practice
-and evaluation a chunk follows what was seen where the last one ended, as in
-simulation: the arm keeps its last command for the few ticks until that answer.
-An actor learned without delay does not survive one: with two steps of it a
-policy fell from 20 successes of 20 to 9; waiting for two, it had 18.
-The journal gets what is executed and seen; the waits are no decisions.
+The pilot looks, asks and listens; the planner says which chunk drives. The
+journal gets what is executed and seen, and no waits: they decide nothing.
 """
 
 from collections.abc import Callable
@@ -16,9 +10,16 @@ from concurrent import futures
 import numpy as np
 
 from rlt_jax.robot.arm import Reading
-from rlt_jax.robot.attempt import Attempt, MODES, PilotConfig
+from rlt_jax.robot.attempt import (
+  ACTOR,
+  Attempt,
+  HUMAN,
+  MODES,
+  PilotConfig,
+  VLA,
+  WAIT,
+)
 from rlt_jax.robot.bundle import BundleSpec
-from rlt_jax.robot.chunks import ChunkQueue
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.driving import Wanted
 from rlt_jax.robot.operator import handover, sources
@@ -28,13 +29,13 @@ from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
 from rlt_jax.robot.operator.handover import Drive, Mode
 from rlt_jax.robot.outbox import Outbox
 from rlt_jax.robot.parts import Parts
+from rlt_jax.robot.planner import Planner
 from rlt_jax.robot.policy import draw_noise, NumpyPolicy
 from rlt_jax.robot.record import Tick
 from rlt_jax.robot.segments import Step
 from rlt_jax.robot.sight import Look, Sight
 from rlt_jax.wire.contract import Reply
 
-VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'  # Tick.source
 _TAGS = {VLA: sources.VLA, ACTOR: sources.ACTOR, HUMAN: sources.HUMAN}
 _OUTCOMES = {Kind.SUCCESS: 'success', Kind.FAILURE: 'failure',
              Kind.ABORT: 'abort', Kind.RERECORD: 'rerecord'}  # fmt: skip
@@ -65,7 +66,8 @@ class Pilot:
     self._clock, self._period_s = clock, 1.0 / bundle.control_hz
     self.parts = Parts(bundle, outbox, sight, executor, stride=config.stride,
                        timeout_s=config.answer_timeout_s)  # fmt: skip
-    self.queue = ChunkQueue(bundle.action_dim, self._period_s)
+    self.planner = Planner(bundle, self._choose, horizon=config.base_horizon,
+                           starved_steps=config.starved_steps)  # fmt: skip
     self.effort = Effort()
     self._rng = np.random.default_rng(config.seed)
     self._hand, self._reading = handover.State(), None
@@ -83,10 +85,9 @@ class Pilot:
     self._outcome, self._critical = '', self._config.critical_at_once
     self._limit = self._config.limit(mode, self.practised)
     self._filled = self.parts.backfilled, self.parts.gaps
-    self._calls, self._last_call, self._stands = 0, now, False
-    self.queue.reset()
+    self._calls, self._last_call = 0, now
+    self.planner.begin(now)
     self.parts.begin(policy_version=version)
-    self.clear()
 
   def __call__(self, reading: Reading, now: float) -> Wanted | str:
     """Returns the next command, or why the arm holds."""
@@ -103,35 +104,34 @@ class Pilot:
         return self._outbox.full
       human = effects.drive is Drive.HUMAN
       if busy := self.parts.resume(give_up=human):
-        self._answer = None
+        self.planner.expect(now)
         return busy
       if not self.parts.tick and self.parts.due():
         self._ask(reading)  # no part begins with what nobody asked about
     if effects.drive is Drive.HUMAN:
       return Wanted(effects.command, now, HUMAN)
-    return self._from_queue(now)
+    wanted = self.planner.next(now, reading.position, paced=self._paced)
+    if isinstance(wanted, str):
+      return f'{wanted}: {self._sight.cause()}.'
+    return wanted
 
   def clear(self) -> None:
     """Forgets what was planned: the arm has stopped or starts anew."""
-    self._forget()
-    self._answer: tuple[Look, Reply] | None = None
-    self._since = self._clock.now()  # looks before it are of another moment
+    self.planner.clear(self._clock.now())
 
   def after(self, tick: Tick) -> None:
     """Records what was really executed."""
     if not np.isfinite(tick.executed).all():
       self._rest()
-      self._forget()  # a chunk that was broken off is of another moment
+      self.planner.forget()  # the rest of a chunk is of another moment
       self.words = tick.verdict
       return
-    self.words = ''
-    self.steps += self._critical
+    self.steps, self.words = self.steps + self._critical, ''
     self.practised += self._records
     if tick.source == WAIT:
       return
-    self._left -= tick.source != HUMAN
-    if self._paced and not self._left:  # what was seen before is not this step
-      self._answer, self._since, self._stands = None, tick.time, True
+    counts = tick.source != HUMAN
+    self.planner.step(tick.time, paced=self._paced, counts=counts)
     if self._records:
       self.parts.step(Step(tick.executed, tick.measured, _TAGS[tick.source]))
 
@@ -144,7 +144,7 @@ class Pilot:
   def drives(self) -> str:
     """Who drives now: a source of a tick, or 'nobody'."""
     if self._hand.mode is Mode.AUTONOMOUS:
-      return self._driver
+      return self.planner.driver
     return HUMAN if self._hand.mode is Mode.HUMAN else 'nobody'
 
   def hears_release(self) -> bool:
@@ -196,11 +196,10 @@ class Pilot:
     self.effort.tick(self._hand.mode, effects, max(now - self._last_call, 0.0))
     self._last_call = now
     if effects.clear_queue:
-      self.clear()
-      self._since = reading.time
+      self.planner.clear(reading.time)
     if effects.entered_critical and not self._critical:
-      self._critical, self._left = True, 0
-      self._answer, self._since, self._stands = None, reading.time, True
+      self._critical = True
+      self.planner.enter(reading.time)
     if effects.stopped:
       self._stop()
     if effects.ended is not None:
@@ -219,9 +218,9 @@ class Pilot:
     self._calls += 1
     moving = self._records and self.parts.tick and not self.parts.broken
     due = self._calls % self._config.stride == 1 or self._config.stride == 1
-    if self.parts.due() if moving else due or self._stands:
+    if self.parts.due() if moving else due or self.planner.stands:
       self._ask(reading)
-    self._stands = False
+    self.planner.stands = False
 
   def _ask(self, reading: Reading) -> None:
     proprio = np.concatenate([reading.position, reading.velocity])
@@ -235,6 +234,7 @@ class Pilot:
         reading.time,
         np.array(reading.position, np.float64),
         proprio.astype(np.float32),
+        self.planner.driven,
       )
     )
 
@@ -251,48 +251,24 @@ class Pilot:
       return
     if self._records:
       self.parts.answer(answer.stamp, answer.reply)
-    if answer.stamp.asked >= self._since:
-      self._answer = answer.stamp, answer.reply
+    self.planner.hear(answer.stamp, answer.reply, paced=self._paced)
 
   @property
   def _paced(self) -> bool:
     """Whether a chunk waits for what is seen where the last one ended."""
     return self.mode != 'base' and self._critical
 
-  def _from_queue(self, now: float) -> Wanted | str:
-    over = self._left <= 0 if self._paced else now >= self._until
-    if over and self._answer is not None:
-      self._plan(now)
-      over = False
-    planned = self.queue.next(now)
-    if planned is None:
-      return f'A first chunk must come: {self._sight.cause()}.'
-    waits = self._paced and over
-    self._starved = self._starved + 1 if planned.starved or waits else 0
-    if self._starved > self._config.starved_steps:
-      return f'A new chunk must come: {self._sight.cause()}.'
-    source = WAIT if waits else self._driver
-    return Wanted(planned.command, planned.made, source)
-
-  def _plan(self, now: float) -> None:
-    """Makes the next chunk of an answer that made none yet."""
-    (look, reply), self._answer = self._answer, None
-    spec = self._bundle
+  def _choose(
+    self, look: Look, reply: Reply, since: int
+  ) -> tuple[np.ndarray, str]:
+    """Returns commands of an answer to a look so many steps ago, and whose."""
     if not self._paced:
-      self.queue.put(self.policy.decode(reply.reference, look.pose), look.made)
-      lasts = (self._config.base_horizon - 0.5) * self._period_s
-      self._until, self._driver = now + lasts, VLA
-      return
-    chunk, self._driver = reply.reference[: spec.chunk], VLA
+      return self.policy.decode(reply.reference, look.pose), VLA
+    spec, driver = self._bundle, VLA
+    chunk = reply.reference[since : since + spec.chunk]
     if self.mode == 'evaluation' or self.practised >= self._config.warmup_steps:
       chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
-      self._driver = ACTOR
+      driver = ACTOR
       if self.mode == 'practice':
         chunk = chunk + draw_noise(spec, self._rng)
-    self.queue.put(self.policy.decode(chunk, look.pose), look.made, due=now)
-    self._left = spec.chunk
-
-  def _forget(self) -> None:
-    self.queue.clear()
-    self._until, self._left = -np.inf, 0  # s, steps: of the running chunk
-    self._starved, self._driver = 0, VLA
+    return self.policy.decode(chunk, look.pose), driver

@@ -24,9 +24,9 @@ class Step(NamedTuple):
 class Seen(NamedTuple):
   """What the agent sees at a tick.
 
-  z_rl: [Z]. proprio: [P] normalised. reference: [C, A] normalised, relative
-  to pose. pose: [A] measured. live: it was there while the loop ran; False
-  for one that was asked for afterwards (back-filled).
+  z_rl: [Z]. proprio: [P] normalised. reference: [C + d, A] normalised, from
+  this tick on, relative to pose. pose: [A] measured. live: it was there while
+  the loop ran; False for one that was asked for afterwards (back-filled).
   """
 
   z_rl: np.ndarray
@@ -47,6 +47,7 @@ def cut(
   *,
   chunk: int,
   stride: int,
+  delay: int = 0,
   end: str,
 ) -> list[dict[str, np.ndarray]]:
   """Returns the segments of one episode, or of a part between two holds.
@@ -56,6 +57,8 @@ def cut(
     seen: tick -> what was seen at it, for every tick of `needed`.
     chunk: C, steps a segment.
     stride: steps between rows; divides C.
+    delay: d, steps from what is seen to the step that it decides; a multiple
+      of the stride. What is seen first decides the first d steps too.
     end: 'success' gives the last step a reward of 1; it and 'failure' end the
       episode. 'cut' is a time limit, a hold or an abort: no value is known
       there, so rows may end at it but not beyond.
@@ -78,18 +81,35 @@ def cut(
     raise ValueError(
       f'stride must divide the chunk of {chunk} steps: {stride}.'
     )
+  if delay < 0 or delay % stride:
+    raise ValueError(f'delay must be a multiple of stride {stride}: {delay}.')
   missing = sorted(set(needed(len(steps), stride)) - set(seen))
   if missing:
     raise ValueError(
       f'Every {stride} steps the agent must have seen: not at {missing}.'
     )
   return [
-    _segment(steps, seen, start, chunk=chunk, stride=stride, end=end)
+    _segment(
+      steps, seen, start, chunk=chunk, stride=stride, delay=delay, end=end
+    )
     for start in range(0, len(steps), chunk)
   ]
 
 
-def _segment(steps, seen, start, *, chunk, stride, end):
+def _deciding(seen, tick, *, chunk, delay):
+  """Returns what was seen for a step, its reference from that step on."""
+  look = max(tick - delay, 0)
+  first = tick - look
+  reference = seen[look].reference[first : first + chunk]
+  if len(reference) != chunk:
+    raise ValueError(
+      f'A reference must reach {delay} steps beyond the chunk of {chunk}: '
+      f'{len(seen[look].reference)}.'
+    )
+  return seen[look]._replace(reference=reference)
+
+
+def _segment(steps, seen, start, *, chunk, stride, delay, end):
   num = len(steps)
   ticks = np.arange(start, start + chunk)
   last = start + chunk >= num
@@ -99,7 +119,10 @@ def _segment(steps, seen, start, *, chunk, stride, end):
   if last and end == 'success':
     reward[num - 1 - start] = 1.0
   latest = max(needed(num, stride))
-  looks = [seen[min(t, latest)] for t in ticks[::stride]]
+  looks = [
+    _deciding(seen, min(t, latest), chunk=chunk, delay=delay)
+    for t in ticks[::stride]
+  ]
   segment = {
     'command': np.stack([x.command for x in held]).astype(np.float32),
     'measured': np.stack([x.measured for x in held]).astype(np.float32),
@@ -110,7 +133,7 @@ def _segment(steps, seen, start, *, chunk, stride, end):
     'source': np.array([x.source for x in held], np.int32),
     'live': np.array([x.live for x in looks]),
   }
-  final = seen[min(start + chunk, latest)]
+  final = _deciding(seen, min(start + chunk, latest), chunk=chunk, delay=delay)
   for name in Seen._fields[:-1]:
     segment[f'features/{name}'] = np.stack(
       [np.asarray(getattr(x, name), np.float32) for x in looks]

@@ -203,7 +203,7 @@ class Session:
     self.attempts.append(row)
     whole = row | {
       'loop': record.to_dict(),
-      'chunks': self._pilot.queue.record(),
+      'chunks': self._pilot.planner.queue.record(),
     }
     print(json.dumps(whole), file=self._file, flush=True)
 

@@ -23,7 +23,8 @@ class Look(NamedTuple):
 
   part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
   the reading. made: s, when it was observed: of the oldest picture. pose:
-  float64 [A] measured. proprio: float32 [P], positions then velocities.
+  float64 [A] measured. proprio: float32 [P], positions then velocities. step:
+  how many of the attempt had been driven.
   """
 
   part: int
@@ -32,6 +33,7 @@ class Look(NamedTuple):
   made: float
   pose: np.ndarray
   proprio: np.ndarray
+  step: int = 0
 
 
 class Client(Protocol):

@@ -43,10 +43,11 @@ def load(
       'action_dim': scene.ACTION_DIM,
     },
   )
-  if vla.spec.horizon < max(config.chunk, config.base_horizon):
+  if vla.spec.horizon < config.delay + max(config.chunk, config.base_horizon):
     raise ValueError(
-      "chunk and base_horizon must fit in the VLA's horizon "
-      f'{vla.spec.horizon}: {config.chunk}, {config.base_horizon}.'
+      "chunk and base_horizon, after delay, must fit in the VLA's horizon "
+      f'{vla.spec.horizon}: {config.chunk}, {config.base_horizon}, '
+      f'{config.delay}.'
     )
   token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
   record = json.loads((token_dir / 'token.json').read_text())

@@ -58,11 +58,12 @@ class BesideLearner:
       config: of the learner; `robots` does not matter.
 
     Raises:
-      ValueError: the config's chunk or networks are not the bundle's, or the
-        checkpoint is of another config, VLA or token.
+      ValueError: the config's chunk, delay or networks are not the bundle's,
+        or the checkpoint is of another config, VLA or token.
     """
     for name, own, other in (
       ('chunk', config.chunk, spec.chunk),
+      ('delay', config.delay, spec.delay),
       ('agent.hidden', tuple(config.agent.hidden), tuple(spec.hidden)),
       ('agent.idle_entries', config.agent.idle_entries, spec.idle_entries),
       (
@@ -136,6 +137,7 @@ class BesideLearner:
         episode.seen,
         chunk=config.chunk,
         stride=config.stride,
+        delay=config.delay,
         end=end,
       )
       self._backfilled += sum(int((~part['live']).sum()) for part in parts)

@@ -63,6 +63,7 @@ def make_evaluator(
     cell.perception,
     seed=config.eval_seed if seed is None else seed,
     chunk=config.chunk,
+    delay=config.delay,
     sizes=evaluate.Sizes(
       config.robots, config.robots * config.chunk // config.stride
     ),

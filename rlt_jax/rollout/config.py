@@ -30,6 +30,9 @@ class PracticeConfig:
   warmup_steps: int = 6_000  # driven by the VLA
   chunk: int = 10  # C, 0.2 s
   stride: int = 2  # control steps between row starts
+  # Control steps from what is seen to the step that it decides. Simulation can
+  # wait for the VLA, an arm cannot: make it what its answers take.
+  delay: int = 0
   correction: str = 'reference'  # where a human drove; see replay.build_rows
   gamma: float = 0.99  # a control step; what makes faster better
   updates_per_row: int = 5  # critic updates a stored row (G)
@@ -48,6 +51,11 @@ class PracticeConfig:
   def __post_init__(self):
     if self.chunk % self.stride:
       raise ValueError(f'stride must divide chunk {self.chunk}: {self.stride}.')
+    if self.delay % self.stride or not 0 <= self.delay < self.chunk:
+      raise ValueError(
+        f'delay must be a multiple of stride {self.stride} below chunk '
+        f'{self.chunk}: {self.delay}.'
+      )
     for name in ('time_limit',):
       if getattr(self.task, name) % self.chunk:
         raise ValueError(

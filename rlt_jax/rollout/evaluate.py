@@ -65,6 +65,7 @@ class Evaluator:
     seed: int,
     chunk: int,
     sizes: Sizes,
+    delay: int = 0,
   ):
     """Prepares evaluation.
 
@@ -73,8 +74,9 @@ class Evaluator:
       seed: of the start states.
       chunk: C; a policy's chunks are multiples of it.
       sizes: worlds a call.
+      delay: control steps from what is seen to the step that it decides.
     """
-    self._chunk, self._sizes = chunk, sizes
+    self._chunk, self._sizes, self._delay = chunk, sizes, delay
     self._perception = perception
     self._key = jax.random.PRNGKey(seed)
     self._play = play_lib.make_play(task)
@@ -106,6 +108,7 @@ class Evaluator:
     """
     # NumPy: rows come and go in every number, and nothing must recompile.
     state = jax.tree.map(np.array, self.initial_states(episodes))
+    seen, begun = jax.tree.map(np.copy, state), False
     key = jax.random.fold_in(self._key, 2**31 - 1)
     filmed: list[list[insertion.State]] = [[] for _ in range(film)]
     while True:
@@ -114,8 +117,11 @@ class Evaluator:
         break
       for rows in _groups(live, self._sizes):
         key, percept_key, act_key = jax.random.split(key, 3)
-        part = jax.tree.map(lambda x: x[rows], state)  # noqa: B023
-        percept = self._perception.perceive(part, percept_key, prompt)
+        part, look = jax.tree.map(lambda x: x[rows], (state, seen))  # noqa: B023
+        percept = self._perception.perceive(look, percept_key, prompt)
+        # The first look was not before the first step.
+        first = self._delay if begun else 0
+        percept = percept._replace(reference=percept.reference[:, first:])
         chunk = policy(percept, act_key)
         commands = self._perception.space.decode(chunk, percept.pose)
         for start in range(0, commands.shape[1], self._chunk):
@@ -123,6 +129,8 @@ class Evaluator:
           _keep_film(filmed, rows, played)
           part = played.final
         _write(state, rows, part)
+        _write(seen, rows, _before_end(played, self._delay))
+      begun = True
     outcome = np.asarray(state.outcome)
     results = Episodes(
       success=outcome == Outcome.SUCCESS,
@@ -142,6 +150,13 @@ def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
     groups.append(np.resize(live[start : start + size], size))
     start += size
   return groups
+
+
+def _before_end(played: play_lib.Played, steps: int) -> insertion.State:
+  """Returns the worlds [E] so many steps before the chunk's end."""
+  if not steps:
+    return played.final
+  return jax.tree.map(lambda x: x[-steps], played.states)
 
 
 def _write(state: insertion.State, rows: np.ndarray, part) -> None:

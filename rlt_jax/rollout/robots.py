@@ -22,12 +22,13 @@ from rlt_jax.types import Array, Params, PRNGKey, Source
 class RobotsState:
   """E worlds between rounds; leaves lead with [E].
 
-  worlds: running episodes. features: what the policies see of them now.
-  key: consumed and replaced by every round.
+  worlds: running episodes. looks: [E, d/s + 1, ...] what the policies have
+  seen of them, `delay` steps ago and every stride since: the first is what
+  decides now. key: consumed and replaced by every round.
   """
 
   worlds: insertion.State
-  features: Features
+  looks: Features
   key: PRNGKey
 
 
@@ -64,19 +65,37 @@ def make(
   act = jax.jit(functools.partial(agent.act, nets))
   decode = jax.jit(perception.space.decode)
 
+  if config.delay and perception.space.mode != 'offset':
+    raise ValueError(
+      'A delay needs actions that are offsets from the pose that was seen: '
+      f'{perception.space.mode!r}.'
+    )
+
   def see(worlds: insertion.State, key: PRNGKey) -> Features:
-    return to_features(perception.perceive(worlds, key), config.chunk)
+    percept = perception.perceive(worlds, key)
+    return to_features(percept, config.chunk, config.delay)
+
+  def first_looks(worlds: insertion.State, key: PRNGKey) -> Features:
+    # Nothing was seen before: the first look decides the first d steps too.
+    percept = perception.perceive(worlds, key)
+    looks = [
+      to_features(percept, config.chunk, step)
+      for step in range(0, config.delay + 1, config.stride)
+    ]
+    return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *looks)
 
   def begin(key: PRNGKey) -> RobotsState:
     world_key, see_key, key = jax.random.split(key, 3)
     worlds = fresh(jax.random.split(world_key, config.robots))
-    return RobotsState(worlds=worlds, features=see(worlds, see_key), key=key)
+    return RobotsState(
+      worlds=worlds, looks=first_looks(worlds, see_key), key=key
+    )
 
   def run_round(
     state: RobotsState, actor: Params | None
   ) -> tuple[RobotsState, Round]:
     act_key, see_key, reset_key, again_key, key = jax.random.split(state.key, 5)
-    now = state.features
+    now = jax.tree.map(lambda x: x[:, 0], state.looks)
     if actor is None:
       chunk = now.reference
     else:
@@ -85,13 +104,16 @@ def make(
       )
     check_finite(action_chunk=chunk)
     played = play(state.worlds, decode(chunk, now.pose))
-    later, final = _see_all(played, see, see_key, config.stride)
+    looks = jax.tree.map(
+      lambda before, new: jnp.concatenate([before, new], axis=1),
+      state.looks,
+      _see_all(played, see, see_key, config.stride),
+    )
+    rows = config.chunk // config.stride
+    features = jax.tree.map(lambda x: x[:, :rows], looks)
+    final = jax.tree.map(lambda x: x[:, rows], looks)
     segment = Segment(
-      features=jax.tree.map(
-        lambda first, rest: jnp.concatenate([first[:, None], rest], axis=1),
-        now,
-        later,
-      ),
+      features=features,
       final=final,
       command=played.command,
       measured=played.measured,
@@ -105,7 +127,7 @@ def make(
         jnp.int32,
       ),
     )
-    check_finite(observation=(segment.features, final), command=played.command)
+    check_finite(observation=looks, command=played.command)
     ended = np.asarray(played.terminated | played.truncated)
     report = Round(
       segment=segment,
@@ -113,29 +135,28 @@ def make(
       outcome=np.asarray(played.final.outcome)[ended],
       length=np.asarray(played.final.steps)[ended],
     )
-    worlds, features = played.final, final
+    worlds, looks = played.final, jax.tree.map(lambda x: x[:, rows:], looks)
     if ended.any():
       keys = jax.random.split(reset_key, config.robots)
       worlds = play_lib.renew(fresh(keys), worlds, ended)
-      fresh_features = see(worlds, again_key)
-      features = jax.tree.map(
+      looks = jax.tree.map(
         lambda new, old: jnp.where(
           ended.reshape(-1, *[1] * (new.ndim - 1)), new, old
         ),
-        fresh_features,
-        features,
+        first_looks(worlds, again_key),
+        looks,
       )
-    return RobotsState(worlds=worlds, features=features, key=key), report
+    return RobotsState(worlds=worlds, looks=looks, key=key), report
 
   return Robots(begin, run_round)
 
 
-def to_features(percept: Percept, chunk: int) -> Features:
-  """Keeps what replay stores: the first C steps of the reference."""
+def to_features(percept: Percept, chunk: int, delay: int = 0) -> Features:
+  """Keeps what replay stores: C steps of the reference, `delay` after it."""
   return Features(
     z_rl=percept.z_rl,
     proprio=percept.proprio,
-    reference=percept.reference[:, :chunk],
+    reference=percept.reference[:, delay : delay + chunk],
     pose=percept.pose,
   )
 
@@ -145,10 +166,10 @@ def _see_all(
   see: Callable[[insertion.State, PRNGKey], Features],
   key: PRNGKey,
   stride: int,
-) -> tuple[Features, Features]:
-  """Queries the VLA at steps s, 2s, ..., C in one batch.
+) -> Features:
+  """Queries the VLA at steps s, 2s, ..., C in one batch; returns [E, C/s, ...].
 
-  Nobody waits for the mid-chunk features: they only go to replay.
+  Nobody waits for these looks: most only go to replay.
   """
   steps = played.states.steps.shape[0]
   num = played.states.steps.shape[1]
@@ -158,13 +179,9 @@ def _see_all(
     inside,
     played.final,
   )
-  seen = see(worlds, key)
-  seen = jax.tree.map(
-    lambda x: jnp.swapaxes(x.reshape(-1, num, *x.shape[1:]), 0, 1), seen
-  )
-  return (
-    jax.tree.map(lambda x: x[:, :-1], seen),
-    jax.tree.map(lambda x: x[:, -1], seen),
+  return jax.tree.map(
+    lambda x: jnp.swapaxes(x.reshape(-1, num, *x.shape[1:]), 0, 1),
+    see(worlds, key),
   )
 
 

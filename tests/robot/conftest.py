@@ -7,6 +7,7 @@ from rlt_jax.robot.bundle import BundleSpec
 def make_spec(**changes) -> BundleSpec:
   fields = {
     'chunk': 4,
+    'delay': 0,
     'z_dim': 6,
     'hidden': (16, 16),
     'reference_input': True,

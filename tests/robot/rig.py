@@ -7,7 +7,7 @@ import numpy as np
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
-from rlt_jax.robot.attempt import PilotConfig
+from rlt_jax.robot.attempt import PilotConfig, WAIT
 from rlt_jax.robot.episodes import EpisodeLog
 from rlt_jax.robot.journal import Journal
 from rlt_jax.robot.ladder import Rung
@@ -15,7 +15,7 @@ from rlt_jax.robot.loop import Loop
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.outbox import Outbox
-from rlt_jax.robot.pilot import Pilot, WAIT
+from rlt_jax.robot.pilot import Pilot
 from rlt_jax.robot.policy import NumpyPolicy
 from rlt_jax.robot.sight import Inline, Sight
 from rlt_jax.wire.client import Answer, Status
@@ -69,6 +69,12 @@ class Clock:
     self.time = max(self.time, deadline)
 
 
+def reference(first: int, steps: int = BUNDLE.chunk) -> np.ndarray:
+  """What the `Vla` below always proposes, from a step of it on."""
+  rising = 0.25 + 0.01 * np.arange(first, first + steps)
+  return np.float32(rising[:, None].repeat(3, 1))
+
+
 class _Asked(NamedTuple):
   stamp: object
   due: float
@@ -118,11 +124,11 @@ class Vla:
       self._waiting = None
 
   def _reply(self, look) -> Reply:
-    reference = np.full((WIRE.horizon, 3), 0.25, np.float32)
+    chunk = reference(0, WIRE.horizon)
     pose = getattr(look, 'pose', np.zeros(3))  # a preflight's has none
-    actions = pose + reference * np.float32(WIRE.action_scale)
+    actions = pose + chunk * np.float32(WIRE.action_scale)
     z_rl = np.full(WIRE.z_dim, getattr(look, 'tick', 0), np.float32)
-    return Reply(actions, z_rl, reference)
+    return Reply(actions, z_rl, chunk)
 
 
 class Rig:
@@ -138,6 +144,7 @@ class Rig:
     hands=None,
     journal=None,
     sigma=0.3,
+    delay=0,
     **config,
   ):
     self.clock = Clock()
@@ -163,7 +170,7 @@ class Rig:
       max_age_s=0.1,
       max_same_s=0.3,
     )
-    bundle = make_spec(**(vars(BUNDLE) | {'sigma': sigma}))
+    bundle = make_spec(**(vars(BUNDLE) | {'sigma': sigma, 'delay': delay}))
     device = device or Scripted([], clock=self.clock)
     device.open()
     fields = {

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot import episodes
+from rlt_jax.robot.attempt import WAIT
 from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import Scripted, ScriptedTeleoperator
-from tests.robot.rig import BUNDLE, PERIOD, Rig
+from tests.robot.rig import BUNDLE, PERIOD, reference, Rig
 
 
 def _read(rig):
@@ -39,6 +40,37 @@ def test_every_step_and_every_look_is_recorded(tmp_path):
   assert seen.reference.shape == (BUNDLE.chunk, 3)
 
 
+def test_the_arm_stays_where_its_chunk_ended_until_the_answer(tmp_path):
+  rig = Rig(tmp_path, time_limit=20)
+  rig.vla.delay = 0.05
+  rig.attempt()
+  first = next(i for i, x in enumerate(rig.sent) if x.source == WAIT)
+  last, *waits = rig.sent[first - 1 : first + 3]
+  assert [x.source for x in waits] == [WAIT] * 3
+  moved = np.abs(last.executed - waits[0].measured)
+  assert moved[0] > 1e-4  # it lags behind what it was told
+  for wait in waits:
+    np.testing.assert_array_equal(
+      wait.executed[[0, 2]], waits[0].measured[[0, 2]]
+    )
+    assert wait.executed[1] == last.executed[1]  # idle: told as before
+
+
+def test_a_delay_that_is_kept_needs_no_wait(tmp_path):
+  rig = Rig(tmp_path, time_limit=20, sigma=0.0, delay=2)
+  rig.vla.delay = 0.03
+  rig.attempt('evaluation')
+  first = rig.sent.index(rig.driven[0])
+  assert rig.sent[first:] == rig.driven
+  # The second chunk: seen two steps before it, its reference from there on.
+  begins = rig.driven[BUNDLE.chunk]
+  look = next(x for x in rig.vla.stamps if x.step == BUNDLE.chunk - 2)
+  assert begins.time == pytest.approx(look.asked + 2 * PERIOD)
+  chunk = rig.pilot.policy.act(np.zeros(6), look.proprio, reference(2))
+  planned = rig.pilot.policy.decode(chunk, look.pose)
+  np.testing.assert_allclose(begins.wanted, planned[0], atol=1e-6)
+
+
 def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
   rig = Rig(tmp_path / 'a', time_limit=4)
   rig.vla.delay = 0.0
@@ -49,9 +81,7 @@ def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
   noisy = np.stack([x.wanted for x in rig.sent])
   mean = np.stack([x.wanted for x in twin.sent])
   look = twin.vla.stamps[0]
-  chunk = twin.pilot.policy.act(
-    np.zeros(6), look.proprio, np.full((4, 3), 0.25)
-  )
+  chunk = twin.pilot.policy.act(np.zeros(6), look.proprio, reference(0))
   planned = twin.pilot.policy.decode(chunk, look.pose)
   # From its first step, however long the answer took.
   np.testing.assert_allclose(mean[:4], planned, atol=1e-9)

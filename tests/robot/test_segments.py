@@ -111,3 +111,35 @@ def test_what_cannot_be_cut_is_refused(changes, message):
   call = {'steps': steps, 'seen': seen, 'stride': _S, 'end': 'cut'} | changes
   with pytest.raises(ValueError, match=message):
     segments.cut(chunk=_C, **call)
+
+
+def test_a_step_is_decided_by_what_was_seen_before_it():
+  steps, seen = _episode(9)
+  seen = {
+    t: look._replace(
+      # Says which tick it is from and which step it is for.
+      reference=np.repeat(100.0 * t + t + np.arange(_C + 2), _A).reshape(-1, _A)
+    )
+    for t, look in seen.items()
+  }
+  parts = segments.cut(steps, seen, chunk=_C, stride=_S, delay=2, end='success')
+  for start, part in zip((0, 4, 8), parts, strict=True):
+    looks = [max(min(start + k, 8) - 2, 0) for k in range(0, _C, _S)]
+    np.testing.assert_array_equal(part['features/pose'][:, 0], looks)
+    for k, look in enumerate(looks):
+      now = min(start + k * _S, 8)
+      np.testing.assert_array_equal(
+        part['features/reference'][k, :, 0],
+        100.0 * look + now + np.arange(_C),
+      )
+  np.testing.assert_array_equal(parts[0]['final/pose'], 2.0)
+  # The first look decides the first two steps as well, from its own on.
+  np.testing.assert_array_equal(parts[0]['features/reference'][0, 0], 0.0)
+
+
+def test_a_delay_must_be_strides_and_within_the_reference():
+  steps, seen = _episode(4)
+  with pytest.raises(ValueError, match='multiple of stride 2: 1'):
+    segments.cut(steps, seen, chunk=_C, stride=_S, delay=1, end='cut')
+  with pytest.raises(ValueError, match='2 steps beyond the chunk of 4: 4'):
+    segments.cut(steps, seen, chunk=_C, stride=_S, delay=2, end='cut')

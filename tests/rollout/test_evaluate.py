@@ -19,6 +19,8 @@ def test_groups_cover_every_row_once():
   ('changes', 'rule'),
   [
     ({'stride': 3}, 'stride must divide'),
+    ({'delay': 3}, 'delay must be a multiple of stride 2 below chunk 10: 3'),
+    ({'delay': 10}, 'delay must be a multiple of stride 2 below chunk 10: 10'),
     ({'base_horizon': 25}, 'base_horizon must be a multiple'),
     ({'first_update_rows': 1}, 'first_update_rows must be at least'),
     ({'warmup_steps': 100}, 'warmup_steps must leave'),

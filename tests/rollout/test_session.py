@@ -118,10 +118,10 @@ def test_a_nan_from_the_vla_stops_the_run_by_name(
 ):
   run = _session(tmp_path / 'c', config, assets)
   state = unbroken.state
-  poisoned = state.robots.features._replace(
-    reference=np.full_like(state.robots.features.reference, np.nan)
+  poisoned = state.robots.looks._replace(
+    reference=np.full_like(state.robots.looks.reference, np.nan)
   )
-  state = state.replace(robots=state.robots.replace(features=poisoned))
+  state = state.replace(robots=state.robots.replace(looks=poisoned))
   state = jax.tree.map(lambda x: x.copy() if hasattr(x, 'copy') else x, state)
   with pytest.raises(FloatingPointError, match='action_chunk'):
     run.practice.run(state, state.robot_steps + 1, lambda *_: None)
