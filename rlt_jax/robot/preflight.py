@@ -225,13 +225,15 @@ def check_vla(
       clock.sleep_until(clock.now() + 0.002)
     trips.append(answer.round_trip_s)
   chunk_s, trip = bundle.chunk / bundle.control_hz, float(np.median(trips))
-  verdict = OK if trip <= 0.5 * chunk_s else NOTE
+  delay_s = bundle.delay / bundle.control_hz
+  verdict = OK if trip <= delay_s else NOTE  # the arm will stand and wait
   return [
     Finding('VLA', f'fingerprint {wire.vla_fingerprint[:12]}', OK),
     Finding('token', f'fingerprint {wire.token_fingerprint[:12]}', OK),
     Finding(
       'VLA answers',
-      f'after {1e3 * trip:.0f} ms, a chunk lasts {1e3 * chunk_s:.0f} ms',
+      f'after {1e3 * trip:.0f} ms, of {1e3 * delay_s:.0f} that the bundle '
+      f'allows; a chunk lasts {1e3 * chunk_s:.0f} ms',
       BAD if trip >= chunk_s else verdict,
     ),
   ]
