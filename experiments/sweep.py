@@ -5,9 +5,9 @@
   python -m experiments.summarize --out=full.json \\
       full=runs/full/seed-0,runs/full/seed-1,runs/full/seed-2,runs/full/seed-3
 
-Expected: what as many runs of `experiments.practice` give, seed by seed, up to
-rounding, without their films. Everything of seed N lands in workdir/seed-N,
-and is in every way the folder of a run of its own.
+Expected: what as many runs of `experiments.practice` give, without their films;
+a long run's numbers differ from its twin's as two machines' would. Everything
+of seed N lands in workdir/seed-N, the folder of a run in every way.
 """
 
 import pathlib

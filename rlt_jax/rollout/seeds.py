@@ -1,9 +1,9 @@
 """Several seeds of one practice side by side, in one process.
 
 Seed by seed this is `practice`: the same keys, rounds, rows and updates, so a
-seed ends where a run of its own would, up to rounding. What differs is the
-width: all seeds' worlds step in one batch, the VLA sees them in one, actors
-and updates are vmapped over the seeds.
+seed is what a run of its own would be, up to rounding, which contact and
+learning magnify. What differs is the width: all seeds' worlds step in one
+batch, the VLA sees them in one, actors and updates are vmapped over the seeds.
 
 Seeds drive the same rounds but not the same control steps, as episodes end at
 different times. A seed whose own steps are spent is done: its state stands
