@@ -18,7 +18,7 @@ from rlt_jax.rollout import learner as learner_lib
 from rlt_jax.rollout import robots as robots_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.learner import LearnerState
-from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.perception import Percept, Perception
 from rlt_jax.sim import insertion
 from rlt_jax.types import Array, PRNGKey, Source, Transition
 
@@ -104,11 +104,10 @@ def make_crew(
   draw = jax.vmap(jax.random.split, in_axes=(0, None))
   count = config.robots
 
-  def see(worlds: insertion.State, keys: PRNGKey) -> Features:
+  def see(worlds: insertion.State, keys: PRNGKey) -> Percept:
     # [M * S * E], but a seed's worlds are seen side by side: [S * M * E].
     seen = perception.perceive_each(_regroup(worlds, -1, width, count), keys)
-    features = robots_lib.to_features(seen, config.chunk)
-    return _regroup(features, width, -1, count)
+    return _regroup(seen, width, -1, count)
 
   def drive(drives, now: Features, keys: PRNGKey):
     actor, warm = drives

@@ -57,14 +57,14 @@ class Crew(NamedTuple):
   """Whose robots they are: of one run, or of several side by side.
 
   split: (key, count) -> so many keys. world_keys: key -> [E] keys, one a
-  world. see: (worlds [M * E], key) -> Features [M * E], the E robots M times.
+  world. see: (worlds [M * E], key) -> Percept [M * E], the E robots M times.
   drive: (what drives, Features [E], key) -> normalised chunk [E, C, A] and
   int32 [E] who drives, see `types.Source`.
   """
 
   split: Callable[[PRNGKey, int], Any]
   world_keys: Callable[[PRNGKey], Array]
-  see: Callable[[insertion.State, PRNGKey], Features]
+  see: Callable[[insertion.State, PRNGKey], Percept]
   drive: Callable[[Any, Features, PRNGKey], tuple[Array, Array]]
 
 
@@ -77,9 +77,6 @@ def make(
   """Builds the E robots of one practice; its actor's params drive them."""
   act = jax.jit(functools.partial(agent.act, nets))
 
-  def see(worlds: insertion.State, key: PRNGKey) -> Features:
-    return to_features(perception.perceive(worlds, key), config.chunk)
-
   def drive(actor: Params, now: Features, key: PRNGKey):
     chunk = act(
       actor, now.z_rl, now.proprio, now.reference, key, nets.config.sigma
@@ -89,7 +86,7 @@ def make(
   crew = Crew(
     split=jax.random.split,
     world_keys=lambda key: jax.random.split(key, config.robots),
-    see=see,
+    see=perception.perceive,
     drive=drive,
   )
   return assemble(task, perception, crew, config, config.robots)
@@ -113,11 +110,13 @@ def assemble(
   fresh = play_lib.make_begin(task, count)
   decode = jax.jit(perception.space.decode)
 
+  def see(worlds: insertion.State, key: PRNGKey) -> Features:
+    return to_features(crew.see(worlds, key), config.chunk)
+
   def begin(key: PRNGKey) -> RobotsState:
     world_key, see_key, key = crew.split(key, 3)
     worlds = fresh(crew.world_keys(world_key))
-    features = crew.see(worlds, see_key)
-    return RobotsState(worlds=worlds, features=features, key=key)
+    return RobotsState(worlds=worlds, features=see(worlds, see_key), key=key)
 
   def run_round(state: RobotsState, actor: Any) -> tuple[RobotsState, Round]:
     act_key, see_key, reset_key, again_key, key = crew.split(state.key, 5)
@@ -128,7 +127,7 @@ def assemble(
       chunk, source = crew.drive(actor, now, act_key)
     check_finite(action_chunk=chunk)
     played = play(state.worlds, decode(chunk, now.pose))
-    later, final = _see_all(played, crew.see, see_key, config.stride)
+    later, final = _see_all(played, see, see_key, config.stride)
     segment = Segment(
       features=jax.tree.map(
         lambda first, rest: jnp.concatenate([first[:, None], rest], axis=1),
@@ -156,7 +155,7 @@ def assemble(
     worlds, features = played.final, final
     if ended.any():
       worlds = play_lib.renew(fresh(crew.world_keys(reset_key)), worlds, ended)
-      fresh_features = crew.see(worlds, again_key)
+      fresh_features = see(worlds, again_key)
       features = jax.tree.map(
         lambda new, old: jnp.where(
           ended.reshape(-1, *[1] * (new.ndim - 1)), new, old

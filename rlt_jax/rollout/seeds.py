@@ -170,20 +170,16 @@ def _part(state: PracticeState) -> tuple[PracticeState, Any]:
   """Returns the state without what leads with its robots, and that."""
   robots, learner = state.robots, state.learner
   rest = state.replace(
-    robots=robots.replace(worlds=None, features=None),
-    learner=learner.replace(previous=None),
-    pending=None,
+    robots=robots.key, learner=learner.replace(previous=None), pending=None
   )
-  return rest, (
-    robots.worlds, robots.features, learner.previous, state.pending
-  )  # fmt: skip
+  return rest, (robots.replace(key=None), learner.previous, state.pending)
 
 
 def _whole(rest: PracticeState, of_robots: Any) -> PracticeState:
   """Puts together what `_part` took apart."""
-  worlds, features, previous, pending = of_robots
+  robots, previous, pending = of_robots
   return rest.replace(
-    robots=rest.robots.replace(worlds=worlds, features=features),
+    robots=robots.replace(key=rest.robots),
     learner=rest.learner.replace(previous=previous),
     pending=pending,
   )
