@@ -58,7 +58,7 @@ def make(
   perception: Perception,
   config: PracticeConfig,
   seeds: Sequence[int],
-  place: Callable[[Any], Any] = lambda tree: tree,
+  place: Callable[[Any], Any] | None = None,
 ) -> Seeds:
   """Builds the practice of several seeds.
 
@@ -66,8 +66,8 @@ def make(
     task, perception: shared by all.
     config: shared by all; its own seed does not matter.
     seeds: S different ones.
-    place: puts a tree whose leaves lead with [S] or [S * E] where it is to
-      be, such as `mesh.spread`.
+    place: spreads a tree whose leaves lead with [S] or [S * E] over devices,
+      see `mesh.spread`; None stays on one.
 
   Raises:
     ValueError: no seed, or one twice.
@@ -89,7 +89,7 @@ def make(
 
   def begin() -> PracticeState:
     keys = jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
-    robots_keys, learner_keys = crew.split(place(keys), 2)
+    robots_keys, learner_keys = crew.split(_placed(place, keys), 2)
     state, first = robots.round(robots.begin(robots_keys), None)
     learning = learner.init(learner_keys, first.segment)
     none = np.full((width, practice_lib.HISTORY), -1, np.int32)
@@ -110,6 +110,9 @@ def make(
         start = time.perf_counter()
         warm = state.robot_steps < config.warmup_steps
         work = pool.submit(learner.learn, state.learner, state.pending, active)
+        if place is not None:
+          # Programs that devices share must start in one order on all.
+          concurrent.futures.wait([work])
         try:
           robots_state, report = robots.round(
             state.robots, None if warm.all() else (state.actor, warm)
@@ -190,10 +193,12 @@ def _stack(*leaves: Any) -> Any:
   return jnp.stack(leaves) if on_device else np.stack(leaves)
 
 
-def _placed(place: Callable[[Any], Any], state: PracticeState) -> PracticeState:
+def _placed(place: Callable[[Any], Any] | None, tree: Any) -> Any:
   """Places what is on a device; counters stay on the host."""
+  if place is None:
+    return tree
   return jax.tree.map(
-    lambda x: place(x) if isinstance(x, jax.Array) else x, state
+    lambda x: place(x) if isinstance(x, jax.Array) else x, tree
   )
 
 

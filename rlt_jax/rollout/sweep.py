@@ -233,10 +233,10 @@ class Sweep:
           run.evaluate_actor(minutes, steps)
 
 
-def _placing(width: int, devices: int) -> Callable[[Any], Any]:
-  """Returns what puts S seeds on so many devices."""
+def _placing(width: int, devices: int) -> Callable[[Any], Any] | None:
+  """Returns what spreads S seeds over so many devices, None for one."""
   if devices < 1 or width % devices:
     raise ValueError(f'devices must divide the {width} seeds: {devices}.')
   if devices == 1:
-    return lambda tree: tree
+    return None
   return functools.partial(mesh.spread, mesh=mesh.make(devices))
