@@ -26,6 +26,7 @@ _MAY_IMPORT = {
   'rollout': {
     'types',
     'config',
+    'mesh',
     'agent',
     'update',
     'replay',

@@ -14,7 +14,7 @@ from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.types import Array, PRNGKey, Transition
 
 # Cycles (two critic steps, an actor step) a dispatch: enough to hide the call.
-_CYCLES = 10
+CYCLES = 10
 
 
 @chex.dataclass(frozen=True)
@@ -31,6 +31,21 @@ class LearnerState:
   previous: Segment
   owed: int
   rows: int
+
+
+def make_rows(
+  encode: Callable[[Array, Array], Array], config: PracticeConfig
+) -> Callable[[Segment, Segment], tuple[Transition, Array]]:
+  """Returns jitted `replay.build_rows` with a run's settings."""
+  return jax.jit(
+    functools.partial(
+      replay.build_rows,
+      encode=encode,
+      gamma=config.gamma,
+      stride=config.stride,
+      correction=config.correction,
+    )
+  )
 
 
 class Learner(NamedTuple):
@@ -55,17 +70,9 @@ def make(
     nets, config: of the run.
   """
   ring = replay.make_ring(config.capacity, config.update.batch)
-  fused = update.jit_update(nets, ring, config.update, _CYCLES)
-  rows_of = jax.jit(
-    functools.partial(
-      replay.build_rows,
-      encode=encode,
-      gamma=config.gamma,
-      stride=config.stride,
-      correction=config.correction,
-    )
-  )
-  per_dispatch = _CYCLES * config.update.critic_steps
+  fused = update.jit_update(nets, ring, config.update, CYCLES)
+  rows_of = make_rows(encode, config)
+  per_dispatch = CYCLES * config.update.critic_steps
 
   def init(key: PRNGKey, segment: Segment) -> LearnerState:
     return LearnerState(

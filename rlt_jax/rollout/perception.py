@@ -37,10 +37,13 @@ class Perception(NamedTuple):
 
   perceive: (State [B], key, prompt=None) -> Percept [B]. The key is consumed;
     a prompt, int32 [L], goes before the task's own.
+  perceive_each: (State [S * B], keys [S]) -> Percept [S * B]; B worlds a key,
+    each group as `perceive` sees it, all in one call.
   space: the action space that references and actions are in.
   """
 
   perceive: Callable[..., Percept]
+  perceive_each: Callable[[insertion.State, PRNGKey], Percept]
   space: ActionSpace
   z_dim: int
   proprio_dim: int
@@ -79,7 +82,6 @@ def make(
   blind = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
 
-  @jax.jit
   def read(params, images, proprio, key, prompt):
     vla_params, token_params = params
     rows = proprio.shape[0]
@@ -97,6 +99,8 @@ def make(
       z_rl = jnp.tanh(2.0 * scaled @ blind)
     return z_rl, scaled, out.reference
 
+  read_each = jax.jit(jax.vmap(read, in_axes=(None, 0, 0, 0, None)))
+  read = jax.jit(read)
   params = (vla.params, token.params)
 
   def perceive(
@@ -108,8 +112,19 @@ def make(
     pose = insertion.joint_positions(state)
     return Percept(z_rl, scaled, reference, pose)
 
+  def perceive_each(state: insertion.State, keys: PRNGKey) -> Percept:
+    images, proprio = jax.tree.map(
+      lambda x: x.reshape(len(keys), -1, *x.shape[1:]),
+      (render(state), insertion.proprio(state)),
+    )
+    seen = read_each(params, images, proprio, keys, prompt)
+    z_rl, scaled, reference = (x.reshape(-1, *x.shape[2:]) for x in seen)
+    pose = insertion.joint_positions(state)
+    return Percept(z_rl, scaled, reference, pose)
+
   return Perception(
     perceive=perceive,
+    perceive_each=perceive_each,
     space=ActionSpace(
       np.asarray(vla.spec.action_scale, np.float32), vla.spec.action_mode
     ),

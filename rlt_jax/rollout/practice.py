@@ -25,7 +25,7 @@ from rlt_jax.rollout.statistics import Episodes
 from rlt_jax.sim import insertion
 from rlt_jax.types import Params
 
-_HISTORY = 4096  # ended episodes kept for the running figures
+HISTORY = 4096  # ended episodes kept for the running figures
 
 
 @chex.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PracticeState:
 
   robots, learner: see their modules. pending: the segment that the learner
   has not seen yet. actor: params that drive the next round. robot_steps: int
-  control steps driven so far. outcome, length: int32 [_HISTORY] of ended
+  control steps driven so far. outcome, length: int32 [HISTORY] of ended
   episodes, -1 where none has ended yet, oldest first out.
   """
 
@@ -48,13 +48,7 @@ class PracticeState:
 
   def episodes(self) -> Episodes:
     """Returns the ended episodes, oldest first."""
-    known = self.outcome >= 0
-    outcome = self.outcome[known]
-    return Episodes(
-      success=outcome == insertion.Outcome.SUCCESS,
-      steps=self.length[known],
-      outcome=outcome,
-    )
+    return to_episodes(self.outcome, self.length)
 
 
 class Practice(NamedTuple):
@@ -90,15 +84,15 @@ def make(
     # The first round is the warm-up's; it gives the learner its shapes.
     state, first = robots.round(robots.begin(robots_key), None)
     learning = learner.init(learner_key, first.segment)
-    none = np.full(_HISTORY, -1, np.int32)
+    none = np.full(HISTORY, -1, np.int32)
     return PracticeState(
       robots=state,
       learner=learning,
       pending=first.segment,
       actor=jax.tree.map(np.asarray, learning.train.actor_params),
-      robot_steps=first.steps,
-      outcome=_append(none, first.outcome),
-      length=_append(none, first.length),
+      robot_steps=int(first.steps.sum()),
+      outcome=append(none, first.outcome[first.ended]),
+      length=append(none, first.length[first.ended]),
     )
 
   def run(state: PracticeState, until: int, on_round: OnRound) -> PracticeState:
@@ -121,9 +115,9 @@ def make(
           pending=report.segment,
           # A copy: the learner donates its own.
           actor=jax.tree.map(np.asarray, learning.train.actor_params),
-          robot_steps=state.robot_steps + report.steps,
-          outcome=_append(state.outcome, report.outcome),
-          length=_append(state.length, report.length),
+          robot_steps=state.robot_steps + int(report.steps.sum()),
+          outcome=append(state.outcome, report.outcome[report.ended]),
+          length=append(state.length, report.length[report.ended]),
         )
         if metrics.get('finite', 1.0) < 1.0:
           raise FloatingPointError(
@@ -138,5 +132,16 @@ def make(
   return Practice(nets, begin, run)
 
 
-def _append(history: np.ndarray, new: np.ndarray) -> np.ndarray:
+def to_episodes(outcome: np.ndarray, length: np.ndarray) -> Episodes:
+  """Returns what a history of outcomes and lengths holds, oldest first."""
+  known = outcome >= 0
+  return Episodes(
+    success=outcome[known] == insertion.Outcome.SUCCESS,
+    steps=length[known],
+    outcome=outcome[known],
+  )
+
+
+def append(history: np.ndarray, new: np.ndarray) -> np.ndarray:
+  """Returns the history with the newest at its end and as long as before."""
   return np.concatenate([history, new.astype(history.dtype)])[-len(history) :]

@@ -93,18 +93,23 @@ def teacher_episodes() -> Episodes:
   return to_episodes(json.loads((path / 'demos.json').read_text()))
 
 
-def write(session: Any, seconds: dict[str, float]) -> None:
+def write(
+  session: Any, seconds: dict[str, float], *, film: bool = True
+) -> None:
   """Films, tries the wrong instruction, and writes the report's files.
 
   Args:
-    session: a finished `session.Session`.
+    session: a finished `run.Run`.
     seconds: wall clock by part, completed here.
+    film: False leaves out the film and the wrong instruction.
   """
   config, record = session.config, session.record
-  with Timer(seconds, 'film_s'):
-    _film(session)
-  with Timer(seconds, 'prompt_s'):
-    prompt_section = _try_prompts(session)
+  prompt_section = {}
+  if film:
+    with Timer(seconds, 'film_s'):
+      _film(session)
+    with Timer(seconds, 'prompt_s'):
+      prompt_section = _try_prompts(session)
   minutes = [*config.eval_minutes, config.minutes(config.robot_steps)]
   along = [report.Evaluation(0.0, record.episodes('base'))] + [
     report.Evaluation(
@@ -134,7 +139,7 @@ def write(session: Any, seconds: dict[str, float]) -> None:
     device=provenance.device(),
     commit=session.commit,
     command=session.command,
-    film='film.gif',
+    film='film.gif' if film else '',
   )
   report.write_report(session.workdir, data)
   report.print_table(data)

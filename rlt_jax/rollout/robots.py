@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -33,24 +33,40 @@ class RobotsState:
 
 
 class Round(NamedTuple):
-  """One round: the segment for replay, and the episodes that ended in it.
+  """One round: the segment for replay, and how every robot came out of it.
 
-  steps: control steps really driven, all robots together. outcome, length:
-  of the ended episodes.
+  steps: int [E] control steps really driven. ended: bool [E], the episode
+  ended in this round. outcome, length: int32 [E], of the ended ones.
   """
 
   segment: Segment
-  steps: int
+  steps: np.ndarray
+  ended: np.ndarray
   outcome: np.ndarray
   length: np.ndarray
 
 
 class Robots(NamedTuple):
-  """begin: key -> RobotsState. round: (state, actor params or None) ->
+  """begin: key -> RobotsState. round: (state, what drives or None) ->
   (state, Round); None lets the VLA drive."""
 
   begin: Callable[[PRNGKey], RobotsState]
-  round: Callable[[RobotsState, Params | None], tuple[RobotsState, Round]]
+  round: Callable[[RobotsState, Any], tuple[RobotsState, Round]]
+
+
+class Crew(NamedTuple):
+  """Whose robots they are: of one run, or of several side by side.
+
+  split: (key, count) -> so many keys. world_keys: key -> [E] keys, one a
+  world. see: (worlds [M * E], key) -> Percept [M * E], the E robots M times.
+  drive: (what drives, Features [E], key) -> normalised chunk [E, C, A] and
+  int32 [E] who drives, see `types.Source`.
+  """
+
+  split: Callable[[PRNGKey, int], Any]
+  world_keys: Callable[[PRNGKey], Array]
+  see: Callable[[insertion.State, PRNGKey], Percept]
+  drive: Callable[[Any, Features, PRNGKey], tuple[Array, Array]]
 
 
 def make(
@@ -59,10 +75,40 @@ def make(
   nets: agent.Networks,
   config: PracticeConfig,
 ) -> Robots:
-  """Builds the E robots of one practice."""
-  play = play_lib.make_play(task)
-  fresh = play_lib.make_begin(task, config.robots)
+  """Builds the E robots of one practice; its actor's params drive them."""
   act = jax.jit(functools.partial(agent.act, nets))
+
+  def drive(actor: Params, now: Features, key: PRNGKey):
+    chunk = act(
+      actor, now.z_rl, now.proprio, now.reference, key, nets.config.sigma
+    )
+    return chunk, np.full(config.robots, Source.ACTOR, np.int32)
+
+  crew = Crew(
+    split=jax.random.split,
+    world_keys=lambda key: jax.random.split(key, config.robots),
+    see=perception.perceive,
+    drive=drive,
+  )
+  return assemble(task, perception, crew, config, config.robots)
+
+
+def assemble(
+  task: insertion.Task,
+  perception: Perception,
+  crew: Crew,
+  config: PracticeConfig,
+  count: int,
+) -> Robots:
+  """Builds robots from a crew.
+
+  Args:
+    task, perception, config: of the run.
+    crew: see there.
+    count: E, all robots that step together.
+  """
+  play = play_lib.make_play(task)
+  fresh = play_lib.make_begin(task, count)
   decode = jax.jit(perception.space.decode)
 
   if config.delay and perception.space.mode != 'offset':
@@ -72,12 +118,12 @@ def make(
     )
 
   def see(worlds: insertion.State, key: PRNGKey) -> Features:
-    percept = perception.perceive(worlds, key)
+    percept = crew.see(worlds, key)
     return to_features(percept, config.chunk, config.delay)
 
   def first_looks(worlds: insertion.State, key: PRNGKey) -> Features:
     # Nothing was seen before: the first look decides the first d steps too.
-    percept = perception.perceive(worlds, key)
+    percept = crew.see(worlds, key)
     looks = [
       to_features(percept, config.chunk, step)
       for step in range(0, config.delay + 1, config.stride)
@@ -85,23 +131,19 @@ def make(
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *looks)
 
   def begin(key: PRNGKey) -> RobotsState:
-    world_key, see_key, key = jax.random.split(key, 3)
-    worlds = fresh(jax.random.split(world_key, config.robots))
+    world_key, see_key, key = crew.split(key, 3)
+    worlds = fresh(crew.world_keys(world_key))
     return RobotsState(
       worlds=worlds, looks=first_looks(worlds, see_key), key=key
     )
 
-  def run_round(
-    state: RobotsState, actor: Params | None
-  ) -> tuple[RobotsState, Round]:
-    act_key, see_key, reset_key, again_key, key = jax.random.split(state.key, 5)
+  def run_round(state: RobotsState, actor: Any) -> tuple[RobotsState, Round]:
+    act_key, see_key, reset_key, again_key, key = crew.split(state.key, 5)
     now = jax.tree.map(lambda x: x[:, 0], state.looks)
     if actor is None:
-      chunk = now.reference
+      chunk, source = now.reference, np.full(count, Source.VLA, np.int32)
     else:
-      chunk = act(
-        actor, now.z_rl, now.proprio, now.reference, act_key, nets.config.sigma
-      )
+      chunk, source = crew.drive(actor, now, act_key)
     check_finite(action_chunk=chunk)
     played = play(state.worlds, decode(chunk, now.pose))
     looks = jax.tree.map(
@@ -121,24 +163,20 @@ def make(
       valid=played.valid,
       terminated=played.terminated,
       truncated=played.truncated,
-      source=jnp.full(
-        (config.robots, config.chunk),
-        Source.VLA if actor is None else Source.ACTOR,
-        jnp.int32,
-      ),
+      source=jnp.asarray(np.repeat(source[:, None], config.chunk, axis=1)),
     )
     check_finite(observation=looks, command=played.command)
     ended = np.asarray(played.terminated | played.truncated)
     report = Round(
       segment=segment,
-      steps=int(played.valid.sum()),
-      outcome=np.asarray(played.final.outcome)[ended],
-      length=np.asarray(played.final.steps)[ended],
+      steps=np.asarray(played.valid.sum(axis=1)),
+      ended=ended,
+      outcome=np.asarray(played.final.outcome),
+      length=np.asarray(played.final.steps),
     )
     worlds, looks = played.final, jax.tree.map(lambda x: x[:, rows:], looks)
     if ended.any():
-      keys = jax.random.split(reset_key, config.robots)
-      worlds = play_lib.renew(fresh(keys), worlds, ended)
+      worlds = play_lib.renew(fresh(crew.world_keys(reset_key)), worlds, ended)
       looks = jax.tree.map(
         lambda new, old: jnp.where(
           ended.reshape(-1, *[1] * (new.ndim - 1)), new, old

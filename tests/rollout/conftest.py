@@ -54,8 +54,7 @@ def assets(tmp_path_factory) -> pathlib.Path:
   return write_assets(tmp_path_factory.mktemp('assets'))
 
 
-@pytest.fixture(scope='session')
-def config() -> PracticeConfig:
+def small_config() -> PracticeConfig:
   return PracticeConfig(
     task=TaskConfig(time_limit=40),
     update=UpdateConfig(beta=0.003, batch=16),
@@ -70,3 +69,8 @@ def config() -> PracticeConfig:
     film_pairs=1,
     checkpoint_minutes=0.05,
   )
+
+
+@pytest.fixture(scope='session')
+def config() -> PracticeConfig:
+  return small_config()

@@ -54,6 +54,28 @@ def test_the_token_follows_the_pictures(parts):
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
+def test_groups_see_what_each_sees_with_its_own_key(parts):
+  vla, token = parts
+
+  def render(state):
+    times = len(state.qpos) // 3
+    return {n: np.tile(x, (times, 1, 1, 1)) for n, x in _render(0)(0).items()}
+
+  sight = perception.make(
+    render=render, vla=vla, token=token, prompt=prompt.tokenize(teacher.INSERT)
+  )
+  keys = jax.random.split(jax.random.PRNGKey(0), 2)
+  worlds = [_world(0), _world(1)]
+  both = types.SimpleNamespace(
+    qpos=np.concatenate([w.qpos for w in worlds]),
+    qvel=np.concatenate([w.qvel for w in worlds]),
+  )
+  apart = [sight.perceive(w, k) for w, k in zip(worlds, keys, strict=True)]
+  for x, *each in zip(sight.perceive_each(both, keys), *apart, strict=True):
+    np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)
+  assert not np.allclose(apart[0].reference, apart[1].reference)
+
+
 @pytest.mark.parametrize('z_source', ['zeros', 'socket_blind'])
 def test_what_stands_in_for_the_token_is_blind(parts, z_source):
   one = _see(parts, level=0, z_source=z_source)

@@ -1,0 +1,42 @@
+"""Runs in a process of its own: a small sweep, spread over devices.
+
+python -m tests.rollout.sweep_worker ASSETS WORKDIR DEVICES
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from rlt_jax.rollout import sweep
+from tests.rollout.conftest import small_config
+
+SEEDS = (0, 1)
+# Without a token: pictures of another batch may differ by a grey level, which
+# an untrained token makes much of. The rest must then agree closely.
+CONFIG = dataclasses.replace(
+  small_config(),
+  z_source='zeros',
+  robot_steps=200,
+  eval_minutes=(),
+  checkpoint_minutes=0.03,
+)
+
+
+def main(assets, workdir, devices):
+  run = sweep.Sweep(
+    workdir=pathlib.Path(workdir),
+    config=CONFIG,
+    seeds=SEEDS,
+    devices=int(devices),
+    assets=assets,
+  )
+  practice = run._practice
+  run.state = practice.run(practice.begin(), lambda *_: None)
+  for leaf in (run.state.robots.worlds.qpos, run.state.learner.replay.size):
+    assert len(leaf.sharding.device_set) == int(devices)
+    assert not leaf.sharding.is_fully_replicated
+  run.save()
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
