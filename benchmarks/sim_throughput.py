@@ -4,13 +4,22 @@
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
 
 A control step is 20 ms of one world: five physics steps and the verdict. Rows:
-`physics` alone; `cameras` renders all three at every control step; `vla` asks
-the frozen VLA once every ten, as practice does; `c` is C MuJoCo stepping the
-same MJCF on every core, without verdicts. Compile time is apart, contenders
-take turns. Memory a world is what the compiled program asks for.
+`physics` alone; `warp`, the same under MuJoCo Warp, if it is installed;
+`cameras` renders all three at every control step; `vla` asks the frozen VLA
+once every ten, as practice does; `c` is C MuJoCo stepping the same MJCF on
+every core, without verdicts; `playground` has the settings of MuJoCo
+Playground's peg task on primitive geometry, physics alone, under MJX in JAX.
+Its control step is shorter, so every row also has simulated seconds a second.
+All hold still at their start: there the plug is in the air, while the
+playground's peg and socket lie on the table.
+
+Compile time is apart (the first call has it), contenders take turns. Memory a
+world is the largest that one of the row's compiled programs asks for; `vla`
+leaves out what the VLA itself takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+import dataclasses
 import os
 import pathlib
 
@@ -22,18 +31,23 @@ from mujoco import rollout
 import numpy as np
 
 from benchmarks import timing
+from benchmarks.peers import playground_peg
 from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import play
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.sim import insertion
 
-_KINDS = ('physics', 'cameras', 'vla', 'c')
+_KINDS = ('physics', 'warp', 'cameras', 'vla', 'c', 'playground')
+_BY_DEFAULT = [kind for kind in _KINDS if kind != 'warp']
+_LABELS = {'playground': playground_peg.LABEL}
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Worlds at a time.')
-_WITH = flags.DEFINE_list('with', ['physics', 'cameras', 'vla', 'c'], 'Rows.')
+_WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows: {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Interleaved repeats.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 
 _STEPS = 10  # control steps a call, the chunk C
+_CALL_S = _STEPS / insertion.CONTROL_HZ  # simulated s a call, of every row
+_PEG_S = playground_peg.CONTROL_S
 _CHECK = 8  # worlds of the program that memory is estimated from
 
 
@@ -48,11 +62,23 @@ def available_bytes() -> int:
   raise OSError('The memory of this machine must be readable: /proc/meminfo.')
 
 
-def bytes_per_world(lowered_by_worlds: Callable) -> float:
-  """Returns bytes a world of a program, from its compilation at 8 worlds."""
-  analysis = lowered_by_worlds(_CHECK).compile().memory_analysis()
-  total = analysis.temp_size_in_bytes + analysis.output_size_in_bytes
-  return (total + analysis.argument_size_in_bytes) / _CHECK
+def bytes_per_world(programs: Iterator[jax.stages.Lowered]) -> float:
+  """Returns bytes a world of the largest of programs for `_CHECK` worlds."""
+  largest = 0
+  for program in programs:
+    sizes = program.compile().memory_analysis()
+    largest = max(
+      largest,
+      sizes.temp_size_in_bytes
+      + sizes.output_size_in_bytes
+      + sizes.argument_size_in_bytes,
+    )
+  return largest / _CHECK
+
+
+def fitting(per_world: float) -> int:
+  """Returns how many worlds of so many bytes fit, an estimate."""
+  return int(available_bytes() / per_world)
 
 
 def check_memory(worlds: int, per_world: float) -> None:
@@ -61,7 +87,7 @@ def check_memory(worlds: int, per_world: float) -> None:
   if need > have:
     raise ValueError(
       f'{worlds} worlds need about {need / 2**30:.1f} GiB, more than the '
-      f'{have / 2**30:.1f} GiB there are; at most {int(have / per_world)} fit.'
+      f'{have / 2**30:.1f} GiB there are; at most {int(have // per_world)} fit.'
     )
 
 
@@ -76,23 +102,49 @@ class Bench:
     self.play = play.make_play(self.task)
     self.begin = play.make_begin(self.task, _CHECK)
 
+  def make(self, kind: str, worlds: int) -> timing.Contender:
+    """Returns a row's contender; its work is simulated seconds."""
+    call = getattr(self, kind)(worlds)
+    name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
+    return timing.Contender(name, worlds * _CALL_S, call)
+
   def start(self, worlds: int) -> insertion.State:
     """Returns fresh worlds."""
     return self.begin(jax.random.split(jax.random.PRNGKey(0), worlds))
 
-  def lowered(self, worlds: int):
-    """Returns the physics program of so many worlds, not compiled."""
-    state = jax.eval_shape(
-      jax.vmap(self.task.reset), jax.random.split(jax.random.PRNGKey(0), worlds)
-    )
-    commands = jax.ShapeDtypeStruct((worlds, _STEPS, 14), jnp.float32)
-    return self.play.lower(state, commands)
+  def lowered(self, kind: str) -> Iterator[jax.stages.Lowered]:
+    """Yields a row's programs for `_CHECK` worlds, not compiled."""
+    keys = jax.random.split(jax.random.PRNGKey(0), _CHECK)
+    state = jax.eval_shape(jax.vmap(self.task.reset), keys)
+    commands = jax.ShapeDtypeStruct((_CHECK, _STEPS, 14), jnp.float32)
+    if kind == 'physics':
+      yield self.play.lower(state, commands)
+    elif kind == 'warp':
+      yield self._warp_play().lower(state, commands)
+    elif kind in ('cameras', 'vla'):
+      seen = state
+      for stage in self.cell.render:
+        yield stage.lower(seen)
+        seen = jax.eval_shape(stage, seen)
+    elif kind == 'playground':
+      run, start = playground_peg.make(_CHECK, round(_CALL_S / _PEG_S))
+      yield run.lower(start)
 
   def physics(self, worlds: int) -> Callable:
     """Physics and verdicts; every call starts from the same states."""
     state = self.start(worlds)
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(self.play(state, hold).final)
+
+  def warp(self, worlds: int) -> Callable:
+    """Physics and verdicts under MuJoCo Warp."""
+    state, run = self.start(worlds), self._warp_play()
+    hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
+    return lambda: jax.block_until_ready(run(state, hold).final)
+
+  def _warp_play(self) -> Callable:
+    config = dataclasses.replace(self.config.task, impl='warp')
+    return play.make_play(insertion.make(config))
 
   def cameras(self, worlds: int) -> Callable:
     """The same, with all cameras at each control step."""
@@ -137,6 +189,41 @@ class Bench:
       model, data, np.repeat(first[None], worlds, axis=0), control
     )
 
+  def playground(self, worlds: int) -> Callable:
+    """Another simulator's peg task, physics alone."""
+    run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S))
+    return lambda: jax.block_until_ready(run(start))
+
+
+def report(
+  kind: str, worlds: int, timed: dict[str, timing.Timed], per_world: float
+) -> dict:
+  """Prints a row and returns it."""
+  name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
+  result, peer = timed[name], timed.get(f'c, {worlds} worlds')
+  control_s = _PEG_S if kind == 'playground' else 1 / insertion.CONTROL_HZ
+  low, high = (rate / control_s for rate in result.spread)
+  memory = '–'
+  if per_world:
+    memory = f'{per_world / 2**10:.0f}; {fitting(per_world):,}'
+  print(
+    f'| {name} | {result.median / control_s:,.0f} ({low:,.0f}–{high:,.0f}) | '
+    f'{result.median:,.1f} | {result.first_s:.1f} | {memory} |'
+  )
+  ours = kind in ('physics', 'warp') and peer
+  return {
+    'name': name,
+    'value': result.median / control_s,
+    'unit': 'control steps/s',
+    'quartiles': [low, high],
+    'control_s': control_s,
+    'simulated_s_per_s': result.median,
+    'first_call_s': result.first_s,
+    'ratio_to_best_peer': result.median / peer.median if ours else None,
+    'bytes_per_world': per_world or None,
+    'worlds_that_fit': fitting(per_world) if per_world else None,
+  }
+
 
 def main(argv: list[str]) -> None:
   """Times every kind at every number of worlds."""
@@ -145,46 +232,25 @@ def main(argv: list[str]) -> None:
   unknown = set(_WITH.value) - set(_KINDS)
   if unknown:
     raise app.UsageError(f'--with must list {_KINDS}: {sorted(unknown)}.')
-  bench = Bench()
-  per_world = bytes_per_world(bench.lowered)
-  print(
-    f'{per_world / 2**10:.0f} KiB a world; about '
-    f'{int(available_bytes() / per_world):,} worlds fit.'
-  )
-  counts = [int(w) for w in _WORLDS.value]
+  bench, counts = Bench(), [int(w) for w in _WORLDS.value]
   try:
-    check_memory(max(counts), per_world)
+    memory = {k: bytes_per_world(bench.lowered(k)) for k in _WITH.value}
+    for per_world in filter(None, memory.values()):
+      check_memory(max(counts), per_world)
   except ValueError as error:
     raise SystemExit(f'error: {error}') from None
-  contenders = [
-    timing.Contender(
-      f'{kind}, {worlds} worlds', worlds * _STEPS, getattr(bench, kind)(worlds)
-    )
-    for kind in _WITH.value
-    for worlds in counts
-  ]
-  timed = timing.interleave(contenders, _ROUNDS.value)
-  origin, rows = timing.origin(), []
-  print('| row | control steps/s (quartiles) | first call, s |\n|---|---|---|')
-  for name, result in timed.items():
-    low, high = result.spread
-    kind, worlds = name.split(', ')
-    peer = timed.get(f'c, {worlds}') if kind == 'physics' else None
-    print(
-      f'| {name} | {result.median:,.0f} ({low:,.0f}–{high:,.0f}) | '
-      f'{result.first_s:.1f} |'
-    )
-    rows.append(
-      {
-        'name': name,
-        'value': result.median,
-        'unit': 'control steps/s',
-        'quartiles': [low, high],
-        'first_call_s': result.first_s,
-        'ratio_to_best_peer': peer and result.median / peer.median,
-        'bytes_per_world': per_world,
-      }
-    )
+  # The estimate has compiled `_CHECK` worlds; their first call shall, too.
+  jax.clear_caches()
+  cases = [(kind, worlds) for kind in _WITH.value for worlds in counts]
+  timed = timing.interleave(
+    [bench.make(*case) for case in cases], _ROUNDS.value
+  )
+  origin = timing.origin()
+  print(
+    '| row | control steps/s (quartiles) | simulated s/s | first call, s | '
+    'KiB a world; worlds that fit |\n|---|---|---|---|---|'
+  )
+  rows = [report(*case, timed, memory[case[0]]) for case in cases]
   timing.finish(rows, origin, _OUT.value)
 
 

@@ -9,10 +9,12 @@ target update included. Every contender starts from the same parameters and
 rows; compile time is apart; contenders take turns. The floor is the time of
 the update's matrix products alone, each shape timed by itself in this run;
 the bytes it moves over the copy bandwidth stand beside it.
+`--trace` profiles the first size instead, and prints what costs most.
 `--peers` needs `pip install -r benchmarks/requirements-peers.txt`.
 """
 
 import itertools
+import pathlib
 
 from absl import app, flags
 import jax
@@ -80,6 +82,11 @@ class Case:
 
     work = 2 * cycles * max(1, _CYCLES.value // cycles)
     return timing.Contender(f'rlt_jax, {cycles} cycles', work, call)
+
+  def program(self) -> str:
+    """Returns the compiled text of a dispatch."""
+    step = update.jit_update(self.nets, self.ring, self.config, _CYCLES.value)
+    return step.lower(self.start(), self.stored).compile().as_text()
 
   def agents(self, count: int) -> timing.Contender:
     """Ours, vmapped over so many agents that share the rows."""
@@ -182,6 +189,10 @@ def main(argv: list[str]) -> None:
   """Times every size, prints tables and writes rows."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  if _TRACE.value and pathlib.Path(_TRACE.value).exists():
+    raise SystemExit(
+      f'error: --trace must name a folder that is new: {_TRACE.value}.'
+    )
   extra = {}
   if _PEERS.value:
     try:
@@ -201,7 +212,9 @@ def main(argv: list[str]) -> None:
     if _TRACE.value:
       from benchmarks import trace
 
-      trace.record(_TRACE.value, case.fused(_CYCLES.value))
+      trace.record(
+        _TRACE.value, case.fused(_CYCLES.value), program=case.program()
+      )
       return
     rows += measure(case)
   timing.finish(rows, timing.origin(extra), _OUT.value)

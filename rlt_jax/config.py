@@ -47,19 +47,23 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
 def to_json(config: Any) -> str:
   """Returns `config` as indented JSON, fields in declaration order.
 
+  A field that joined later names in its metadata what its absence means,
+  `{'absent': value}`, and is left out at that value: files from before and
+  after stay the same, byte for byte.
+
   Raises:
     ValueError: `config` is no dataclass or holds a number JSON cannot write.
   """
   if not dataclasses.is_dataclass(config) or isinstance(config, type):
     raise ValueError(f'A config must be a dataclass instance: {config!r}.')
-  return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False)
+  return json.dumps(_to_plain(config), indent=2, allow_nan=False)
 
 
 def from_json(cls: type[Config], text: str) -> Config:
   """Returns the `cls` that `to_json` wrote.
 
   Strict: a missing field is not filled from its default, because the default
-  may have changed since the file was written.
+  may have changed since the file was written; only from its 'absent' value.
 
   Raises:
     ValueError: an unknown, missing or wrongly typed field, each named.
@@ -160,6 +164,30 @@ def _item_types(hint: Any, items: Sequence[Any], path: str) -> Sequence[Any]:
   return args
 
 
+def _to_plain(value: Any) -> Any:
+  """Returns what JSON can write of a config."""
+  if isinstance(value, tuple):
+    return [_to_plain(item) for item in value]
+  if not dataclasses.is_dataclass(value):
+    return value
+  absent = _absent(type(value))
+  pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+  return {
+    name: _to_plain(child)
+    for name, child in pairs
+    if name not in absent or child != absent[name]
+  }
+
+
+def _absent(cls: type) -> dict[str, Any]:
+  """Returns the values that fields have in a file that lacks them."""
+  return {
+    f.name: f.metadata['absent']
+    for f in dataclasses.fields(cls)
+    if 'absent' in f.metadata
+  }
+
+
 def _from_plain(hint: Any, value: Any, path: str) -> Any:
   """Builds `hint` from what `json.loads` returned."""
   inner = _optional(hint)
@@ -182,6 +210,7 @@ def _from_plain(hint: Any, value: Any, path: str) -> Any:
 def _dataclass_from_plain(cls: type, value: Any, path: str) -> Any:
   if not isinstance(value, dict):
     raise ValueError(f'{path} must be a {cls.__name__} object: {value!r}.')
+  value = _absent(cls) | value
   names = _field_names(cls)
   unknown = sorted(set(value) - set(names))
   missing = [name for name in names if name not in value]

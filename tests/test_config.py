@@ -4,6 +4,7 @@ import json
 import pytest
 
 from rlt_jax import config as config_lib
+from rlt_jax.rollout.config import PracticeConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,3 +104,29 @@ def test_from_json_is_strict(edit, message):
   edit(plain)
   with pytest.raises(ValueError, match=message):
     config_lib.from_json(Outer, json.dumps(plain))
+
+
+@dataclasses.dataclass(frozen=True)
+class Later:
+  """A config that gained a field after files of it had been written."""
+
+  first: int = 1
+  kind: str = dataclasses.field(default='new', metadata={'absent': 'old'})
+
+
+def test_a_field_that_came_later_has_a_meaning_in_files_without_it():
+  assert config_lib.from_json(Later, '{"first": 2}') == Later(2, 'old')
+  assert json.loads(config_lib.to_json(Later(2, 'old'))) == {'first': 2}
+  assert json.loads(config_lib.to_json(Later())) == {'first': 1, 'kind': 'new'}
+  for config in (Later(), Later(kind='old')):
+    assert config_lib.from_json(Later, config_lib.to_json(config)) == config
+
+
+def test_a_run_from_before_the_simulators_engines_is_read():
+  plain = json.loads(config_lib.to_json(PracticeConfig()))
+  assert 'impl' not in plain['task']
+  read = config_lib.from_json(PracticeConfig, json.dumps(plain))
+  assert read == PracticeConfig() and read.task.impl == 'jax'
+  other = config_lib.override(PracticeConfig(), ['task.impl=warp'])
+  again = config_lib.from_json(PracticeConfig, config_lib.to_json(other))
+  assert again.task.impl == 'warp'

@@ -15,7 +15,7 @@ import mujoco
 from mujoco import mjx
 import numpy as np
 
-from rlt_jax.sim import insertion
+from rlt_jax.sim import insertion, physics
 from rlt_jax.sim import scene as scene_lib
 from rlt_jax.types import Array
 
@@ -48,14 +48,28 @@ class Poses(NamedTuple):
   geom_mat: Array
 
 
-def make(
-  scene: scene_lib.Scene, *, size: int = IMAGE_SIZE
-) -> Callable[[insertion.State], Mapping[str, Array]]:
-  """Returns `render(state [B])`: camera name -> uint8 [B, S, S, 3].
+class Renderer(NamedTuple):
+  """`render(state [B])`: camera name -> uint8 [B, S, S, 3].
 
   It is three jitted calls: the scene's kinematics and the rays want opposite
   XLA settings on a CPU (see `insertion.jit`), and rays that were one program
   with the colours would be cast again for every colour channel.
+
+  poses: State [B] -> Poses. cast: Poses -> what each ray meets, by camera.
+  colour: that -> images.
+  """
+
+  poses: Callable[[insertion.State], Poses]
+  cast: Callable[[Poses], Mapping[str, Array]]
+  colour: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+  def __call__(self, state: insertion.State) -> Mapping[str, Array]:
+    """Renders every camera of every world."""
+    return self.colour(self.cast(self.poses(state)))
+
+
+def make(scene: scene_lib.Scene, *, size: int = IMAGE_SIZE) -> Renderer:
+  """Returns the cameras of a scene.
 
   Args:
     scene: the compiled scene.
@@ -81,8 +95,8 @@ def make(
   }
 
   def poses(state: insertion.State) -> Poses:
-    world = insertion.world_model(scene, state)
-    data = insertion.world_data(scene, world, state)
+    world = physics.world_model(scene, state)
+    data = physics.world_data(scene, world, state)
     data = mjx.camlight(world, mjx.kinematics(world, data))
     return Poses(data.cam_xpos, data.cam_xmat, data.geom_xpos, data.geom_xmat)
 
@@ -97,9 +111,11 @@ def make(
       name: _colours(hits[name], palettes[name], size) for name in cameras
     }
 
-  poses = insertion.jit(jax.vmap(poses))
-  cast, colour = jax.jit(jax.vmap(cast)), jax.jit(jax.vmap(colour))
-  return lambda state: colour(cast(poses(state)))
+  return Renderer(
+    insertion.jit(jax.vmap(poses)),
+    jax.jit(jax.vmap(cast)),
+    jax.jit(jax.vmap(colour)),
+  )
 
 
 def _visible(model: mujoco.MjModel, camera: str) -> list[int]:

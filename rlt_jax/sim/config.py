@@ -3,6 +3,7 @@
 import dataclasses
 
 CONTROL_HZ = 50
+IMPLS = ('jax', 'warp')
 
 
 class Outcome:
@@ -23,6 +24,8 @@ class TaskConfig:
   time_limit: int = 500  # control steps, 10 s at 50 Hz
   substeps: int = 5  # physics steps a control step
   timestep: float = 0.004  # s; times substeps must be the control period
+  # MJX in JAX or in MuJoCo Warp, an extra; a file without the field means JAX.
+  impl: str = dataclasses.field(default='jax', metadata={'absent': 'jax'})
   socket_shift_mm: float = 5.0  # socket position, uniform +- in x and y
   socket_lift_mm: float = 1.0  # and in z
   socket_turn_deg: float = 3.0  # and about each axis
@@ -47,6 +50,8 @@ class TaskConfig:
   reach_gripper_mm: float = 5.0
 
   def __post_init__(self):
+    if self.impl not in IMPLS:
+      raise ValueError(f'impl must be one of {IMPLS}: {self.impl!r}.')
     period = self.timestep * self.substeps
     if abs(period * CONTROL_HZ - 1.0) > 1e-6:
       raise ValueError(

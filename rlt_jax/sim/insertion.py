@@ -6,15 +6,14 @@ Vmap them over a leading [E]; jit them with `rlt_jax.sim.jit` (see there why).
 from collections.abc import Callable
 from typing import NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
-from mujoco import mjx
 import numpy as np
 
-from rlt_jax.sim import action, kinematics
+from rlt_jax.sim import action, kinematics, physics
 from rlt_jax.sim import scene as scene_lib
 from rlt_jax.sim.config import CONTROL_HZ, Outcome, TaskConfig
+from rlt_jax.sim.state import State
 from rlt_jax.types import Array, PRNGKey
 
 __all__ = [
@@ -30,38 +29,7 @@ __all__ = [
   'proprio',
   'reach',
   'tip_in_socket',
-  'world_data',
-  'world_model',
 ]
-
-
-@chex.dataclass(frozen=True)
-class State:
-  """One world between control steps. Shapes for one world.
-
-  qpos, qvel, warmstart: [16] joint coordinates (rad, m), velocities and the
-    solver's last acceleration, which makes a step a function of the state.
-  command: [A] the executed command of the last step, rad and m.
-  grasp_pos, grasp_rot: [3] the plug in the hand, m and rotation vector.
-  socket_pos, socket_rot: [3] the mouth in the world, m and rotation vector.
-  friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
-  reward: [] of the last step. force: [] N, the largest net force of the
-    socket on the plug in the last step: what a wrist sensor would read.
-  """
-
-  qpos: Array
-  qvel: Array
-  warmstart: Array
-  command: Array
-  grasp_pos: Array
-  grasp_rot: Array
-  socket_pos: Array
-  socket_rot: Array
-  friction: Array
-  steps: Array
-  outcome: Array
-  reward: Array
-  force: Array
 
 
 class Task(NamedTuple):
@@ -131,15 +99,20 @@ def reach(config: TaskConfig) -> np.ndarray:
 
 
 def make(config: TaskConfig | None = None) -> Task:
-  """Builds the task's pure functions."""
+  """Builds the task's pure functions.
+
+  Raises:
+    ValueError: `config.impl` does not run here; what does is listed.
+  """
   config = config or TaskConfig()
   scene = scene_lib.load(config.clearance_mm, config.timestep)
+  engine = physics.make(scene, config.substeps, config.impl)
 
   def reset(key: PRNGKey) -> State:
     return _reset(key, config=config, scene=scene)
 
   def step(state: State, command: Array) -> State:
-    after = _step(state, command, config=config, scene=scene)
+    after = _step(state, command, config=config, scene=scene, engine=engine)
     running = state.outcome == Outcome.RUNNING
     held = state.replace(reward=jnp.zeros_like(state.reward))
     return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, held)
@@ -205,61 +178,28 @@ def _reset(
   )
 
 
-def world_model(scene: scene_lib.Scene, state: State) -> mjx.Model:
-  """Returns the model of one world: its grasp and its friction."""
-  model = scene.mjx_model
-  pair_friction = model.pair_friction.at[:, :2].set(state.friction)
-  return model.tree_replace(
-    {
-      'body_pos': model.body_pos.at[scene.plug_body].set(
-        jnp.asarray(scene.right.grasp) + state.grasp_pos
-      ),
-      'body_quat': model.body_quat.at[scene.plug_body].set(
-        kinematics.quaternion(state.grasp_rot)
-      ),
-      'pair_friction': pair_friction,
-    }
-  )
-
-
-def world_data(
-  scene: scene_lib.Scene, model: mjx.Model, state: State
-) -> mjx.Data:
-  """Returns MJX data of one world at the state's configuration."""
-  return mjx.make_data(model, impl='jax').replace(
-    qpos=state.qpos,
-    qvel=state.qvel,
-    qacc_warmstart=state.warmstart,
-    mocap_pos=state.socket_pos[None],
-    mocap_quat=kinematics.quaternion(state.socket_rot)[None],
-  )
-
-
 def _step(
-  state: State, command: Array, *, config: TaskConfig, scene: scene_lib.Scene
+  state: State,
+  command: Array,
+  *,
+  config: TaskConfig,
+  scene: scene_lib.Scene,
+  engine: physics.Engine,
 ) -> State:
   """Runs one control step and judges it."""
   executed = action.limit_command(
     command, joint_positions(state), reach(config), scene.joint_low,
     scene.joint_high,
   )  # fmt: skip
-  model = world_model(scene, state)
-  data = world_data(scene, model, state)
-  data = data.replace(ctrl=scene_lib.to_actuators(executed))
-
-  def substep(data: mjx.Data, _) -> tuple[mjx.Data, Array]:
-    data = mjx.step(model, data)
-    return data, data.qfrc_constraint[:6]
-
-  data, torques = jax.lax.scan(substep, data, length=config.substeps)
+  moved = engine(state, scene_lib.to_actuators(executed))
   # Contacts are the only constraints, and only the plug has any.
   forces = kinematics.tip_force(
-    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot, torques
+    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot, moved.torques
   )
   state = state.replace(
-    qpos=data.qpos,
-    qvel=data.qvel,
-    warmstart=data.qacc_warmstart,
+    qpos=moved.qpos,
+    qvel=moved.qvel,
+    warmstart=moved.warmstart,
     command=executed,
     steps=state.steps + 1,
     force=jnp.max(jnp.linalg.norm(forces, axis=-1)),

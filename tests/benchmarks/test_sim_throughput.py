@@ -1,6 +1,12 @@
+import jax
+import jax.numpy as jnp
+import mujoco
+from mujoco import mjx
+import numpy as np
 import pytest
 
 from benchmarks import sim_throughput, timing
+from benchmarks.peers import playground_peg
 
 
 def test_more_worlds_than_memory_are_refused_with_the_estimate():
@@ -20,3 +26,56 @@ def test_contenders_take_turns_and_first_calls_are_apart():
   assert ''.join(calls) == 'aabb' + 'abab'
   assert timed['a'].rates.shape == (2,) and timed['a'].first_s >= 0.0
   assert timed['b'].spread[0] <= timed['b'].median <= timed['b'].spread[1]
+
+
+def test_memory_a_world_is_that_of_the_largest_program():
+  worlds = sim_throughput._CHECK
+  small, large = jnp.zeros((worlds, 4)), jnp.zeros((worlds, 1024))
+  double = jax.jit(lambda x: 2 * x)
+  found = sim_throughput.bytes_per_world(
+    double.lower(x) for x in (small, large)
+  )
+  assert found == 2 * 1024 * 4  # in and out
+  assert sim_throughput.bytes_per_world(iter(())) == 0
+
+
+def test_rates_are_a_control_step_and_a_simulated_second(capsys):
+  row = f'{playground_peg.LABEL}, 8 worlds'
+  timed = {
+    'physics, 8 worlds': timing.Timed(np.array([40.0, 50.0, 60.0]), 2.0),
+    'c, 8 worlds': timing.Timed(np.array([500.0]), 0.1),
+    row: timing.Timed(np.array([5.0]), 3.0),
+  }
+  ours = sim_throughput.report('physics', 8, timed, 2.0**15)
+  assert ours['value'] == pytest.approx(50 * 50)
+  assert ours['simulated_s_per_s'] == 50.0
+  assert ours['ratio_to_best_peer'] == pytest.approx(0.1)
+  assert ours['worlds_that_fit'] > 1000
+  peer = sim_throughput.report('playground', 8, timed, 0.0)
+  assert peer['name'] == row and peer['value'] == pytest.approx(400 * 5)
+  assert peer['ratio_to_best_peer'] is None
+  assert '2,500' in capsys.readouterr().out
+
+
+def test_the_playground_peer_has_that_tasks_sizes():
+  model = playground_peg.model()
+  assert (model.nq, model.nv, model.nu) == (30, 28, 14)
+  assert model.opt.timestep == playground_peg.CONTROL_S
+  assert model.opt.integrator == mujoco.mjtIntegrator.mjINT_IMPLICITFAST
+  assert (model.opt.iterations, model.opt.ls_iterations) == (10, 10)
+  data = mjx.make_data(mjx.put_model(model, impl='jax'), impl='jax')
+  # 24 of four dimensions (boxes), 20 of three (the table under the arms).
+  assert data._impl.contact.dist.shape == (44,)
+  assert data._impl.efc_J.shape == (246, 28)
+
+
+def test_the_playground_peers_peg_and_socket_lie_on_the_table():
+  model = playground_peg.model()
+  data = mujoco.MjData(model)
+  mujoco.mj_step(model, data, nstep=200)
+  for name, half in (('peg', 0.01), ('socket', 0.022)):
+    assert data.body(name).xpos[2] == pytest.approx(half, abs=1e-3)
+  run, start = playground_peg.make(worlds=2, steps=3)
+  end = np.asarray(run(start))
+  assert end.shape == (2, 30) and np.isfinite(end).all()
+  np.testing.assert_allclose(end, start, atol=5e-3)

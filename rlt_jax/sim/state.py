@@ -1,0 +1,34 @@
+"""What one world is between control steps."""
+
+import chex
+
+from rlt_jax.types import Array
+
+
+@chex.dataclass(frozen=True)
+class State:
+  """One world between control steps. Shapes for one world.
+
+  qpos, qvel, warmstart: [16] joint coordinates (rad, m), velocities and the
+    solver's last acceleration, which makes a step a function of the state.
+  command: [A] the executed command of the last step, rad and m.
+  grasp_pos, grasp_rot: [3] the plug in the hand, m and rotation vector.
+  socket_pos, socket_rot: [3] the mouth in the world, m and rotation vector.
+  friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
+  reward: [] of the last step. force: [] N, the largest net force of the
+    socket on the plug in the last step: what a wrist sensor would read.
+  """
+
+  qpos: Array
+  qvel: Array
+  warmstart: Array
+  command: Array
+  grasp_pos: Array
+  grasp_rot: Array
+  socket_pos: Array
+  socket_rot: Array
+  friction: Array
+  steps: Array
+  outcome: Array
+  reward: Array
+  force: Array

@@ -1,0 +1,86 @@
+"""The engines below the task: which can run, and that they agree."""
+
+import jax
+import jax.numpy as jnp
+from mujoco.mjx import warp as mjx_warp
+import numpy as np
+import pytest
+
+from rlt_jax.sim import insertion, physics
+from rlt_jax.sim.config import Outcome, TaskConfig
+from tests.sim import test_physics as pushes
+
+_WARP = TaskConfig(impl='warp')
+
+
+def test_an_engine_that_cannot_run_here_is_refused(monkeypatch):
+  monkeypatch.setattr(mjx_warp, 'WARP_INSTALLED', False)
+  with pytest.raises(ValueError, match=r"runs here, \['jax'\].*: 'warp'"):
+    insertion.make(_WARP)
+
+
+def test_warp_is_refused_on_other_accelerators(monkeypatch):
+  monkeypatch.setattr(mjx_warp, 'WARP_INSTALLED', True)
+  monkeypatch.setattr(jax, 'default_backend', lambda: 'tpu')
+  assert physics.runnable() == ('jax',)
+
+
+def test_an_unknown_engine_is_refused():
+  with pytest.raises(ValueError, match=r"\('jax', 'warp'\): 'c'"):
+    TaskConfig(impl='c')
+
+
+@pytest.fixture(scope='module')
+def warp_step():
+  """(State [20], command [20, A]) -> State [20], by MuJoCo Warp."""
+  if 'warp' not in physics.runnable():
+    pytest.skip('MuJoCo Warp is an extra.')
+  return insertion.jit(jax.vmap(insertion.make(_WARP).step))
+
+
+@pytest.fixture(scope='module')
+def start(starts, place):
+  state = pushes._world(starts)
+  offset = [(*np.array(p.offset) * 1e-3, pushes._ABOVE) for p in pushes.PUSHES]
+  turn = np.deg2rad([p.turn for p in pushes.PUSHES])
+  return place(state, offset, turn)
+
+
+@pytest.fixture(scope='module')
+def commands(start, solve):
+  return pushes._stream(start, solve)
+
+
+def test_pushes_end_alike(start, commands, step, warp_step, tip_in_socket):
+  one, _ = pushes._run_mjx(start, commands, step, tip_in_socket)
+  other, _ = pushes._run_mjx(start, commands, warp_step, tip_in_socket)
+  seated = TaskConfig().seated_mm * 1e-3
+  for row, push in enumerate(pushes.PUSHES):
+    depth = other[-1, row]
+    assert (depth >= seated) == (push.ends == 'seated'), (push.name, depth)
+    apart = abs(depth - one[-1, row]) * 1e3
+    assert apart <= pushes._AGREE[push.ends], (push.name, apart)
+
+
+def test_an_insertion_has_the_same_verdict(start, commands, step, warp_step):
+  ends = []
+  for engine in (step, warp_step):
+    state = start
+    for command in commands:
+      state = engine(state, jnp.asarray(command))
+    ends.append(jax.tree.map(np.asarray, state))
+  row = [push.name for push in pushes.PUSHES].index('aligned')
+  one, other = ends
+  assert one.outcome[row] == other.outcome[row] == Outcome.SUCCESS
+  assert abs(int(one.steps[row]) - int(other.steps[row])) <= 1
+  np.testing.assert_allclose(other.qpos[row], one.qpos[row], atol=1e-3)
+
+
+def test_a_single_world_steps_as_in_a_batch(start, commands, warp_step):
+  step = insertion.jit(insertion.make(_WARP).step)
+  row = [push.name for push in pushes.PUSHES].index('aligned')
+  many, one = start, jax.tree.map(lambda x: x[row], start)
+  for command in commands[:20]:
+    many = warp_step(many, jnp.asarray(command))
+    one = step(one, jnp.asarray(command[row]))
+  np.testing.assert_allclose(one.qpos, many.qpos[row], atol=1e-5)
