@@ -34,7 +34,9 @@ RUNNING, SUCCESS, FAILURE, ABORT, TIME_OUT = (
 class Cameras(Protocol):
   """What sees. `observe` must return at once: the newest pictures there are.
 
-  shapes: camera name -> (height, width, 3).
+  shapes: camera name -> (height, width, 3). Cameras that take pictures on
+  demand also have `trigger()`, called in the loop at the moment to show; every
+  `observe` after it, maybe in another thread, shows the oldest such moment.
   """
 
   shapes: Mapping[str, tuple[int, int, int]]

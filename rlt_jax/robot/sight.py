@@ -86,6 +86,7 @@ class Sight:
         f"cameras must be the server's {wire.cameras}: {tuple(cameras.shapes)}."
       )
     self._cameras, self._client, self._wire = cameras, client, wire
+    self._trigger = getattr(cameras, 'trigger', lambda: None)
     self._prompt, self._clock, self._executor = prompt, clock, executor
     self._max_age_s, self._max_same_s = max_age_s, max_same_s
     self._asked: dict[tuple[int, int], tuple[dict, Look]] = {}
@@ -95,6 +96,7 @@ class Sight:
 
   def look(self, look: Look) -> None:
     """Asks about what is seen now; the newest question wins."""
+    self._trigger()
     self._executor.submit(self._shoot, look)
 
   def forget(self, part: int, tick: int) -> None:

@@ -4,6 +4,7 @@ The loop's process sends the world as arrays and gets pictures back, over a
 socket of their own, for a library may print: each message behind its length.
 """
 
+import collections
 import os
 import socket
 import struct
@@ -24,7 +25,8 @@ _LENGTH = struct.Struct('>I')
 class TwinEyes:
   """`Cameras` of a twin; `observe` waits for its pictures.
 
-  So it belongs into the thread that asks the VLA, not into the loop's.
+  So it belongs into the thread that asks the VLA, not into the loop's, whose
+  `trigger` it follows: pictures of what the arm's reading was of.
   """
 
   def __init__(self, twin: Twin, *, clock: Clock):
@@ -36,6 +38,7 @@ class TwinEyes:
     side = camera.IMAGE_SIZE
     self.shapes = {name: (side, side, 3) for name in scene.CAMERAS}
     self._twin, self._clock, self._taken = twin, clock, -np.inf
+    self._worlds: collections.deque = collections.deque()
     own, other = socket.socketpair()
     with own, other:
       self._process = subprocess.Popen(
@@ -48,14 +51,21 @@ class TwinEyes:
       self._pipe = own.makefile('rwb')
     self.observe()
 
+  def trigger(self) -> None:
+    """Keeps the world as it is now for an `observe`, oldest first."""
+    taken = self._clock.now()
+    world = {k: np.asarray(v) for k, v in self._twin.cameras().items()}
+    self._worlds.append((taken, world))
+
   def observe(self) -> dict[str, np.ndarray]:
-    """Returns camera name -> uint8 [S, S, 3] of the world as it is now.
+    """Returns camera name -> uint8 [S, S, 3] of the triggered world, or now.
 
     Raises:
       OSError: the process has ended.
     """
-    taken = self._clock.now()
-    world = {k: np.asarray(v) for k, v in self._twin.cameras().items()}
+    if not self._worlds:
+      self.trigger()
+    taken, world = self._worlds.popleft()
     _send(self._pipe, world)
     images = _receive(self._pipe)
     if images is None:

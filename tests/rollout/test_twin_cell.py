@@ -35,6 +35,19 @@ def test_the_cameras_draw_the_world_as_it_is(cell):
     np.testing.assert_array_equal(image, np.asarray(drawn[name])[0])
 
 
+def test_pictures_are_of_the_moment_that_triggered_them(cell):
+  cell.prepare('practice', 1)
+  was = cell.cameras.observe()
+  cell.cameras.trigger()
+  cell.prepare('practice', 2)
+  cell.cameras.trigger()
+  moments = [cell.cameras.observe() for _ in range(3)]
+  for name, image in was.items():
+    np.testing.assert_array_equal(moments[0][name], image)
+    assert (moments[1][name] != image).any()
+    np.testing.assert_array_equal(moments[1][name], moments[2][name])
+
+
 def test_base_and_evaluation_start_alike_and_practice_does_not(cell):
   poses = {}
   for mode in ('base', 'evaluation', 'practice'):
