@@ -48,18 +48,24 @@ def _states(run):
   return run._practice.split(run.state)
 
 
+def _rms(tree, other):
+  parts = zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True)
+  apart = [(np.asarray(x) - np.asarray(y)).ravel() for x, y in parts]
+  return float(np.sqrt(np.mean(np.concatenate(apart) ** 2)))
+
+
 def _check_same(found, expected):
-  """Counts must be equal, numbers as close as 200 steps of contact allow."""
+  """Counts must be equal; Adam makes steps of roundings, so not each weight."""
   for name in ('robot_steps', 'outcome', 'length'):
     np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
   assert found.learner.rows == expected.learner.rows
   assert found.learner.owed == expected.learner.owed
-  for part in (
-    lambda state: state.actor,
-    lambda state: state.learner.replay.rows.reward,
-    lambda state: state.robots.worlds.qpos,
-  ):
-    chex.assert_trees_all_close(part(found), part(expected), atol=5e-3)
+  rewards = [x.learner.replay.rows.reward for x in (found, expected)]
+  np.testing.assert_allclose(*rewards, atol=1e-5)
+  # Two seeds are 0.05 apart, and 0.005 rad.
+  assert _rms(found.actor, expected.actor) < 2e-3
+  worlds = [x.robots.worlds.qpos for x in (found, expected)]
+  assert _rms(*worlds) < 1e-3
 
 
 def test_a_seed_ends_where_a_run_of_its_own_does(swept):
