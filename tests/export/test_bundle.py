@@ -103,7 +103,7 @@ def test_weights_that_are_not_the_records_are_refused(written):
   'changes, message',
   [
     ({'hidden': [16, 8]}, 'Layers must have the shapes'),
-    ({'format_version': 2}, 'format_version must be 1: 2'),
+    ({'format_version': 1}, 'format_version must be 2: 1'),
     ({'colour': 'red'}, r"unknown \['colour'\]"),
     ({'reach': [0.1]}, 'reach must have an entry per joint, 3: 1'),
   ],

@@ -32,7 +32,14 @@ def _perceive(worlds, key, prompt=None):
 
 def _perception(mode='offset'):
   scale = np.full(scene.ACTION_DIM, 1e-9, np.float32)
-  return Perception(_perceive, ActionSpace(scale, mode), 1, 1, scene.ACTION_DIM)
+  return Perception(
+    perceive=_perceive,
+    perceive_each=None,
+    space=ActionSpace(scale, mode),
+    z_dim=1,
+    proprio_dim=1,
+    action_dim=scene.ACTION_DIM,
+  )
 
 
 def _config(delay):

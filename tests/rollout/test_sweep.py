@@ -12,7 +12,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import summarize
 from rlt_jax.export import checkpoint
 from rlt_jax.rollout import practice, sweep
 from tests.rollout.sweep_worker import CONFIG, SEEDS
@@ -97,7 +96,20 @@ def test_the_folders_are_those_of_runs(swept):
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
     steps = [json.loads(line)['robot_steps'] for line in lines]
     assert steps == sorted(set(steps))
-  pooled = summarize.variant('full', [str(folder) for folder in folders])
+  out = swept.workdir / 'pooled.json'
+  # In a process of its own: the modules' flags share one namespace.
+  subprocess.run(
+    [
+      sys.executable,
+      '-m',
+      'experiments.summarize',
+      f'--out={out}',
+      f'full={",".join(str(folder) for folder in folders)}',
+    ],
+    cwd=_ROOT,
+    check=True,
+  )
+  (pooled,) = json.loads(out.read_text())
   assert pooled['seeds'] == 2
   end = f'@{CONFIG.minutes(CONFIG.robot_steps):g}'
   assert pooled['points'].keys() == {'base', f'mean{end}', f'exploring{end}'}
