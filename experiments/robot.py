@@ -54,9 +54,6 @@ _FINAL = flags.DEFINE_integer('final_episodes', 10, 'Of the mean, after.')
 _WARMUP = flags.DEFINE_integer(
   'warmup_steps', 6_000, 'Control steps of practice that the VLA drives.'
 )
-_GIVE_UP = flags.DEFINE_integer(
-  'give_up_steps', 250, 'Of an attempt of practice that the actor drives.'
-)
 _SEED = flags.DEFINE_integer('seed', 0, 'Of exploration and starts.')
 _RESUME_S = flags.DEFINE_float(
   'resume_after_s', None, 'Go on by itself so long after a fault.'
@@ -119,7 +116,6 @@ def practise(
     config=PilotConfig(
       time_limit=cell.time_limit,
       critical_at_once=cell.critical_at_once,
-      give_up_steps=_GIVE_UP.value,
       warmup_steps=_WARMUP.value,
       seed=_SEED.value,
     ),

@@ -12,19 +12,16 @@ VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'
 class PilotConfig:
   """How attempts go.
 
-  time_limit: control steps of one. give_up_steps: the same where the actor
-  drives practice: weights change between attempts only, so what is stuck would
-  teach the same again and again. critical_at_once: no approach comes before
+  time_limit: control steps of one. critical_at_once: no approach comes before
   the critical phase. warmup_steps: control steps of practice that the VLA
   drives. base_horizon: steps of the VLA's chunk that the base policy runs.
-  stride: between two looks. starved_steps: how often a chunk that is used up
-  repeats its last command, waiting for the next, before the arm holds.
-  answer_timeout_s: for asking again after a hold. seed: of the exploration.
+  stride: between two looks. starved_steps: how long a chunk that is used up is
+  stood at, waiting for the next, before the arm holds. answer_timeout_s: for
+  asking again after a hold. seed: of the exploration.
   """
 
   time_limit: int
   critical_at_once: bool
-  give_up_steps: int = 250
   warmup_steps: int = 6_000
   base_horizon: int = 20
   stride: int = 2
@@ -33,18 +30,12 @@ class PilotConfig:
   seed: int = 0
 
   def __post_init__(self):
-    for name in ('time_limit', 'give_up_steps', 'base_horizon', 'stride'):
+    for name in ('time_limit', 'base_horizon', 'stride'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
     for name in ('warmup_steps', 'starved_steps', 'answer_timeout_s'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} must be at least 0: {getattr(self, name)}.')
-
-  def limit(self, mode: str, practised: int) -> int:
-    """Returns the control steps of an attempt after so much practice."""
-    if mode == 'practice' and practised >= self.warmup_steps:
-      return min(self.time_limit, self.give_up_steps)
-    return self.time_limit
 
 
 class Attempt(NamedTuple):

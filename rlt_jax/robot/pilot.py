@@ -83,7 +83,6 @@ class Pilot:
     self._hand = handover.begin(self._hand, now=now)
     self.mode, self.steps, self.words = mode, 0, ''
     self._outcome, self._critical = '', self._config.critical_at_once
-    self._limit = self._config.limit(mode, self.practised)
     self._filled = self.parts.backfilled, self.parts.gaps
     self._calls, self._last_call = 0, now
     self.planner.begin(now)
@@ -184,7 +183,7 @@ class Pilot:
     except DeviceError as error:  # who is not heard cannot watch over an arm
       events = [Event(Kind.STOP, now, self._device.name)]
       self.lost = str(error)
-    if self.steps >= self._limit:
+    if self.steps >= self._config.time_limit:
       events = [*events, Event(Kind.ABORT, now, _TIMER)]
     hand = {'human_pose': None}
     if hasattr(self._device, 'pose'):

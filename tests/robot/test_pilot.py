@@ -111,12 +111,6 @@ def test_the_vla_warms_up_and_the_actor_follows(tmp_path):
   np.testing.assert_allclose(wanted, 0.0, atol=1e-3)  # it holds its reference
 
 
-def test_the_actors_practice_is_given_up_sooner(tmp_path):
-  rig = Rig(tmp_path, warmup_steps=30, give_up_steps=20)
-  steps = [rig.attempt(mode).steps for mode in ('practice', 'practice', 'base')]
-  assert steps == [40, 20, 40]
-
-
 def test_the_base_policy_is_the_vla_alone(tmp_path):
   rig = Rig(tmp_path)
   rig.attempt('base')
