@@ -1,7 +1,6 @@
 """Runs in a process of its own: a bandit's updates, spread over devices.
 
 python -m tests.mesh_worker OUT DEVICES [COORDINATOR PROCESSES PROCESS]
-python -m tests.mesh_worker OUT DEVICES auto
 
 Writes the losses and the actor's params to OUT as .npz, from process 0.
 """
@@ -47,9 +46,7 @@ def train(devices):
 
 
 def main(out, devices, *hosts):
-  if hosts == ('auto',):
-    mesh.join_hosts()
-  elif hosts:
+  if hosts:
     mesh.join_hosts(hosts[0], int(hosts[1]), int(hosts[2]))
   metrics, state = train(int(devices))
   leaves = jax.tree.leaves(state.actor_params)

@@ -16,14 +16,12 @@ from tests import mesh_worker
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
-def _start(*args, devices, **variables):
+def _start(*args, devices):
   flags = f'--xla_force_host_platform_device_count={devices}'
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.mesh_worker', *map(str, args)],
     cwd=_ROOT,
-    env=os.environ
-    | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'}
-    | {name: str(value) for name, value in variables.items()},
+    env=os.environ | {'XLA_FLAGS': flags, 'JAX_PLATFORMS': 'cpu'},
     stderr=subprocess.PIPE,
     text=True,
   )
@@ -55,31 +53,12 @@ def test_eight_devices_train_as_one_does(tmp_path, alone):
   _check_same(tmp_path / 'out.npz', alone)
 
 
-def _free_port():
+def test_two_processes_train_as_one_does(tmp_path, alone):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
-    return free.getsockname()[1]
-
-
-def test_two_processes_train_as_one_does(tmp_path, alone):
-  host = f'127.0.0.1:{_free_port()}'
+    host = f'127.0.0.1:{free.getsockname()[1]}'
   out = tmp_path / 'out.npz'
   _finish([_start(out, 4, host, 2, i, devices=2) for i in range(2)])
-  _check_same(out, alone)
-
-
-def test_slurms_variables_are_enough(tmp_path, alone):
-  port, out = _free_port(), tmp_path / 'out.npz'
-  _finish(
-    [
-      _start(
-        out, 4, 'auto', devices=2, JAX_COORDINATOR_PORT=port, SLURM_JOB_ID=1,
-        SLURM_STEP_NODELIST='localhost', SLURM_NTASKS=2, SLURM_PROCID=i,
-        SLURM_LOCALID=i,
-      )
-      for i in range(2)
-    ]
-  )  # fmt: skip
   _check_same(out, alone)
 
 
