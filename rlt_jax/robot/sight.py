@@ -33,7 +33,7 @@ class Look(NamedTuple):
   made: float
   pose: np.ndarray
   proprio: np.ndarray
-  step: int = 0
+  step: int
 
 
 class Client(Protocol):

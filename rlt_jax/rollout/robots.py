@@ -106,16 +106,18 @@ def assemble(
     task, perception, config: of the run.
     crew: see there.
     count: E, all robots that step together.
-  """
-  play = play_lib.make_play(task)
-  fresh = play_lib.make_begin(task, count)
-  decode = jax.jit(perception.space.decode)
 
+  Raises:
+    ValueError: a delay, and actions that are not offsets.
+  """
   if config.delay and perception.space.mode != 'offset':
     raise ValueError(
       'A delay needs actions that are offsets from the pose that was seen: '
       f'{perception.space.mode!r}.'
     )
+  play = play_lib.make_play(task)
+  fresh = play_lib.make_begin(task, count)
+  decode = jax.jit(perception.space.decode)
 
   def see(worlds: insertion.State, key: PRNGKey) -> Features:
     percept = crew.see(worlds, key)
