@@ -99,8 +99,7 @@ class Bench:
     self.config = PracticeConfig()
     self.cell = cell_lib.make(self.config)
     self.task = self.cell.task
-    self.play = play.make_play(self.task)
-    self.begin = play.make_begin(self.task, _CHECK)
+    self.play = self.cell.play
 
   def make(self, kind: str, worlds: int) -> timing.Contender:
     """Returns a row's contender; its work is simulated seconds."""
@@ -110,7 +109,8 @@ class Bench:
 
   def start(self, worlds: int) -> insertion.State:
     """Returns fresh worlds."""
-    return self.begin(jax.random.split(jax.random.PRNGKey(0), worlds))
+    keys = jax.random.split(jax.random.PRNGKey(0), worlds)
+    return self.play.begin(keys, _CHECK)
 
   def lowered(self, kind: str) -> Iterator[jax.stages.Lowered]:
     """Yields a row's programs for `_CHECK` worlds, not compiled."""
@@ -118,7 +118,7 @@ class Bench:
     state = jax.eval_shape(jax.vmap(self.task.reset), keys)
     commands = jax.ShapeDtypeStruct((_CHECK, _STEPS, 14), jnp.float32)
     if kind == 'physics':
-      yield self.play.lower(state, commands)
+      yield self.play.chunk.lower(state, commands)
     elif kind == 'warp':
       yield self._warp_play().lower(state, commands)
     elif kind in ('cameras', 'vla'):
@@ -134,7 +134,7 @@ class Bench:
     """Physics and verdicts; every call starts from the same states."""
     state = self.start(worlds)
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
-    return lambda: jax.block_until_ready(self.play(state, hold).final)
+    return lambda: jax.block_until_ready(self.play.chunk(state, hold).final)
 
   def warp(self, worlds: int) -> Callable:
     """Physics and verdicts under MuJoCo Warp."""
@@ -144,7 +144,7 @@ class Bench:
 
   def _warp_play(self) -> Callable:
     config = dataclasses.replace(self.config.task, impl='warp')
-    return play.make_play(insertion.make(config))
+    return play.make(insertion.make(config)).chunk
 
   def cameras(self, worlds: int) -> Callable:
     """The same, with all cameras at each control step."""
@@ -169,7 +169,7 @@ class Bench:
     def call():
       percept = perception.perceive(state, key)
       commands = decode(percept.reference[:, :_STEPS], percept.pose)
-      jax.block_until_ready(self.play(state, commands).final)
+      jax.block_until_ready(self.play.chunk(state, commands).final)
 
     return call
 

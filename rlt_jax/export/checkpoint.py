@@ -116,6 +116,34 @@ def latest(workdir: _PathLike) -> int | None:
   return steps[-1] if steps else None
 
 
+def find(
+  workdir: _PathLike,
+  *,
+  robot_steps: int | None = None,
+  expected_meta: Mapping[str, Any] | None = None,
+) -> tuple[int, dict[str, Any]]:
+  """Returns `robot_steps` and meta of a checkpoint; reads no array.
+
+  Args:
+    workdir: of the run.
+    robot_steps: which one; None takes the latest.
+    expected_meta: checked by `check_meta`.
+
+  Raises:
+    FileNotFoundError: there is no such checkpoint.
+    ValueError: meta differs; the message names the entry.
+  """
+  steps = latest(workdir) if robot_steps is None else robot_steps
+  folder = _root(workdir) / str(steps)
+  if steps is None or not folder.is_dir():
+    raise FileNotFoundError(
+      f'No checkpoint {"" if steps is None else steps} in {_root(workdir)}.'
+    )
+  meta = json.loads((folder / 'meta.json').read_text(encoding='utf-8'))
+  check_meta(meta, {'format_version': FORMAT_VERSION} | (expected_meta or {}))
+  return steps, meta
+
+
 def restore(
   workdir: _PathLike,
   like: Any,
@@ -131,22 +159,17 @@ def restore(
   Args:
     workdir: of the run.
     like: pytree with the shapes and dtypes that must be found.
-    robot_steps: which one; None takes the latest.
-    expected_meta: checked by `check_meta` before any array is read.
+    robot_steps, expected_meta: see `find`, which comes first.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
     ValueError: meta differs, or a leaf is missing, left over, or of another
       shape or dtype; the message names it, what was expected and found.
   """
-  steps = latest(workdir) if robot_steps is None else robot_steps
+  steps, meta = find(
+    workdir, robot_steps=robot_steps, expected_meta=expected_meta
+  )
   folder = _root(workdir) / str(steps)
-  if steps is None or not folder.is_dir():
-    raise FileNotFoundError(
-      f'No checkpoint {"" if steps is None else steps} in {_root(workdir)}.'
-    )
-  meta = json.loads((folder / 'meta.json').read_text(encoding='utf-8'))
-  check_meta(meta, {'format_version': FORMAT_VERSION} | (expected_meta or {}))
   expected = _flatten(like)
   with ocp.StandardCheckpointer() as checkpointer:
     found = checkpointer.metadata(folder / 'state').item_metadata.tree

@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 from rlt_jax.rollout import assets as assets_lib
 from rlt_jax.rollout import evaluate
 from rlt_jax.rollout import perception as perception_lib
+from rlt_jax.rollout import play as play_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.play import Play
 from rlt_jax.sim import camera, insertion
 from rlt_jax.sim import teacher as teacher_lib
 from rlt_jax.tokens.rl_token import RlToken
@@ -22,6 +24,7 @@ class Cell(NamedTuple):
   token: RlToken
   token_metrics: dict[str, Any]
   task: insertion.Task
+  play: Play
   render: Callable
   perception: Perception
 
@@ -46,7 +49,9 @@ def make(config: PracticeConfig, assets: str = '') -> Cell:
     prompt=prompt.tokenize(teacher_lib.INSERT),
     z_source=config.z_source,
   )
-  return Cell(vla, token, token_metrics, task, render, perception)
+  return Cell(
+    vla, token, token_metrics, task, play_lib.make(task), render, perception
+  )
 
 
 def make_evaluator(
@@ -59,7 +64,7 @@ def make_evaluator(
     seed: of the start states; the config's if None.
   """
   return evaluate.Evaluator(
-    cell.task,
+    cell.play,
     cell.perception,
     seed=config.eval_seed if seed is None else seed,
     chunk=config.chunk,

@@ -59,7 +59,7 @@ class Evaluator:
 
   def __init__(
     self,
-    task: insertion.Task,
+    play: play_lib.Play,
     perception: Perception,
     *,
     seed: int,
@@ -70,22 +70,22 @@ class Evaluator:
     """Prepares evaluation.
 
     Args:
-      task, perception: as practised.
+      play, perception: as practised.
       seed: of the start states.
       chunk: C; a policy's chunks are multiples of it.
       sizes: worlds a call.
       delay: control steps from what is seen to the step that it decides.
     """
-    self._chunk, self._sizes, self._delay = chunk, sizes, delay
+    self._chunk, self.sizes, self._delay = chunk, sizes, delay
     self._perception = perception
     self._key = jax.random.PRNGKey(seed)
-    self._play = play_lib.make_play(task)
-    self._begin = play_lib.make_begin(task, sizes.small)
+    self._play = play
 
   def initial_states(self, episodes: int) -> insertion.State:
     """Returns the worlds [M] that every policy starts from."""
     fold = functools.partial(jax.random.fold_in, self._key)
-    return self._begin(jax.vmap(fold)(jnp.arange(episodes)))
+    keys = jax.vmap(fold)(jnp.arange(episodes))
+    return self._play.begin(keys, self.sizes.small)
 
   def run(
     self,
@@ -115,7 +115,7 @@ class Evaluator:
       live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
       if not live.size:
         break
-      for rows in _groups(live, self._sizes):
+      for rows in _groups(live, self.sizes):
         key, percept_key, act_key = jax.random.split(key, 3)
         part, look = jax.tree.map(lambda x: x[rows], (state, seen))  # noqa: B023
         percept = self._perception.perceive(look, percept_key, prompt)
@@ -125,7 +125,8 @@ class Evaluator:
         chunk = policy(percept, act_key)
         commands = self._perception.space.decode(chunk, percept.pose)
         for start in range(0, commands.shape[1], self._chunk):
-          played = self._play(part, commands[:, start : start + self._chunk])
+          now = commands[:, start : start + self._chunk]
+          played = self._play.chunk(part, now)
           _keep_film(filmed, rows, played)
           part = played.final
         _write(state, rows, part)
@@ -189,10 +190,9 @@ def clips(
   filmed: list[list[insertion.State]],
   episodes: Episodes,
   render: Callable[[insertion.State], dict[str, Array]],
-  *,
-  batch: int = 100,
+  batch: int,
 ) -> list[Clip]:
-  """Renders filmed episodes, one frame a control step."""
+  """Renders filmed episodes, one frame a control step, `batch` at a time."""
   out = []
   for index, states in enumerate(filmed):
     count = len(states)

@@ -31,12 +31,22 @@ class Played(NamedTuple):
   truncated: Array
 
 
-def make_play(
-  task: insertion.Task,
-) -> Callable[[insertion.State, Array], Played]:
-  """Returns jitted `play(state [E], commands [E, C, A])`."""
+class Play(NamedTuple):
+  """The jitted task, traced and compiled once for all who play it.
 
-  def play(state: insertion.State, commands: Array) -> Played:
+  chunk: (State [E], commands [E, C, A]) -> Played. begin: (keys [M], size) ->
+  M fresh worlds, made `size` at a time: one size compiles once, whatever M.
+  The keys are consumed.
+  """
+
+  chunk: Callable[[insertion.State, Array], Played]
+  begin: Callable[[Array, int], insertion.State]
+
+
+def make(task: insertion.Task) -> Play:
+  """Jits a task; share the result, as each compiles for a minute."""
+
+  def chunk(state: insertion.State, commands: Array) -> Played:
     began = state.outcome == Outcome.RUNNING
 
     def step(state, command):
@@ -60,25 +70,15 @@ def make_play(
       truncated=ended & timed_out,
     )
 
-  return insertion.jit(play)
-
-
-def make_begin(
-  task: insertion.Task, size: int
-) -> Callable[[Array], insertion.State]:
-  """Returns `begin(keys [M])`: M fresh worlds, made `size` at a time.
-
-  One size compiles once, whatever M. The keys are consumed.
-  """
   reset = insertion.jit(jax.vmap(task.reset))
 
-  def begin(keys: Array) -> insertion.State:
+  def begin(keys: Array, size: int) -> insertion.State:
     count = len(keys)
     padded = np.minimum(np.arange(-(-count // size) * size), count - 1)
     parts = [reset(keys[rows]) for rows in padded.reshape(-1, size)]
     return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
 
-  return begin
+  return Play(insertion.jit(chunk), begin)
 
 
 def renew(

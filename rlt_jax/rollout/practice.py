@@ -21,6 +21,7 @@ from rlt_jax.rollout import learner as learner_lib
 from rlt_jax.rollout import robots as robots_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.play import Play
 from rlt_jax.rollout.statistics import Episodes
 from rlt_jax.sim import insertion
 from rlt_jax.types import Params
@@ -65,14 +66,14 @@ OnRound = Callable[[PracticeState, dict[str, Any]], None]
 
 
 def make(
-  task: insertion.Task, perception: Perception, config: PracticeConfig
+  play: Play, perception: Perception, config: PracticeConfig
 ) -> Practice:
   """Builds the practice of one task with one perception."""
   nets = agent.make_networks(
     config.agent, perception.z_dim, perception.proprio_dim, config.chunk,
     perception.action_dim,
   )  # fmt: skip
-  robots = robots_lib.make(task, perception, nets, config)
+  robots = robots_lib.make(play, perception, nets, config)
   spec = replay.transition_spec(
     perception.z_dim, perception.proprio_dim, config.chunk,
     perception.action_dim,

@@ -155,7 +155,8 @@ def _film(session: Any) -> None:
     session.actor(0.0),
   ):
     episodes, states = session.evaluator.run(policy, pairs, film=pairs)
-    clips.append(evaluate.clips(states, episodes, session.cell.render))
+    batch = session.evaluator.sizes.large
+    clips.append(evaluate.clips(states, episodes, session.cell.render, batch))
   write_film(session.workdir / 'film.gif', *clips)
 
 

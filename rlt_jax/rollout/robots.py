@@ -70,7 +70,7 @@ class Crew(NamedTuple):
 
 
 def make(
-  task: insertion.Task,
+  play: play_lib.Play,
   perception: Perception,
   nets: agent.Networks,
   config: PracticeConfig,
@@ -90,11 +90,11 @@ def make(
     see=perception.perceive,
     drive=drive,
   )
-  return assemble(task, perception, crew, config, config.robots)
+  return assemble(play, perception, crew, config, config.robots)
 
 
 def assemble(
-  task: insertion.Task,
+  play: play_lib.Play,
   perception: Perception,
   crew: Crew,
   config: PracticeConfig,
@@ -103,7 +103,7 @@ def assemble(
   """Builds robots from a crew.
 
   Args:
-    task, perception, config: of the run.
+    play, perception, config: of the run.
     crew: see there.
     count: E, all robots that step together.
 
@@ -115,8 +115,6 @@ def assemble(
       'A delay needs actions that are offsets from the pose that was seen: '
       f'{perception.space.mode!r}.'
     )
-  play = play_lib.make_play(task)
-  fresh = play_lib.make_begin(task, count)
   decode = jax.jit(perception.space.decode)
 
   def see(worlds: insertion.State, key: PRNGKey) -> Features:
@@ -134,7 +132,7 @@ def assemble(
 
   def begin(key: PRNGKey) -> RobotsState:
     world_key, see_key, key = crew.split(key, 3)
-    worlds = fresh(crew.world_keys(world_key))
+    worlds = play.begin(crew.world_keys(world_key), count)
     return RobotsState(
       worlds=worlds, looks=first_looks(worlds, see_key), key=key
     )
@@ -147,7 +145,7 @@ def assemble(
     else:
       chunk, source = crew.drive(actor, now, act_key)
     check_finite(action_chunk=chunk)
-    played = play(state.worlds, decode(chunk, now.pose))
+    played = play.chunk(state.worlds, decode(chunk, now.pose))
     looks = jax.tree.map(
       lambda before, new: jnp.concatenate([before, new], axis=1),
       state.looks,
@@ -178,7 +176,8 @@ def assemble(
     )
     worlds, looks = played.final, jax.tree.map(lambda x: x[:, rows:], looks)
     if ended.any():
-      worlds = play_lib.renew(fresh(crew.world_keys(reset_key)), worlds, ended)
+      fresh = play.begin(crew.world_keys(reset_key), count)
+      worlds = play_lib.renew(fresh, worlds, ended)
       looks = jax.tree.map(
         lambda new, old: jnp.where(
           ended.reshape(-1, *[1] * (new.ndim - 1)), new, old

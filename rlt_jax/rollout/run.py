@@ -119,19 +119,14 @@ class Run:
     self._made: int | None = None
     self._metrics: MetricsWriter | None = None
 
-  def restore(self, like: Any) -> checkpoint.Restored:
-    """Returns the newest checkpoint, with the structure of `like`.
+  def check_checkpoint(self) -> None:
+    """Raises ValueError if it is of other settings or assets, named."""
+    wanted = {name: self.meta[name] for name in ('config', 'fingerprints')}
+    checkpoint.find(self.workdir, expected_meta=wanted)
 
-    Raises:
-      ValueError: it is of other settings or assets, named.
-    """
-    restored = checkpoint.restore(
-      self.workdir,
-      like,
-      expected_meta={
-        name: self.meta[name] for name in ('config', 'fingerprints')
-      },
-    )
+  def restore(self, like: Any) -> checkpoint.Restored:
+    """Returns the newest checkpoint, with the structure of `like`."""
+    restored = checkpoint.restore(self.workdir, like)
     steps = restored.robot_steps
     print(f'{self._name}Resumed at {steps} control steps.', flush=True)
     return restored
@@ -200,9 +195,10 @@ class Run:
     advice = beta_advice(metrics, variance) or beta_report(metrics, variance)
     print(f'\n{self._name}{advice}', flush=True)
 
-  def reference_variance(self, samples: int = 8, states: int = 20) -> float:
+  def reference_variance(self, samples: int = 8) -> float:
     """Returns the spread of the VLA's chunk at a state, squared units."""
-    worlds = self.evaluator.initial_states(states)
+    # As many states as are seen at once anyway: nothing new to compile.
+    worlds = self.evaluator.initial_states(self.evaluator.sizes.large)
     chunks = [
       self.cell.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
       for i in range(samples)

@@ -27,8 +27,8 @@ from rlt_jax.rollout import practice as practice_lib
 from rlt_jax.rollout import robots as robots_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.play import Play
 from rlt_jax.rollout.practice import PracticeState
-from rlt_jax.sim import insertion
 
 # Metrics of a round, one seed's; None where the seed was done before it.
 RoundMetrics = dict[str, Any] | None
@@ -54,7 +54,7 @@ class Seeds(NamedTuple):
 
 
 def make(
-  task: insertion.Task,
+  play: Play,
   perception: Perception,
   config: PracticeConfig,
   seeds: Sequence[int],
@@ -63,7 +63,7 @@ def make(
   """Builds the practice of several seeds.
 
   Args:
-    task, perception: shared by all.
+    play, perception: shared by all.
     config: shared by all; its own seed does not matter.
     seeds: S different ones.
     place: spreads a tree whose leaves lead with [S] or [S * E] over devices,
@@ -81,7 +81,7 @@ def make(
   )  # fmt: skip
   nets = agent.make_networks(config.agent, *sizes)
   crew = abreast.make_crew(perception, nets, config, width)
-  robots = robots_lib.assemble(task, perception, crew, config, width * count)
+  robots = robots_lib.assemble(play, perception, crew, config, width * count)
   learner = abreast.make_learner(
     replay.transition_spec(*sizes), perception.space.encode, nets, config, width
   )

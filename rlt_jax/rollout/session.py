@@ -40,7 +40,7 @@ class Session(run_lib.Run):
     self._stop = run_lib.Stop()
     cell = cell_lib.make(config, assets)
     run_lib.check_workdir(workdir, resume)
-    self.practice = practice_lib.make(cell.task, cell.perception, config)
+    self.practice = practice_lib.make(cell.play, cell.perception, config)
     super().__init__(
       workdir=workdir,
       config=config,
@@ -53,6 +53,7 @@ class Session(run_lib.Run):
     self.state: practice_lib.PracticeState | None = None
     self._resumed_steps: int | None = None
     if resume:
+      self.check_checkpoint()  # before anything compiles
       restored = self.restore(self.practice.begin())
       self._resumed_steps = restored.robot_steps
       self._come_to(restored.state)

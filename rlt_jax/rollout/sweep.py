@@ -69,7 +69,7 @@ class Sweep:
     self._learning: list[tuple[int, float]] = []
     cell = cell_lib.make(config, assets)
     self._practice = seeds_lib.make(
-      cell.task, cell.perception, config, self.seeds, place
+      cell.play, cell.perception, config, self.seeds, place
     )
     evaluator = cell_lib.make_evaluator(cell, config)
     self.runs = [
@@ -155,6 +155,8 @@ class Sweep:
     return sum(made for made, _ in rounds) / seconds if rounds else 0.0
 
   def _restore(self) -> None:
+    for run in self.runs:
+      run.check_checkpoint()  # before anything compiles
     like = self._practice.split(self._practice.begin())
     found = [run.restore(x) for run, x in zip(self.runs, like, strict=True)]
     self._resumed = [x.robot_steps for x in found]

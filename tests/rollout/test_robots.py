@@ -7,6 +7,7 @@ import pytest
 
 from rlt_jax import agent
 from rlt_jax.rollout import evaluate, robots
+from rlt_jax.rollout import play as play_lib
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.rollout.perception import Percept, Perception
 from rlt_jax.sim import insertion, scene
@@ -47,15 +48,15 @@ def _config(delay):
 
 
 @pytest.fixture(scope='module')
-def task():
-  return insertion.make(_TASK)
+def play():
+  return play_lib.make(insertion.make(_TASK))
 
 
 @pytest.mark.parametrize('delay', [0, 4])
-def test_each_step_goes_with_what_decided_it(task, delay):
+def test_each_step_goes_with_what_decided_it(play, delay):
   config = _config(delay)
   nets = agent.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
-  cell = robots.make(task, _perception(), nets, config)
+  cell = robots.make(play, _perception(), nets, config)
   state = cell.begin(jax.random.PRNGKey(0))
   for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
     state, report = cell.round(state, None)
@@ -81,7 +82,7 @@ def test_each_step_goes_with_what_decided_it(task, delay):
 
 
 @pytest.mark.parametrize('delay', [0, 4])
-def test_an_evaluation_decides_with_the_same_delay(task, delay):
+def test_an_evaluation_decides_with_the_same_delay(play, delay):
   asked = []
 
   def policy(percept, key):
@@ -90,7 +91,7 @@ def test_an_evaluation_decides_with_the_same_delay(task, delay):
     return percept.reference[:, :_CHUNK]
 
   evaluator = evaluate.Evaluator(
-    task,
+    play,
     _perception(),
     seed=0,
     chunk=_CHUNK,
@@ -107,8 +108,8 @@ def test_an_evaluation_decides_with_the_same_delay(task, delay):
   )
 
 
-def test_a_delay_needs_offsets(task):
+def test_a_delay_needs_offsets(play):
   config = _config(2)
   nets = agent.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
   with pytest.raises(ValueError, match="offsets .*: 'increment'"):
-    robots.make(task, _perception('increment'), nets, config)
+    robots.make(play, _perception('increment'), nets, config)

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import json
 
 import chex
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.export import checkpoint
+from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import results, session
 from tests.rollout.conftest import write_assets
 
@@ -15,6 +17,21 @@ def _session(workdir, config, assets, *, resume=False):
   return session.Session(
     workdir=workdir, config=config, resume=resume, assets=str(assets)
   )
+
+
+@pytest.fixture(scope='module', autouse=True)
+def made_once(config, assets):
+  """One cell serves all sessions with these assets: tracing it takes long."""
+  make = cell_lib.make
+  cell = functools.cache(functools.partial(make, config, str(assets)))
+
+  def find(other, folder):
+    return cell() if folder == str(assets) else make(other, folder)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(cell_lib, 'make', find)
+    patch.setattr(results, '_PROMPT_EPISODES', 2)  # one batch, compiled
+    yield
 
 
 @pytest.fixture(scope='module')

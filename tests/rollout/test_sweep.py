@@ -14,6 +14,7 @@ import pytest
 
 from rlt_jax.export import checkpoint
 from rlt_jax.rollout import practice, sweep
+from rlt_jax.sim import scene
 from tests.rollout.sweep_worker import CONFIG, SEEDS
 
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -22,6 +23,19 @@ _ROOT = pathlib.Path(__file__).parents[2]
 def _sweep(workdir, assets, **kwargs):
   kwargs = {'seeds': SEEDS, 'config': CONFIG} | kwargs
   return sweep.Sweep(workdir=workdir, assets=str(assets), **kwargs)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def dark():
+  """No pictures: CONFIG has no token to see them, and they compile long."""
+
+  def render(state):
+    images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
+    return dict.fromkeys(scene.CAMERAS, images)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(sweep.cell_lib.camera, 'make', lambda _: render)
+    yield
 
 
 @pytest.fixture(scope='module')
@@ -70,7 +84,7 @@ def _check_same(found, expected):
 def test_a_seed_ends_where_a_run_of_its_own_does(swept):
   cell = swept.runs[1].cell
   config = dataclasses.replace(CONFIG, seed=SEEDS[1])
-  alone = practice.make(cell.task, cell.perception, config)
+  alone = practice.make(cell.play, cell.perception, config)
   state = alone.run(alone.begin(), config.robot_steps, lambda *_: None)
   _check_same(_states(swept)[1], state)
 
