@@ -41,7 +41,7 @@ class PracticeConfig:
   z_source: str = 'token'  # or what stands in for it, see perception
   base_horizon: int = 20  # steps the base policy runs of its 50
   eval_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
-  eval_episodes: int = 50  # along the way
+  eval_episodes: int = 40  # along the way; E * C / s, one batch
   final_episodes: int = 100  # base and end
   eval_seed: int = 10_000  # of the start states, the same for all policies
   film_pairs: int = 4

@@ -1,6 +1,7 @@
 """Evaluation on a fixed list of initial states, the same for every policy."""
 
 from collections.abc import Callable
+import concurrent.futures
 import functools
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from rlt_jax.types import Array, Params, PRNGKey
 
 # A policy maps (percept [B], key) to normalised chunks [B, C, A].
 Policy = Callable[[Percept, PRNGKey], Array]
+
+_THREADS = 2  # groups at once: physics is serial, the VLA is not
 
 
 class Sizes(NamedTuple):
@@ -80,6 +83,7 @@ class Evaluator:
     self._perception = perception
     self._key = jax.random.PRNGKey(seed)
     self._play = play
+    self._compiled: set[int] = set()  # group sizes
 
   def initial_states(self, episodes: int) -> insertion.State:
     """Returns the worlds [M] that every policy starts from."""
@@ -111,27 +115,47 @@ class Evaluator:
     seen, begun = jax.tree.map(np.copy, state), False
     key = jax.random.fold_in(self._key, 2**31 - 1)
     filmed: list[list[insertion.State]] = [[] for _ in range(film)]
-    while True:
-      live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
-      if not live.size:
-        break
-      for rows in _groups(live, self.sizes):
-        key, percept_key, act_key = jax.random.split(key, 3)
-        part, look = jax.tree.map(lambda x: x[rows], (state, seen))  # noqa: B023
-        percept = self._perception.perceive(look, percept_key, prompt)
-        # The first look was not before the first step.
-        first = self._delay if begun else 0
-        percept = percept._replace(reference=percept.reference[:, first:])
-        chunk = policy(percept, act_key)
-        commands = self._perception.space.decode(chunk, percept.pose)
-        for start in range(0, commands.shape[1], self._chunk):
-          now = commands[:, start : start + self._chunk]
-          played = self._play.chunk(part, now)
-          _keep_film(filmed, rows, played)
-          part = played.final
-        _write(state, rows, part)
-        _write(seen, rows, _before_end(played, self._delay))
-      begun = True
+
+    def decide_and_play(rows: np.ndarray, key: PRNGKey):
+      percept_key, act_key = key
+      part, look = jax.tree.map(lambda x: x[rows], (state, seen))
+      percept = self._perception.perceive(look, percept_key, prompt)
+      # The first look was not before the first step.
+      first = self._delay if begun else 0
+      percept = percept._replace(reference=percept.reference[:, first:])
+      chunk = policy(percept, act_key)
+      commands = self._perception.space.decode(chunk, percept.pose)
+      chunks = []
+      for start in range(0, commands.shape[1], self._chunk):
+        now = commands[:, start : start + self._chunk]
+        chunks.append(self._play.chunk(part, now))
+        part = chunks[-1].final
+      return jax.block_until_ready(chunks)
+
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+      # Sizes compile side by side; twice in one size would both do the work.
+      large = episodes > 2 * self.sizes.small
+      new = set(self.sizes if large else self.sizes[:1]) - self._compiled
+      starts = [np.resize(np.arange(episodes), size) for size in new]
+      list(
+        pool.map(decide_and_play, starts, [jax.random.split(key)] * len(new))
+      )
+      self._compiled |= new
+      while True:
+        live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
+        if not live.size:
+          break
+        groups, keys = _groups(live, self.sizes), []
+        for _ in groups:
+          key, *parts = jax.random.split(key, 3)
+          keys.append(parts)
+        done = list(pool.map(decide_and_play, groups, keys))
+        for rows, chunks in zip(groups, done, strict=True):
+          for played in chunks:
+            _keep_film(filmed, rows, played)
+          _write(state, rows, chunks[-1].final)
+          _write(seen, rows, _before_end(chunks[-1], self._delay))
+        begun = True
     outcome = np.asarray(state.outcome)
     results = Episodes(
       success=outcome == Outcome.SUCCESS,

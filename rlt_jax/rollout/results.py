@@ -162,16 +162,17 @@ def _film(session: Any) -> None:
 
 def _try_prompts(session: Any) -> dict[str, Any]:
   """Runs the base policy with the other instruction on the same starts."""
+  right = session.record.episodes('base').success[:_PROMPT_EPISODES]
   policy = evaluate.base_policy(session.config.base_horizon)
+  wrong, _ = session.evaluator.run(
+    policy, len(right), prompt=prompt.tokenize(teacher_lib.LIFT)
+  )
   section = {}
-  for name, words in (
-    ('right', teacher_lib.INSERT),
-    ('wrong', teacher_lib.LIFT),
+  for name, words, success in (
+    ('right', teacher_lib.INSERT, right),
+    ('wrong', teacher_lib.LIFT, wrong.success),
   ):
-    episodes, _ = session.evaluator.run(
-      policy, _PROMPT_EPISODES, prompt=prompt.tokenize(words)
-    )
     section[f'{name}_instruction'] = words
-    section[f'{name}_success'] = float(episodes.success.mean())
-    section[f'{name}_episodes'] = _PROMPT_EPISODES
+    section[f'{name}_success'] = float(success.mean())
+    section[f'{name}_episodes'] = len(success)
   return section

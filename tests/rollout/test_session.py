@@ -30,7 +30,6 @@ def made_once(config, assets):
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(cell_lib, 'make', find)
-    patch.setattr(results, '_PROMPT_EPISODES', 2)  # one batch, compiled
     yield
 
 
