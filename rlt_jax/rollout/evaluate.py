@@ -133,13 +133,10 @@ class Evaluator:
       return jax.block_until_ready(chunks)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-      # Sizes compile side by side; twice in one size would both do the work.
+      # Side by side, and each once: two groups would both do the work.
       large = episodes > 2 * self.sizes.small
       new = set(self.sizes if large else self.sizes[:1]) - self._compiled
-      starts = [np.resize(np.arange(episodes), size) for size in new]
-      list(
-        pool.map(decide_and_play, starts, [jax.random.split(key)] * len(new))
-      )
+      list(pool.map(functools.partial(self._compile, state), new))
       self._compiled |= new
       while True:
         live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
@@ -163,6 +160,14 @@ class Evaluator:
       outcome=outcome,
     )
     return results, filmed
+
+  def _compile(self, state: insertion.State, size: int) -> None:
+    """Looks and plays once, `size` worlds wide; nothing comes of it."""
+    part = jax.tree.map(lambda x: np.resize(x, (size, *x.shape[1:])), state)
+    percept = self._perception.perceive(part, self._key, None)
+    chunk = percept.reference[:, : self._chunk]
+    commands = self._perception.space.decode(chunk, percept.pose)
+    jax.block_until_ready(self._play.chunk(part, commands))
 
 
 def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
