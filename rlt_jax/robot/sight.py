@@ -96,7 +96,11 @@ class Sight:
 
   def look(self, look: Look) -> None:
     """Asks about what is seen now; the newest question wins."""
-    self._trigger()
+    try:
+      self._trigger()
+    except Exception as error:  # a vendor's own, too: the arm must hold
+      self.blind = f'Cameras must take the trigger: {error}'
+      return
     self._executor.submit(self._shoot, look)
 
   def forget(self, part: int, tick: int) -> None:

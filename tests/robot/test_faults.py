@@ -135,6 +135,19 @@ def test_a_camera_that_stands_still_holds_the_arm(tmp_path, kind, words):
   check_recorded(rig, unseen=2)
 
 
+def test_a_camera_that_takes_no_trigger_holds_the_arm(tmp_path):
+  rig = Rig(tmp_path)
+
+  def fail():
+    raise OSError('no such bus')
+
+  at(rig, 12, lambda: setattr(rig.sight, '_trigger', fail))
+  at(rig, 40, lambda: setattr(rig.sight, '_trigger', lambda: None))
+  attempt = rig.attempt()
+  assert held(rig, 'Cameras must take the trigger: no such bus')
+  assert attempt.steps == 40
+
+
 def test_lost_packets_cost_their_ticks(tmp_path):
   rig = Rig(tmp_path, faults=[Fault(kind='lost', at_s=0.4, calls=2)])
   attempt = rig.attempt()
