@@ -133,9 +133,10 @@ class Evaluator:
       return jax.block_until_ready(chunks)
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-      # Side by side, and each once: two groups would both do the work.
-      large = episodes > 2 * self.sizes.small
-      new = set(self.sizes if large else self.sizes[:1]) - self._compiled
+      # Side by side, and each once: two groups would both do the work. In
+      # the end there are stragglers, however it begins.
+      first = map(len, _groups(np.arange(episodes), self.sizes))
+      new = {*first, self.sizes.small} - self._compiled
       list(pool.map(functools.partial(self._compile, state), new))
       self._compiled |= new
       while True:

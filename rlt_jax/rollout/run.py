@@ -112,6 +112,7 @@ class Run:
         'token': cell.token.spec.fingerprint,
       },
     )
+    self._wanted = {x: self.meta[x] for x in ('config', 'fingerprints')}
     self.progress: Progress | None = None
     self.seconds: dict[str, float] = {}
     self._heed = heed_stop
@@ -121,12 +122,17 @@ class Run:
 
   def check_checkpoint(self) -> None:
     """Raises ValueError if it is of other settings or assets, named."""
-    wanted = {name: self.meta[name] for name in ('config', 'fingerprints')}
-    checkpoint.find(self.workdir, expected_meta=wanted)
+    checkpoint.find(self.workdir, expected_meta=self._wanted)
 
   def restore(self, like: Any) -> checkpoint.Restored:
-    """Returns the newest checkpoint, with the structure of `like`."""
-    restored = checkpoint.restore(self.workdir, like)
+    """Returns the newest checkpoint, with the structure of `like`.
+
+    Raises:
+      ValueError: it is of other settings or assets, named.
+    """
+    restored = checkpoint.restore(
+      self.workdir, like, expected_meta=self._wanted
+    )
     steps = restored.robot_steps
     print(f'{self._name}Resumed at {steps} control steps.', flush=True)
     return restored

@@ -14,8 +14,7 @@ import pytest
 
 from rlt_jax.export import checkpoint
 from rlt_jax.rollout import practice, sweep
-from rlt_jax.sim import scene
-from tests.rollout.sweep_worker import CONFIG, SEEDS
+from tests.rollout.sweep_worker import CONFIG, SEEDS, without_pictures
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -27,14 +26,9 @@ def _sweep(workdir, assets, **kwargs):
 
 @pytest.fixture(scope='module', autouse=True)
 def dark():
-  """No pictures: CONFIG has no token to see them, and they compile long."""
-
-  def render(state):
-    images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
-    return dict.fromkeys(scene.CAMERAS, images)
-
+  """No pictures, here as in the worker."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep.cell_lib.camera, 'make', lambda _: render)
+    patch.setattr(sweep.cell_lib.camera, 'make', without_pictures)
     yield
 
 
