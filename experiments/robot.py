@@ -199,6 +199,7 @@ def report(
     workdir,
     session.attempts,
     session.record,
+    session.by_mode,
     host=host,
     learner={
       'updates_per_second': session.updates_per_second(),

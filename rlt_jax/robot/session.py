@@ -51,7 +51,8 @@ class Plan:
 
 
 class Session:
-  """Runs a plan. attempts: the rows so far. record: of all ticks.
+  """Runs a plan. attempts: the rows so far. record: of all ticks. by_mode:
+  of those of each mode; the learner is busy in 'practice' only.
 
   stop: set it to end after this tick; the arm holds and all is written.
   """
@@ -90,6 +91,7 @@ class Session:
     self._file = (folder / FILE).open('a')
     self.attempts: list[dict[str, Any]] = []
     self.record: EpisodeRecord | None = None
+    self.by_mode: dict[str, EpisodeRecord] = {}
     self.snapshot: Snapshot | None = None
     self.first_update: tuple[float, int] | None = None  # s, critic steps
     self.stop, self.cause, self._waits = False, '', ''
@@ -191,8 +193,10 @@ class Session:
   def _note(self, attempt: Attempt, age: float | None) -> None:
     record = self._loop.record
     if self.record is None:
-      self.record = EpisodeRecord(len(record.changed['RANGE']))
-    self.record.merge(record)
+      self.record = _blank_like(record)
+    mode = self.by_mode.setdefault(attempt.mode, _blank_like(record))
+    for total in (self.record, mode):
+      total.merge(record)
     shot = self.snapshot
     row = attempt._asdict() | {
       'robot_minutes': self.robot_minutes,
@@ -239,3 +243,7 @@ class Session:
     self._waits = why
     self._tell()
     self._clock.sleep_until(self._clock.now() + _WAIT_S)
+
+
+def _blank_like(record: EpisodeRecord) -> EpisodeRecord:
+  return EpisodeRecord(len(record.changed['RANGE']))

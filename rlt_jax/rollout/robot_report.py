@@ -41,6 +41,7 @@ def write(
   folder: str | os.PathLike[str],
   rows: Sequence[Mapping[str, Any]],
   record: EpisodeRecord,
+  by_mode: Mapping[str, EpisodeRecord],
   *,
   learner: Mapping[str, Any],
   host: Mapping[str, Any],
@@ -55,6 +56,7 @@ def write(
     folder: of the run.
     rows: its attempts, as in attempts.jsonl.
     record: the loop's, of all of them.
+    by_mode: the loop's, of the attempts of each mode.
     learner: 'updates_per_second' and 'update_to_data', None where unknown.
     host: 'priority' in words; 'stolen', the part of the processors' time that
       a hypervisor kept, None where unknown.
@@ -98,7 +100,10 @@ def write(
   for row in rows:
     outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
   plain |= {
-    'loop': record.to_dict() | dict(learner) | dict(host),
+    'loop': record.to_dict()
+    | dict(learner)
+    | dict(host)
+    | {'by_mode': {mode: _lateness(x) for mode, x in by_mode.items()}},
     'human': dict(human),
     'attempts': {
       'count': len(rows),
@@ -133,6 +138,20 @@ def _sections(plain: Mapping[str, Any]) -> str:
     if not isinstance(value, Mapping | list)
   }
   parts = [_NOTE]
+  modes = plain['loop']['by_mode']
+  if modes:
+    names = list(next(iter(modes.values())))
+    parts.append(
+      '\n'.join([
+        '## Lateness by mode\n\nThe learner is busy in practice only.\n',
+        f'| mode | {" | ".join(names)} |',
+        '| --- ' * (len(names) + 1) + '|',
+        *(
+          f'| {mode} | {" | ".join(map(_text, values.values()))} |'
+          for mode, values in modes.items()
+        ),
+      ])
+    )  # fmt: skip
   for title, values in (
     ('Loop', loop),
     ('Why the arm held (ticks)', plain['loop']['verdicts']),
@@ -145,6 +164,15 @@ def _sections(plain: Mapping[str, Any]) -> str:
         '\n'.join([f'## {title}\n', '| | |', '| --- | --- |', *rows])
       )
   return '\n' + '\n\n'.join(parts) + '\n'
+
+
+def _lateness(record: EpisodeRecord) -> dict[str, Any]:
+  return {
+    'ticks': record.ticks,
+    'late_p50_s': record.late.quantile(0.5),
+    'late_p99_s': record.late.quantile(0.99),
+    'overruns': record.overruns,
+  }
 
 
 def _text(value: Any) -> str:
