@@ -1,5 +1,6 @@
 import os
 import pty
+import select
 import subprocess
 import sys
 import termios
@@ -64,6 +65,7 @@ def test_nothing_is_echoed(ends):
 def test_what_was_typed_before_is_not_meant_for_the_loop(ends):
   master, slave = ends
   os.write(master, b's\n')
+  assert select.select([slave], [], [], 5.0)[0]  # it has arrived
   with Terminal(fd=slave) as terminal:
     os.write(master, b'f')
     assert _kinds(terminal) == [Kind.FAILURE]
