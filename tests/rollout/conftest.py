@@ -36,7 +36,14 @@ def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
   )
   pi_vla.save(folder / 'vla', vla, metrics={}, command=['test'], seed=seed)
   config = TokenConfig(
-    token_dim=32, num_image_tokens=48, steps=2, warmup_steps=1, batch_size=4
+    token_dim=32,
+    num_image_tokens=48,
+    num_layers=1,
+    num_heads=2,
+    mlp_ratio=1,
+    steps=2,
+    warmup_steps=1,
+    batch_size=4,
   )
   tokens = np.random.default_rng(seed).normal(size=(16, 48, 32))
   trained = train_token(
