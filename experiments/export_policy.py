@@ -24,7 +24,6 @@ import numpy as np
 from rlt_jax import agent, update
 from rlt_jax import config as config_lib
 from rlt_jax.export import bundle
-from rlt_jax.robot import proprio
 from rlt_jax.robot.bundle import BundleSpec
 from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import provenance, session
@@ -83,11 +82,6 @@ def spec_of(source: Source) -> BundleSpec:
   cell, config = source.cell, source.config
   world, norm = cell.task.scene, cell.vla.params['norm']
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
-  parts, mean, std = ['pos', 'vel'], norm.proprio_mean, norm.proprio_std
-  unit = cell_lib.error_unit(config)
-  if unit is not None:
-    parts.append('err')
-    mean, std = np.append(mean, 0 * unit), np.append(std, unit)
   return BundleSpec(
     chunk=config.chunk,
     delay=config.delay,
@@ -106,9 +100,11 @@ def spec_of(source: Source) -> BundleSpec:
     reach=numbers(insertion.reach(config.task)),
     action_mode=cell.perception.space.mode,
     action_scale=numbers(cell.perception.space.scale),
-    proprio_names=proprio.names(scene.JOINTS, parts),
-    proprio_mean=numbers(mean),
-    proprio_std=numbers(std),
+    proprio_names=tuple(
+      f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
+    ),
+    proprio_mean=numbers(norm.proprio_mean),
+    proprio_std=numbers(norm.proprio_std),
     cameras=scene.CAMERAS,
     prompt=teacher_lib.INSERT,
     vla_fingerprint=cell.vla.spec.fingerprint,

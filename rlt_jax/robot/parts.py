@@ -173,7 +173,7 @@ class Parts:
     self._sight.forget(look.part, look.tick)
     seen = Seen(
       z_rl=reply.z_rl,
-      proprio=(look.felt.actor - self._mean) / self._std,
+      proprio=(look.proprio - self._mean) / self._std,
       reference=reply.reference[: self._steps],
       pose=look.pose,
       live=live,

@@ -31,7 +31,6 @@ from rlt_jax.robot.outbox import Outbox
 from rlt_jax.robot.parts import Parts
 from rlt_jax.robot.planner import Planner
 from rlt_jax.robot.policy import draw_noise, NumpyPolicy
-from rlt_jax.robot.proprio import Proprioception
 from rlt_jax.robot.record import Tick
 from rlt_jax.robot.segments import Step
 from rlt_jax.robot.sight import Look, Sight
@@ -69,8 +68,6 @@ class Pilot:
                        timeout_s=config.answer_timeout_s)  # fmt: skip
     self.planner = Planner(bundle, self._choose, horizon=config.base_horizon,
                            starved_steps=config.starved_steps)  # fmt: skip
-    self._feel = Proprioception(bundle.joint_names, bundle.proprio_names)
-    self._sent: np.ndarray | None = None  # the last command of this attempt
     self.effort = Effort()
     self._rng = np.random.default_rng(config.seed)
     self._hand, self._reading = handover.State(), None
@@ -86,7 +83,6 @@ class Pilot:
     self._hand = handover.begin(self._hand, now=now)
     self.mode, self.steps, self.words = mode, 0, ''
     self._outcome, self._critical = '', self._config.critical_at_once
-    self._sent = None
     self._filled = self.parts.backfilled, self.parts.gaps
     self._calls, self._last_call = 0, now
     self.planner.begin(now)
@@ -126,11 +122,9 @@ class Pilot:
     """Records what was really executed."""
     if not np.isfinite(tick.executed).all():
       self._rest()
-      self._sent = None  # the arm holds where it is
       self.planner.forget()  # the rest of a chunk is of another moment
       self.words = tick.verdict
       return
-    self._sent = tick.executed
     self.steps, self.words = self.steps + self._critical, ''
     self.practised += self._records
     if tick.source == WAIT:
@@ -228,6 +222,7 @@ class Pilot:
     self.planner.stands = False
 
   def _ask(self, reading: Reading) -> None:
+    proprio = np.concatenate([reading.position, reading.velocity])
     if open_part := self._records and not self.parts.broken:
       self.parts.looked()
     self._sight.look(
@@ -237,7 +232,7 @@ class Pilot:
         reading.time,
         reading.time,
         np.array(reading.position, np.float64),
-        self._feel(reading.position, reading.velocity, self._sent),
+        proprio.astype(np.float32),
         self.planner.driven,
       )
     )
@@ -271,7 +266,7 @@ class Pilot:
     spec, driver = self._bundle, VLA
     chunk = reply.reference[since : since + spec.chunk]
     if self.mode == 'evaluation' or self.practised >= self._config.warmup_steps:
-      chunk = self.policy.act(reply.z_rl, look.felt.actor, chunk)
+      chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
       driver = ACTOR
       if self.mode == 'practice':
         chunk = chunk + draw_noise(spec, self._rng)

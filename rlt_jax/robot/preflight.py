@@ -211,7 +211,7 @@ def check_vla(
   request = contract.make_request(
     wire,
     images={name: np.zeros(side, np.uint8) for name in wire.cameras},
-    proprio=np.zeros(wire.proprio_dim, np.float32),
+    proprio=np.float32(bundle.proprio_mean),
     prompt=bundle.prompt,
   )
   trips, end = [], clock.now() + timeout_s

@@ -12,7 +12,6 @@ import numpy as np
 
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.environment import Cameras
-from rlt_jax.robot.proprio import Felt
 from rlt_jax.wire import contract
 from rlt_jax.wire.contract import WireSpec
 
@@ -24,8 +23,8 @@ class Look(NamedTuple):
 
   part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
   the reading. made: s, when it was observed: of the oldest picture. pose:
-  float64 [A] measured. felt: what the VLA and the actor get of the joints.
-  step: how many of the attempt had been driven.
+  float64 [A] measured. proprio: float32 [P], positions then velocities. step:
+  how many of the attempt had been driven.
   """
 
   part: int
@@ -33,7 +32,7 @@ class Look(NamedTuple):
   asked: float
   made: float
   pose: np.ndarray
-  felt: Felt
+  proprio: np.ndarray
   step: int
 
 
@@ -172,7 +171,7 @@ class Sight:
       if self.blind:
         return
       request = contract.make_request(
-        self._wire, images=images, proprio=look.felt.vla, prompt=self._prompt
+        self._wire, images=images, proprio=look.proprio, prompt=self._prompt
       )
     except Exception as error:  # a vendor's own, too: the arm must hold
       self.blind = f'Cameras must give pictures: {error}'

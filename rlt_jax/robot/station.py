@@ -156,7 +156,7 @@ def expected_of(bundle: BundleSpec) -> dict[str, Any]:
   """Returns what a VLA's server must say to fit the bundle."""
   return {
     'cameras': bundle.cameras,
-    'proprio_dim': 2 * bundle.action_dim,  # positions and velocities
+    'proprio_dim': bundle.proprio_dim,
     'action_dim': bundle.action_dim,
     'z_dim': bundle.z_dim,
     'joint_names': bundle.joint_names,

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from rlt_jax.rollout import assets as assets_lib
 from rlt_jax.rollout import evaluate
 from rlt_jax.rollout import perception as perception_lib
@@ -50,19 +48,10 @@ def make(config: PracticeConfig, assets: str = '') -> Cell:
     token=token,
     prompt=prompt.tokenize(teacher_lib.INSERT),
     z_source=config.z_source,
-    error_unit=error_unit(config),
   )
   return Cell(
     vla, token, token_metrics, task, play_lib.make(task), render, perception
   )
-
-
-def error_unit(config: PracticeConfig) -> np.ndarray | None:
-  """Returns one unit [A] of the following error, rad and m, if it is felt.
-
-  It is half of what a command may lead by, so that a press is about one.
-  """
-  return insertion.reach(config.task) / 2 if config.following_error else None
 
 
 def make_evaluator(

@@ -39,10 +39,6 @@ class PracticeConfig:
   first_update_rows: int = 1_000  # rows stored before the first update
   capacity: int = 30_000  # rows; 15 minutes store 22,500
   z_source: str = 'token'  # or what stands in for it, see perception
-  # Whether actor and critics feel how far the arm is behind its command. A
-  # plug that stands or wedges looks like one that hovers; this tells them
-  # apart.
-  following_error: bool = True
   base_horizon: int = 20  # steps the base policy runs of its 50
   eval_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
   eval_episodes: int = 40  # along the way; E * C / s, one batch

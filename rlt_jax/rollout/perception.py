@@ -22,9 +22,8 @@ Z_SOURCES = ('token', 'zeros', 'socket_blind')
 class Percept(NamedTuple):
   """What one query gives; leaves lead with [B].
 
-  z_rl: [B, Z]. proprio: [B, P] the VLA's, normalised, and the following error
-  if that is felt. reference: [B, H, A] normalised. pose: [B, A] measured, rad
-  and m, which the reference is relative to.
+  z_rl: [B, Z]. proprio: [B, P] normalised. reference: [B, H, A] normalised.
+  pose: [B, A] measured, rad and m, which the reference is relative to.
   """
 
   z_rl: Array
@@ -58,7 +57,6 @@ def make(
   token: RlToken,
   prompt: np.ndarray,
   z_source: str = 'token',
-  error_unit: np.ndarray | None = None,
 ) -> Perception:
   """Builds the perception of one task.
 
@@ -69,9 +67,6 @@ def make(
     z_source: 'token' is the method. 'zeros' shows what the token is worth.
       'socket_blind' puts a fixed random map of proprioception in its place:
       as wide, as lively, and without the socket.
-    error_unit: [A] rad and m. With it proprioception ends with the following
-      error, the last command less the measured pose, in these units: what
-      presses shows there and nowhere else. The VLA does not get it.
 
   Raises:
     ValueError: unknown z_source, or a token of another VLA.
@@ -84,7 +79,6 @@ def make(
       f'{vla.spec.fingerprint}: {token.spec.vla_fingerprint}.'
     )
   z_dim, proprio_dim = token.spec.z_dim, vla.spec.proprio_dim
-  felt = 0 if error_unit is None else len(error_unit)
   blind = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
 
@@ -108,13 +102,6 @@ def make(
   read_each = jax.jit(jax.vmap(read, in_axes=(None, 0, 0, 0, None)))
   read = jax.jit(read)
   params = (vla.params, token.params)
-  measured = insertion.joint_positions
-
-  def feel(state: insertion.State, scaled: Array) -> Array:
-    if error_unit is None:
-      return scaled
-    error = (state.command - measured(state)) / error_unit
-    return jnp.concatenate([scaled, error], axis=-1)
 
   def perceive(
     state: insertion.State, key: PRNGKey, other: np.ndarray | None = None
@@ -122,7 +109,8 @@ def make(
     proprio = insertion.proprio(state)
     words = prompt if other is None else other
     z_rl, scaled, reference = read(params, render(state), proprio, key, words)
-    return Percept(z_rl, feel(state, scaled), reference, measured(state))
+    pose = insertion.joint_positions(state)
+    return Percept(z_rl, scaled, reference, pose)
 
   def perceive_each(state: insertion.State, keys: PRNGKey) -> Percept:
     images, proprio = jax.tree.map(
@@ -131,7 +119,8 @@ def make(
     )
     seen = read_each(params, images, proprio, keys, prompt)
     z_rl, scaled, reference = (x.reshape(-1, *x.shape[2:]) for x in seen)
-    return Percept(z_rl, feel(state, scaled), reference, measured(state))
+    pose = insertion.joint_positions(state)
+    return Percept(z_rl, scaled, reference, pose)
 
   return Perception(
     perceive=perceive,
@@ -140,6 +129,6 @@ def make(
       np.asarray(vla.spec.action_scale, np.float32), vla.spec.action_mode
     ),
     z_dim=z_dim,
-    proprio_dim=proprio_dim + felt,
+    proprio_dim=proprio_dim,
     action_dim=vla.spec.action_dim,
   )

@@ -34,7 +34,7 @@ def test_every_step_and_every_look_is_recorded(tmp_path):
   np.testing.assert_allclose(seen.pose, episode.steps[22].measured, atol=1e-6)
   look = next(x for x in rig.vla.stamps if x.tick == 22)
   np.testing.assert_allclose(
-    seen.proprio, (look.felt.actor - 0.1) / 2.0, rtol=1e-5
+    seen.proprio, (look.proprio - 0.1) / 2.0, rtol=1e-5
   )
   np.testing.assert_array_equal(seen.z_rl, 22)
   assert seen.reference.shape == (BUNDLE.chunk, 3)
@@ -66,7 +66,7 @@ def test_a_delay_that_is_kept_needs_no_wait(tmp_path):
   begins = rig.driven[BUNDLE.chunk]
   look = next(x for x in rig.vla.stamps if x.step == BUNDLE.chunk - 2)
   assert begins.time == pytest.approx(look.asked + 2 * PERIOD)
-  chunk = rig.pilot.policy.act(np.zeros(6), look.felt.actor, reference(2))
+  chunk = rig.pilot.policy.act(np.zeros(6), look.proprio, reference(2))
   planned = rig.pilot.policy.decode(chunk, look.pose)
   np.testing.assert_allclose(begins.wanted, planned[0], atol=1e-6)
 
@@ -81,7 +81,7 @@ def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
   noisy = np.stack([x.wanted for x in rig.sent])
   mean = np.stack([x.wanted for x in twin.sent])
   look = twin.vla.stamps[0]
-  chunk = twin.pilot.policy.act(np.zeros(6), look.felt.actor, reference(0))
+  chunk = twin.pilot.policy.act(np.zeros(6), look.proprio, reference(0))
   planned = twin.pilot.policy.decode(chunk, look.pose)
   # From its first step, however long the answer took.
   np.testing.assert_allclose(mean[:4], planned, atol=1e-9)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.rollout import perception
-from rlt_jax.sim import insertion, teacher
+from rlt_jax.sim import teacher
 from rlt_jax.tokens import rl_token
 from rlt_jax.vla import pi_vla, prompt
 
@@ -36,35 +36,6 @@ def _render(level):
     }
 
   return render
-
-
-def test_a_press_is_felt_behind_the_vlas_proprioception(parts):
-  vla, token = parts
-  unit = np.full(14, 0.01, np.float32)
-  world = _world()
-  told = np.asarray(insertion.joint_positions(world)).copy()
-  told[:, 2] += 0.02
-  world.command = told
-  plain, felt = (
-    perception.make(
-      render=_render(0),
-      vla=vla,
-      token=token,
-      prompt=prompt.tokenize(teacher.INSERT),
-      error_unit=error_unit,
-    )  # fmt: skip
-    for error_unit in (None, unit)
-  )
-  assert (plain.proprio_dim, felt.proprio_dim) == (28, 42)
-  key = jax.random.PRNGKey(0)
-  one, other = plain.perceive(world, key), felt.perceive(world, key)
-  np.testing.assert_array_equal(other.proprio[:, :28], one.proprio)
-  expected = np.zeros((3, 14))
-  expected[:, 2] = 2.0
-  np.testing.assert_allclose(other.proprio[:, 28:], expected, atol=1e-5)
-  np.testing.assert_array_equal(other.reference, one.reference)
-  each = felt.perceive_each(world, key[None])
-  np.testing.assert_array_equal(each.proprio, other.proprio)
 
 
 def _see(parts, *, level=0, z_source='token', words=teacher.INSERT, seed=0):
