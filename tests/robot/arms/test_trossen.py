@@ -35,8 +35,9 @@ def stand_ins():
   processes = {}
   for i, (side, address) in enumerate(_ADDRESSES.items()):
     processes[side] = subprocess.Popen(
-      [sys.executable, '-m', 'trossen_arm_sim', '--host', address,
-       '--ws-port', str(50012 + i)],
+      # An arm's controller is a computer of its own: it takes nothing here.
+      ['nice', '-n', '10', sys.executable, '-m', 'trossen_arm_sim',
+       '--host', address, '--ws-port', str(50012 + i)],
       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
   try:
