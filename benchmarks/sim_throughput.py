@@ -35,7 +35,8 @@ from benchmarks.peers import playground_peg
 from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import play
 from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.sim import insertion, threads
+from rlt_jax.sim import insertion
+from rlt_jax.sim.worlds import over_worlds
 
 _KINDS = ('physics', 'warp', 'cameras', 'vla', 'c', 'playground')
 _BY_DEFAULT = [kind for kind in _KINDS if kind != 'warp']
@@ -149,7 +150,7 @@ class Bench:
   def cameras(self, worlds: int) -> Callable:
     """The same, with all cameras at each control step."""
     state = self.start(worlds)
-    step = insertion.jit(jax.vmap(self.task.step))
+    step = insertion.jit(over_worlds(self.task.step))
 
     def call():
       now = state
@@ -232,7 +233,6 @@ def main(argv: list[str]) -> None:
   unknown = set(_WITH.value) - set(_KINDS)
   if unknown:
     raise app.UsageError(f'--with must list {_KINDS}: {sorted(unknown)}.')
-  threads.spare()
   bench, counts = Bench(), [int(w) for w in _WORLDS.value]
   try:
     memory = {k: bytes_per_world(bench.lowered(k)) for k in _WITH.value}

@@ -19,7 +19,7 @@ import mujoco
 from mujoco import mjx
 import numpy as np
 
-from rlt_jax.sim import jit
+from rlt_jax.sim import jit, over_worlds
 
 CONTROL_S = 0.0025  # s, one control step, one physics step
 LABEL = 'playground settings on primitive geometry'
@@ -163,4 +163,4 @@ def make(
     step = lambda data, _: (mjx.step(engine, data), None)  # noqa: E731
     return jax.lax.scan(step, data, length=steps)[0].qpos
 
-  return jit(jax.vmap(one)), jax.numpy.asarray(qpos)
+  return jit(over_worlds(one)), jax.numpy.asarray(qpos)

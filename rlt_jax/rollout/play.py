@@ -9,6 +9,7 @@ import numpy as np
 
 from rlt_jax.sim import insertion
 from rlt_jax.sim.insertion import Outcome
+from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.types import Array
 
 
@@ -46,11 +47,13 @@ class Play(NamedTuple):
 def make(task: insertion.Task) -> Play:
   """Jits a task; share the result, as each compiles for a minute."""
 
+  many = over_worlds(task.step)
+
   def chunk(state: insertion.State, commands: Array) -> Played:
     began = state.outcome == Outcome.RUNNING
 
     def step(state, command):
-      after = jax.vmap(task.step)(state, command)
+      after = many(state, command)
       running = state.outcome == Outcome.RUNNING
       return after, (state, after.command, after.reward, running)
 

@@ -16,6 +16,7 @@ from rlt_jax.sim.insertion import (
 )
 from rlt_jax.sim.teacher import make as make_teacher
 from rlt_jax.sim.teacher import TeacherConfig
+from rlt_jax.sim.worlds import over_worlds
 
 __all__ = [
   'ActionSpace',
@@ -30,4 +31,5 @@ __all__ = [
   'make_cameras',
   'make_task',
   'make_teacher',
+  'over_worlds',
 ]

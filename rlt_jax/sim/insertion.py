@@ -1,6 +1,7 @@
 """The insertion task: pure `reset` and `step`, 50 Hz, one world each.
 
-Vmap them over a leading [E]; jit them with `rlt_jax.sim.jit` (see there why).
+Vmap them over a leading [E] with `rlt_jax.sim.over_worlds` and jit them with
+`rlt_jax.sim.jit` (see there why).
 """
 
 from collections.abc import Callable
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import action, kinematics, physics, threads
+from rlt_jax.sim import action, kinematics, physics
 from rlt_jax.sim import scene as scene_lib
 from rlt_jax.sim.config import CONTROL_HZ, Outcome, TaskConfig
 from rlt_jax.sim.state import State
@@ -51,9 +52,8 @@ def jit(function: Callable, **kwargs) -> Callable:
 
   XLA's CPU fusion emitters make a serial arm's kinematics some 60 times
   slower, so they are turned off for such functions, and for these only: the
-  learner is faster with them. See `threads.spare` for the rest.
+  learner is faster with them.
   """
-  threads.spare()
   if jax.default_backend() == 'cpu':
     kwargs['compiler_options'] = {'xla_cpu_use_fusion_emitters': False}
   return jax.jit(function, **kwargs)
@@ -105,7 +105,6 @@ def make(config: TaskConfig | None = None) -> Task:
   Raises:
     ValueError: `config.impl` does not run here; what does is listed.
   """
-  threads.spare()
   config = config or TaskConfig()
   scene = scene_lib.load(config.clearance_mm, config.timestep)
   engine = physics.make(scene, config.substeps, config.impl)

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from rlt_jax.sim import insertion, kinematics
+from rlt_jax.sim import insertion, kinematics, worlds
 from rlt_jax.sim import scene as scene_lib
 from rlt_jax.types import Array, PRNGKey
 
@@ -290,7 +290,7 @@ def demonstrate(
     mind, command = jax.vmap(teacher.act)(
       jax.random.split(key, num), mind, state
     )
-    after = jax.vmap(task.step)(state, command)
+    after = worlds.over_worlds(task.step)(state, command)
     running = state.outcome == insertion.Outcome.RUNNING
     return (after, mind), (state, after.command, running)
 
