@@ -1,6 +1,6 @@
 """The report of a run on an arm: practice's, and what the loop did."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import json
 import os
 import pathlib
@@ -13,6 +13,7 @@ from rlt_jax.rollout import report, statistics
 from rlt_jax.rollout.statistics import Episodes
 
 WINDOWS = 5  # of practice, in `along`
+_LATENESS = ('ticks', 'late_p50_s', 'late_p99_s', 'overruns')
 _FAILED = statistics.FORCE_LIMIT  # a person's label does not say why
 _INDEX = {
   'success': statistics.SUCCESS,
@@ -139,19 +140,12 @@ def _sections(plain: Mapping[str, Any]) -> str:
   }
   parts = [_NOTE]
   modes = plain['loop']['by_mode']
-  if modes:
-    names = list(next(iter(modes.values())))
-    parts.append(
-      '\n'.join([
-        '## Lateness by mode\n\nThe learner is busy in practice only.\n',
-        f'| mode | {" | ".join(names)} |',
-        '| --- ' * (len(names) + 1) + '|',
-        *(
-          f'| {mode} | {" | ".join(map(_text, values.values()))} |'
-          for mode, values in modes.items()
-        ),
-      ])
-    )  # fmt: skip
+  parts.append(
+    '## Lateness by mode\n\nThe learner is busy in practice only.\n\n'
+    + _table(
+      ('mode', *_LATENESS), [(mode, *x.values()) for mode, x in modes.items()]
+    )
+  )
   for title, values in (
     ('Loop', loop),
     ('Why the arm held (ticks)', plain['loop']['verdicts']),
@@ -159,20 +153,18 @@ def _sections(plain: Mapping[str, Any]) -> str:
     ('Attempts', plain['attempts']['outcomes']),
   ):
     if values:
-      rows = [f'| {name} | {_text(x)} |' for name, x in values.items()]
-      parts.append(
-        '\n'.join([f'## {title}\n', '| | |', '| --- | --- |', *rows])
-      )
+      parts.append(f'## {title}\n\n' + _table(('', ''), values.items()))
   return '\n' + '\n\n'.join(parts) + '\n'
 
 
 def _lateness(record: EpisodeRecord) -> dict[str, Any]:
-  return {
-    'ticks': record.ticks,
-    'late_p50_s': record.late.quantile(0.5),
-    'late_p99_s': record.late.quantile(0.99),
-    'overruns': record.overruns,
-  }
+  found = record.to_dict()
+  return {name: found[name] for name in _LATENESS}
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+  lines = (head, ('---',) * len(head), *(map(_text, row) for row in rows))
+  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
 def _text(value: Any) -> str:

@@ -33,6 +33,7 @@ from websockets.asyncio import server as websockets
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
+from websockets.protocol import State
 
 from rlt_jax.wire import codec
 
@@ -211,6 +212,8 @@ class PolicyServer:
       while True:
         await inbox.filled.wait()
         async with self._turn:
+          if connection.state is not State.OPEN:
+            return  # It left while it waited.
           frame, arrived, superseded = inbox.take()
           reply, code = await self._loop.run_in_executor(
             self._pool, self._work, frame, timing, peer
