@@ -1,4 +1,9 @@
-"""Compiled programs are shared by the workers of one run, and by no other."""
+"""How the tests compile: they run for seconds and would compile for minutes.
+
+Compiled programs are shared by the workers of one run, and by no other. LLVM's
+optimiser is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
+test` tests the programs as users run them, in a third more time.
+"""
 
 import os
 import shutil
@@ -9,6 +14,7 @@ _FOLDER = 'JAX_COMPILATION_CACHE_DIR'
 
 def pytest_configure(config):
   # Before JAX is imported. Workers of pytest-xdist inherit the environment.
+  os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
   if hasattr(config, 'workerinput') or _FOLDER in os.environ:
     return
   config.compiled = os.environ[_FOLDER] = tempfile.mkdtemp(prefix='rlt_jax-')

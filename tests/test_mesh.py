@@ -17,7 +17,10 @@ _ROOT = pathlib.Path(__file__).parents[1]
 
 
 def _start(*args, devices):
-  flags = f'--xla_force_host_platform_device_count={devices}'
+  flags = (
+    f'{os.environ["XLA_FLAGS"]} '
+    f'--xla_force_host_platform_device_count={devices}'
+  )
   return subprocess.Popen(
     [sys.executable, '-m', 'tests.mesh_worker', *map(str, args)],
     cwd=_ROOT,

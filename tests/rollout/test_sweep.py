@@ -154,7 +154,7 @@ def test_a_resumed_sweep_ends_where_the_unbroken_one_does(
 def test_two_devices_give_what_one_gives_and_one_reads_their_checkpoints(
   tmp_path, swept, assets, traced_once
 ):
-  flags = '--xla_force_host_platform_device_count=2'
+  flags = f'{os.environ["XLA_FLAGS"]} --xla_force_host_platform_device_count=2'
   subprocess.run(
     [
       *(sys.executable, '-m', 'tests.rollout.sweep_worker'),
