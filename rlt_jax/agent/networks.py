@@ -52,6 +52,46 @@ class AgentConfig:
       raise ValueError(f'noise must be one of {NOISE_KINDS}: {self.noise!r}.')
 
 
+@jax.custom_vjp
+def _product(parts: tuple[Array, ...], kernel: Array) -> Array:
+  """Multiplies inputs, in parts [..., K_i], by the kernel [sum of K_i, N].
+
+  Backwards it is a product for each part, so one that nobody asks for is not
+  computed: the actor's step needs the gradient of the chunk, not of z_rl.
+  """
+  return jnp.concatenate(parts, axis=-1) @ kernel
+
+
+def _product_forward(parts, kernel):
+  return _product(parts, kernel), (parts, kernel)
+
+
+def _product_backward(residuals, grad):
+  parts, kernel = residuals
+  ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
+  inputs = jnp.concatenate(parts, axis=-1)
+  return (
+    tuple(grad @ rows.T for rows in jnp.split(kernel, ends)),
+    jnp.einsum('...k,...n->kn', inputs, grad),
+  )
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+class _Dense(nn.Module):
+  """Linen's Dense, over inputs that come in parts."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, *parts: Array) -> Array:
+    inputs = sum(part.shape[-1] for part in parts)
+    kernel = self.param('kernel', _KERNEL_INIT, (inputs, self.width))
+    bias = self.param('bias', nn.initializers.zeros_init(), (self.width,))
+    return _product(parts, kernel) + bias
+
+
 class _Mlp(nn.Module):
   """ReLU layers and a linear output."""
 
@@ -60,14 +100,14 @@ class _Mlp(nn.Module):
   layer_norm: bool
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    for width in self.hidden:
-      x = nn.Dense(width, kernel_init=_KERNEL_INIT)(x)
+  def __call__(self, *parts: Array) -> Array:
+    for i, width in enumerate(self.hidden):
+      x = _Dense(width, name=f'Dense_{i}')(*parts)
       if self.layer_norm:
         # No scale or bias: they would let the values grow without limit again.
         x = nn.LayerNorm(use_scale=False, use_bias=False)(x)
-      x = nn.relu(x)
-    return nn.Dense(self.out_dim, kernel_init=_KERNEL_INIT)(x)
+      parts = (nn.relu(x),)
+    return _Dense(self.out_dim, name=f'Dense_{len(self.hidden)}')(*parts)
 
 
 class Actor(nn.Module):
@@ -86,8 +126,7 @@ class Actor(nn.Module):
     if self.config.reference_input:
       inputs.append(_flat(ref_chunk))
     mlp = _Mlp(self.config.hidden, self.chunk * self.action_dim, False)
-    chunk = mlp(jnp.concatenate(inputs, axis=-1)).reshape(shape)
-    return still(chunk, self.config.idle_entries)
+    return still(mlp(*inputs).reshape(shape), self.config.idle_entries)
 
 
 class Critic(nn.Module):
@@ -98,11 +137,11 @@ class Critic(nn.Module):
   @nn.compact
   def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
-    x = jnp.concatenate([z_rl, proprio, _flat(action_chunk)], axis=-1)
+    config, inputs = self.config, (z_rl, proprio, _flat(action_chunk))
     # A loop, as vmapped critics are slower on a CPU.
     values = [
-      _Mlp(self.config.hidden, 1, self.config.layer_norm, name=f'critic_{q}')(x)
-      for q in range(self.config.num_critics)
+      _Mlp(config.hidden, 1, config.layer_norm, name=f'critic_{q}')(*inputs)
+      for q in range(config.num_critics)
     ]
     return jnp.concatenate(values, axis=-1)
 

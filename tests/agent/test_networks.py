@@ -3,6 +3,7 @@
 import dataclasses
 import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from rlt_jax import agent
 
-_Z, _P, _C, _A, _B = 5, 3, 4, 2, 6
+_Z, _P, _C, _A, _B = 5, 4, 4, 2, 6
 
 
 def _nets(**changes) -> agent.Networks:
@@ -31,6 +32,44 @@ def test_shapes():
   critic = nets.init_critic(jax.random.key(1))
   assert nets.actor(actor, z_rl, proprio, ref).shape == (_B, _C, _A)
   assert nets.critic(critic, z_rl, proprio, ref).shape == (_B, 3)
+
+
+def test_values_and_their_gradients_are_those_of_plain_products():
+  nets, rows = _nets(layer_norm=False), _rows()
+  params = nets.init_critic(jax.random.key(1))
+
+  def plain(params, z_rl, proprio, chunk):
+    values = []
+    for name in ('critic_0', 'critic_1'):
+      x = jnp.concatenate([z_rl, proprio, chunk.reshape(_B, -1)], axis=-1)
+      for i in range(3):
+        layer = params['params'][name][f'Dense_{i}']
+        x = (jax.nn.relu(x) if i else x) @ layer['kernel'] + layer['bias']
+      values.append(x[:, 0])
+    return jnp.stack(values, axis=-1)
+
+  def value_and_grads(critic):
+    def loss(*args):
+      return jnp.sum(jnp.sin(critic(*args)))
+
+    return jax.value_and_grad(loss, argnums=(0, 1, 2, 3))(params, *rows)
+
+  chex.assert_trees_all_close(
+    value_and_grads(nets.critic), value_and_grads(plain), rtol=1e-5, atol=1e-6
+  )
+
+
+def test_the_chunks_gradient_costs_no_product_for_the_state():
+  nets, (z_rl, proprio, chunk) = _nets(num_critics=1), _rows()
+  params = nets.init_critic(jax.random.key(1))
+  grad = jax.grad(lambda x: jnp.sum(nets.critic(params, z_rl, proprio, x)))
+  text = jax.jit(grad).lower(chunk).compile().as_text()
+  sizes = [
+    sorted(map(int, found.split(',')))
+    for found in re.findall(r'= f32\[([\d,]+)\]\S* dot\(', text)
+  ]
+  assert sorted([_B, _C * _A]) in sizes, sizes
+  assert not any(_Z in x or _Z + _P + _C * _A in x for x in sizes), sizes
 
 
 def test_actor_is_not_a_residual_and_not_bounded():
