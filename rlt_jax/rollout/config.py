@@ -9,6 +9,10 @@ from rlt_jax.sim.insertion import CONTROL_HZ, TaskConfig
 from rlt_jax.update import UpdateConfig
 
 _IDLE = tuple(range(6, 14))  # right gripper, left joints and gripper
+_COUNTS = (
+  'robots', 'robot_steps', 'chunk', 'stride', 'updates_per_row', 'capacity',
+  'base_horizon', 'eval_episodes', 'final_episodes',
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,11 +48,17 @@ class PracticeConfig:
   eval_episodes: int = 40  # along the way; E * C / s, one batch
   final_episodes: int = 100  # base and end
   eval_seed: int = 10_000  # of the start states, the same for all policies
-  film_pairs: int = 4
+  film_pairs: int = 4  # 0 makes no film
   checkpoint_minutes: float = 5.0  # of robot time
-  teacher_episodes: int = 64  # for the report's histogram
 
   def __post_init__(self):
+    for name in _COUNTS:
+      if getattr(self, name) < 1:
+        raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
+    if self.film_pairs < 0:
+      raise ValueError(f'film_pairs must not be negative: {self.film_pairs}.')
+    if not 0.0 < self.gamma <= 1.0:
+      raise ValueError(f'gamma must lie in (0, 1]: {self.gamma}.')
     if self.chunk % self.stride:
       raise ValueError(f'stride must divide chunk {self.chunk}: {self.stride}.')
     if self.delay % self.stride or not 0 <= self.delay < self.chunk:

@@ -105,9 +105,11 @@ def write(
   """
   config, record = session.config, session.record
   prompt_section = {}
-  if film:
+  filmed = film and config.film_pairs > 0
+  if filmed:
     with Timer(seconds, 'film_s'):
       _film(session)
+  if film:
     with Timer(seconds, 'prompt_s'):
       prompt_section = _try_prompts(session)
   minutes = [*config.eval_minutes, config.minutes(config.robot_steps)]
@@ -139,7 +141,7 @@ def write(
     device=provenance.device(),
     commit=session.commit,
     command=session.command,
-    film='film.gif' if film else '',
+    film='film.gif' if filmed else '',
   )
   report.write_report(session.workdir, data)
   report.print_table(data)

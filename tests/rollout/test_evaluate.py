@@ -26,6 +26,11 @@ def test_groups_cover_every_row_once():
     ({'warmup_steps': 100}, 'warmup_steps must leave'),
     ({'z_source': 'magic'}, 'z_source must be one of'),
     ({'eval_minutes': (99.0,)}, 'eval_minutes must lie in'),
+    ({'robots': 0}, 'robots must be at least 1: 0'),
+    ({'stride': 0}, 'stride must be at least 1: 0'),
+    ({'final_episodes': -1}, 'final_episodes must be at least 1: -1'),
+    ({'film_pairs': -1}, 'film_pairs must not be negative: -1'),
+    ({'gamma': 0.0}, r'gamma must lie in \(0, 1\]: 0.0'),
   ],
 )
 def test_settings_that_cannot_work_are_refused(changes, rule):

@@ -102,6 +102,15 @@ def test_the_report_has_the_promised_figures(unbroken, config):
     assert (unbroken.workdir / name).stat().st_size > 0
 
 
+def test_no_pairs_make_no_film(tmp_path, unbroken, config, monkeypatch):
+  none = dataclasses.replace(config, film_pairs=0)
+  monkeypatch.setattr(unbroken, 'config', none)
+  monkeypatch.setattr(unbroken, 'workdir', tmp_path)
+  unbroken.report()
+  assert 'film.gif' not in (tmp_path / 'report.md').read_text()
+  assert not (tmp_path / 'film.gif').exists()
+
+
 def test_an_existing_workdir_is_refused(unbroken, config, assets):
   with pytest.raises(ValueError, match='must be new'):
     _session(unbroken.workdir, config, assets)
