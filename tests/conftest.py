@@ -2,7 +2,7 @@
 
 Compiled programs are shared by the workers of one run, and by no other. LLVM's
 optimiser is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
-test` tests the programs as users run them, in a third more time.
+test` takes four minutes more and tests the programs as users run them.
 """
 
 import os

@@ -66,12 +66,11 @@ class PracticeConfig:
         f'delay must be a multiple of stride {self.stride} below chunk '
         f'{self.chunk}: {self.delay}.'
       )
-    for name in ('time_limit',):
-      if getattr(self.task, name) % self.chunk:
-        raise ValueError(
-          f'task.{name} must be a multiple of chunk {self.chunk}: '
-          f'{getattr(self.task, name)}.'
-        )
+    if self.task.time_limit % self.chunk:
+      raise ValueError(
+        f'task.time_limit must be a multiple of chunk {self.chunk}: '
+        f'{self.task.time_limit}.'
+      )
     if self.base_horizon % self.chunk:
       raise ValueError(
         f'base_horizon must be a multiple of chunk {self.chunk}: '

@@ -14,6 +14,7 @@ from rlt_jax.update import step, UpdateConfig
 
 _Z, _P, _C, _A, _ROWS = 3, 2, 4, 2, 512
 _CONFIG = UpdateConfig(batch=16, cycles=1)
+_TWICE = dataclasses.replace(_CONFIG, cycles=2)
 _OTHER = {
   'beta': 0.1,
   'reference_dropout': 0.1,
@@ -88,6 +89,11 @@ def _plain():
   return _run()
 
 
+@functools.cache
+def _twice():
+  return _run(_TWICE)
+
+
 def _differs(tree, other) -> bool:
   def same(x, y):
     return x.shape == y.shape and np.allclose(x, y, rtol=1e-6)
@@ -124,9 +130,9 @@ def test_same_seed_same_result_other_seed_other_result():
 
 
 def test_counters_metrics_and_key():
-  state, metrics = _plain()
-  assert (int(state.actor_steps), int(state.critic_steps)) == (1, 2)
-  fresh = update.init(jax.random.key(0), _nets(), _CONFIG)
+  state, metrics = _twice()
+  assert (int(state.actor_steps), int(state.critic_steps)) == (2, 4)
+  fresh = update.init(jax.random.key(0), _nets(), _TWICE)
   assert jax.random.key_data(state.key).tolist() != (
     jax.random.key_data(fresh.key).tolist()
   )
@@ -140,15 +146,14 @@ def test_counters_metrics_and_key():
 
 def test_one_eager_call_of_two_cycles_equals_two_jitted_calls_of_one():
   nets = _nets()
-  eager, _ = _run(dataclasses.replace(_CONFIG, cycles=2))
-  ring, stored = _filled(_CONFIG, _rows())
-  state = update.init(jax.random.key(0), nets, _CONFIG)
-  one = update.jit_update(nets, ring, _CONFIG)
+  ring, stored = _filled(_TWICE, _rows())
+  state = update.init(jax.random.key(0), nets, _TWICE)
+  one = update.jit_update(nets, ring, _TWICE, 1)
   state, _ = one(state, stored)
   state, _ = one(state, stored)
   assert one._cache_size() == 1
   chex.assert_trees_all_close(
-    _params(eager), _params(state), rtol=1e-4, atol=1e-5
+    _params(_twice()[0]), _params(state), rtol=1e-4, atol=1e-5
   )
 
 
