@@ -1,12 +1,50 @@
-"""Rows and layers that every contender shares."""
+"""What every contender of one size shares: networks, rows, the start."""
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from rlt_jax import replay
+from benchmarks import floor
+from rlt_jax import agent, replay, update
 from rlt_jax.types import Transition
 
 PROPRIO, CHUNK, ACTION = 28, 10, 14  # P, C, A of the paper's robot
+
+
+class Shared(NamedTuple):
+  """One size, and what its contenders begin from.
+
+  rows: leaves [capacity, ...].
+  """
+
+  sizes: floor.Sizes
+  config: update.UpdateConfig
+  agent: agent.AgentConfig
+  nets: agent.Networks
+  rows: Transition
+
+  def start(self) -> update.TrainState:
+    """Returns the state that every contender begins from."""
+    return update.init(jax.random.key(0), self.nets, self.config)
+
+
+def make_shared(
+  z_dim: int,
+  hidden: tuple[int, ...],
+  batch: int,
+  critics: int,
+  capacity: int,
+) -> Shared:
+  """Builds one size; equal arguments give equal contents in any process."""
+  config = agent.AgentConfig(hidden=hidden, num_critics=critics)
+  return Shared(
+    sizes=floor.Sizes(z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, critics),
+    config=update.UpdateConfig(batch=batch),
+    agent=config,
+    nets=agent.make_networks(config, z_dim, PROPRIO, CHUNK, ACTION),
+    rows=make_rows(jax.random.key(1), z_dim, capacity),
+  )
 
 
 def make_rows(key, z_dim: int, capacity: int) -> Transition:

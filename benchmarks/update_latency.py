@@ -10,9 +10,13 @@ rows; compile time is apart; contenders take turns. The floor is the time of
 the update's matrix products alone, each shape timed by itself in this run;
 the bytes it moves over the copy bandwidth stand beside it.
 `--trace` profiles the first size instead, and prints what costs most.
-`--peers` needs `pip install -r benchmarks/requirements-peers.txt`.
+`--peers` needs `pip install -r benchmarks/requirements-peers.txt`; where
+PyTorch's matrix library takes its slow path by the processor's name, its forms
+run a second time on the fast one (`peers/fast_path.py`, needs a C compiler).
 """
 
+import contextlib
+import functools
 import itertools
 import pathlib
 
@@ -20,10 +24,9 @@ from absl import app, flags
 import jax
 import jax.numpy as jnp
 
-from benchmarks import floor, timing
-from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
-from benchmarks.peers import naive_jax
-from rlt_jax import agent, replay, update
+from benchmarks import floor, inputs, timing
+from benchmarks.peers import fast_path, naive_jax
+from rlt_jax import replay, update
 
 _Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
 _HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
@@ -37,22 +40,34 @@ _PEERS = flags.DEFINE_bool('peers', False, 'Also PyTorch.')
 _TRACE = flags.DEFINE_string('trace', '', 'New folder for a profile.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 
+# Of PyTorch, and whether compiled.
+_FORMS = (
+  ('plain', False),
+  ('plain', True),
+  ('stacked', False),
+  ('stacked', True),
+  ('rlinf', False),
+)
+
 
 class Case:
   """One size: networks, rows and the contenders that share them."""
 
   def __init__(self, z_dim: int, hidden: tuple[int, ...], batch: int):
     """Builds the shared start."""
-    self.sizes = floor.Sizes(
-      z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, _CRITICS.value
-    )
-    self.config = update.UpdateConfig(batch=batch)
-    self.agent = agent.AgentConfig(hidden=hidden, num_critics=_CRITICS.value)
-    self.nets = agent.make_networks(self.agent, z_dim, PROPRIO, CHUNK, ACTION)
-    self.rows = make_rows(jax.random.key(1), z_dim, _CAPACITY.value)
+    self.size = {
+      'z_dim': z_dim,
+      'hidden': hidden,
+      'batch': batch,
+      'critics': _CRITICS.value,
+      'capacity': _CAPACITY.value,
+    }
+    self.shared = inputs.make_shared(**self.size)
+    self.sizes, self.config = self.shared.sizes, self.shared.config
+    self.nets, self.start = self.shared.nets, self.shared.start
     self.ring = replay.make_ring(_CAPACITY.value, batch)
     self.stored = replay.ReplayState(
-      rows=self.rows,
+      rows=self.shared.rows,
       pointer=jnp.int32(0),
       size=jnp.int32(_CAPACITY.value),
     )
@@ -65,10 +80,6 @@ class Case:
       f'z {s.z_dim}, {len(s.hidden)}x{s.hidden[0]}, batch {s.batch}, '
       f'{s.critics} critics'
     )
-
-  def start(self) -> update.TrainState:
-    """Returns the state that every contender begins from."""
-    return update.init(jax.random.key(0), self.nets, self.config)
 
   def fused(self, cycles: int) -> timing.Contender:
     """Ours: `cycles` cycles a dispatch."""
@@ -109,26 +120,43 @@ class Case:
   def naive(self) -> timing.Contender:
     """Separate jitted calls and a replay in NumPy."""
     peer = naive_jax.NaiveUpdate(
-      self.nets, self.config, self.start(), self.rows, _CAPACITY.value, 0
+      self.nets,
+      self.config,
+      self.start(),
+      self.shared.rows,
+      _CAPACITY.value,
+      0,
     )
     return _cycles_of('naive JAX', peer, lambda: peer.state)
 
-  def torch(self, form: str, compiled: bool) -> timing.Contender:
-    """PyTorch with the same parameters and rows."""
+  def torch(self) -> list[timing.Contender]:
+    """PyTorch as installed, with the same parameters and rows."""
     from benchmarks.peers import torch_update
 
-    state = self.start()
-    peer = torch_update.TorchUpdate(
-      layers_of(state.actor_params['params']['_Mlp_0']),
-      [layers_of(x) for _, x in sorted(state.critic_params['params'].items())],
-      self.rows._asdict(),
-      self.agent,
-      self.config,
-      form=form,
-      compiled=compiled,
-    )
-    name = f'PyTorch {form}' + (', compiled' if compiled else '')
-    return _cycles_of(name, peer, lambda: None)
+    rows = torch_update.tensors(self.shared.rows)
+    return [
+      _cycles_of(
+        _torch_name(*form),
+        torch_update.make(self.shared, rows, *form),
+        lambda: None,
+      )
+      for form in _FORMS
+    ]
+
+  def fast_torch(self, peers) -> list[timing.Contender]:
+    """The same in a process with MKL on its fast path."""
+    return [
+      timing.Contender(
+        f'{_torch_name(*form)}, fast path',
+        2 * _CYCLES.value,
+        functools.partial(peers.call, i),
+      )
+      for i, form in enumerate(_FORMS)
+    ]
+
+
+def _torch_name(form, compiled):
+  return f'PyTorch {form}' + (', compiled' if compiled else '')
 
 
 def _cycles_of(name, peer, wait):
@@ -143,13 +171,15 @@ def _cycles_of(name, peer, wait):
 def measure(case: Case) -> list[dict]:
   """Times one size; returns its rows."""
   contenders = [case.fused(_CYCLES.value), case.fused(1), case.naive()]
-  if _PEERS.value:
-    for form, compiled in itertools.product(
-      ('plain', 'stacked'), (False, True)
-    ):
-      contenders.append(case.torch(form, compiled))
   contenders += [case.agents(int(n)) for n in _AGENTS.value]
-  timed = timing.interleave(contenders, _ROUNDS.value)
+  with contextlib.ExitStack() as stack:
+    if _PEERS.value:
+      contenders += case.torch()
+      if fast_path.is_needed():
+        size = case.size | {'cycles': _CYCLES.value}
+        peers = stack.enter_context(fast_path.Peers(size, _FORMS))
+        contenders += case.fast_torch(peers)
+    timed = timing.interleave(contenders, _ROUNDS.value)
   least = floor.floor_seconds(case.sizes)
   moved = floor.bytes_moved(case.sizes) / floor.bandwidth()
   ours = contenders[0].name

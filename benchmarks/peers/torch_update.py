@@ -2,7 +2,8 @@
 
 'plain' keeps a module per network and an optimiser of the default kind.
 'stacked' batches the critics into one product a layer and uses the fused
-optimiser. Either can be compiled.
+optimiser. Either can be compiled. 'rlinf' runs the losses as RLinf's RLT worker
+does (`RlinfUpdate`).
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rlt_jax.agent import AgentConfig
-from rlt_jax.update import UpdateConfig
+from benchmarks.inputs import layers_of, Shared
+from rlt_jax.types import Transition
 
-FORMS = ('plain', 'stacked')
+FORMS = ('plain', 'stacked', 'rlinf')
 
 
 class Mlp(nn.Module):
@@ -85,27 +86,32 @@ class StackedCritics(nn.Module):
     return x.squeeze(-1).T
 
 
+def tensors(rows: Transition) -> dict[str, torch.Tensor]:
+  """Copies replay rows; forms in one process share the copy."""
+  return {k: torch.from_numpy(np.array(v)) for k, v in rows._asdict().items()}
+
+
 class TorchUpdate:
   """Holds networks, optimisers and replay; `cycle` runs a 2:1 cycle."""
 
   def __init__(
     self,
-    actor_layers,
-    critic_layers,
-    rows: Mapping[str, np.ndarray],
-    agent: AgentConfig,
-    config: UpdateConfig,
+    shared: Shared,
+    rows: Mapping[str, torch.Tensor],
     *,
     form: str,
     compiled: bool,
   ):
-    """Copies parameters and rows from NumPy."""
+    """Copies the parameters that every contender begins from."""
     if form not in FORMS:
       raise ValueError(f'form must be one of {FORMS}: {form!r}.')
-    kind = Critics if form == 'plain' else StackedCritics
+    kind = StackedCritics if form == 'stacked' else Critics
+    agent, config = shared.agent, shared.config
+    state = shared.start()
+    critics = sorted(state.critic_params['params'].items())
     self.agent, self.config = agent, config
-    self.actor = Mlp(actor_layers, False)
-    self.critics = kind(critic_layers, agent.layer_norm)
+    self.actor = Mlp(layers_of(state.actor_params['params']['_Mlp_0']), False)
+    self.critics = kind([layers_of(x) for _, x in critics], agent.layer_norm)
     self.targets = copy.deepcopy(self.critics).requires_grad_(False)
     fused = {'fused': True} if form == 'stacked' else {}
     self.actor_opt = torch.optim.Adam(
@@ -114,7 +120,7 @@ class TorchUpdate:
     self.critic_opt = torch.optim.Adam(
       self.critics.parameters(), config.critic_lr, **fused
     )
-    self.rows = {k: torch.from_numpy(np.array(v)) for k, v in rows.items()}
+    self.rows = dict(rows)
     self.size = len(rows['reward'])
     self.noise_shape = rows['ref_chunk'].shape[1:]
     self.critic_loss, self.actor_loss = self._critic_loss, self._actor_loss
@@ -188,3 +194,53 @@ class TorchUpdate:
     shown = (torch.rand(self.config.batch, 1) < keep).float()
     actor_loss = self.actor_step(batch, self.noise(), shown)
     return critic_loss.item(), actor_loss.item()
+
+
+class RlinfUpdate(TorchUpdate):
+  """The order of work of RLinf's `fsdp_rlt_ac_policy_worker`, August 2026.
+
+  One module holds actor and critics, so either loss's backward pass reaches
+  both, and one norm over all gradients clips them; the target is a copy of the
+  whole module, moved parameter by parameter. Its log-probabilities, metrics
+  and data loader are left out, which is in its favour.
+  """
+
+  def __init__(self, shared, rows, *, form='rlinf', compiled=False):
+    """Adds the target's copy of the actor."""
+    super().__init__(shared, rows, form=form, compiled=compiled)
+    self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
+    self.online = [*self.actor.parameters(), *self.critics.parameters()]
+    self.moved = [*self.target_actor.parameters(), *self.targets.parameters()]
+
+  def _step(self, loss, optimiser):
+    optimiser.zero_grad()
+    loss.backward()
+    # Without a bound the mathematics stays that of the other forms.
+    torch.nn.utils.clip_grad_norm_(self.online, float('inf'))
+    optimiser.step()
+    loss.item()
+    return loss
+
+  def critic_step(self, batch, noise) -> torch.Tensor:
+    """Runs one critic step and moves the targets."""
+    loss = self._step(self.critic_loss(batch, noise), self.critic_opt)
+    with torch.no_grad():
+      for online, target in zip(self.online, self.moved, strict=True):
+        target.mul_(1.0 - self.config.target_rate)
+        target.add_(online * self.config.target_rate)
+    return loss
+
+  def actor_step(self, batch, noise, shown) -> torch.Tensor:
+    """Runs one actor step; the critics' gradient is made, and not used."""
+    return self._step(self.actor_loss(batch, noise, shown), self.actor_opt)
+
+
+def make(
+  shared: Shared,
+  rows: Mapping[str, torch.Tensor],
+  form: str,
+  compiled: bool = False,
+) -> TorchUpdate:
+  """Returns the peer of one of FORMS."""
+  kind = RlinfUpdate if form == 'rlinf' else TorchUpdate
+  return kind(shared, rows, form=form, compiled=compiled)

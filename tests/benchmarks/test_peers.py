@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from benchmarks import floor
-from benchmarks.inputs import layers_of, make_rows
-from benchmarks.peers import naive_jax
+from benchmarks import floor, inputs
+from benchmarks.peers import fast_path, naive_jax
 from rlt_jax import agent, replay, update
 from rlt_jax.update import step
 
@@ -25,7 +24,7 @@ def nets():
 
 @pytest.fixture(scope='module')
 def rows():
-  return make_rows(jax.random.key(1), _Z, _ROWS)
+  return inputs.make_rows(jax.random.key(1), _Z, _ROWS)
 
 
 @pytest.fixture(scope='module')
@@ -67,23 +66,15 @@ def test_the_naive_form_takes_the_same_steps(nets, rows, batch):
     )
 
 
-@pytest.mark.parametrize('form', ['plain', 'stacked'])
+@pytest.mark.parametrize('form', ['plain', 'stacked', 'rlinf'])
 def test_pytorch_takes_the_same_steps(form, nets, rows, batch):
   torch = pytest.importorskip('torch')
   from benchmarks.peers import torch_update
 
   expected, _ = _ours(nets, batch, 5)
-  state = _start(nets)
-  peer = torch_update.TorchUpdate(
-    layers_of(state.actor_params['params']['_Mlp_0']),
-    [layers_of(x) for _, x in sorted(state.critic_params['params'].items())],
-    rows._asdict(),
-    _AGENT,
-    _CONFIG,
-    form=form,
-    compiled=False,
-  )
-  own = {k: torch.from_numpy(np.array(v)) for k, v in batch._asdict().items()}
+  shared = inputs.Shared(None, _CONFIG, _AGENT, nets, rows)
+  peer = torch_update.make(shared, torch_update.tensors(rows), form)
+  own = torch_update.tensors(batch)
   noise = torch.zeros(16, 140)
   found = [peer.critic_step(own, noise).item() for _ in range(5)]
   shown = jax.random.bernoulli(
@@ -117,3 +108,14 @@ def test_rows_hold_their_shapes(rows):
   spec = replay.transition_spec(_Z, 28, 10, 14)
   for x, y in zip(jax.tree.leaves(rows), jax.tree.leaves(spec), strict=True):
     assert x.shape == (_ROWS, *y.shape) and x.dtype == y.dtype
+
+
+def test_the_fast_path_process_answers_and_says_when_it_ends():
+  pytest.importorskip('torch')
+  size = {'z_dim': 8, 'hidden': (32,), 'batch': 16, 'critics': 2}
+  size |= {'capacity': 64, 'cycles': 1}
+  with fast_path.Peers(size, [('plain', False), ('rlinf', False)]) as peers:
+    peers.call(0)
+    peers.call(1)
+    with pytest.raises(RuntimeError, match='it ended with status 1'):
+      peers.call(2)
