@@ -48,7 +48,9 @@ class Timed(NamedTuple):
 def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
   """Times contenders in turns, so that a slow minute slows all of them.
 
-  The first call of each is timed apart, the second warms up.
+  The first call of each is timed apart, the second warms up. Every round has
+  an order of its own (always the same ones), so that none has to live with
+  what one neighbour leaves in the caches.
   """
   first, rates = {}, {c.name: [] for c in contenders}
   for c in contenders:
@@ -56,8 +58,10 @@ def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
     c.call()
     first[c.name] = time.perf_counter() - start
     c.call()
+  rng = np.random.default_rng(0)
   for _ in range(rounds):
-    for c in contenders:
+    for i in rng.permutation(len(contenders)):
+      c = contenders[i]
       start = time.perf_counter()
       c.call()
       rates[c.name].append(c.work / (time.perf_counter() - start))
