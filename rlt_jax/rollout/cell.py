@@ -48,6 +48,7 @@ def make(config: PracticeConfig, assets: str = '') -> Cell:
     token=token,
     prompt=prompt.tokenize(teacher_lib.INSERT),
     z_source=config.z_source,
+    scene=task.scene,
   )
   return Cell(
     vla, token, token_metrics, task, play_lib.make(task), render, perception

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.sim import insertion
+from rlt_jax.sim import scene as scene_lib
 from rlt_jax.sim.action import ActionSpace
 from rlt_jax.tokens.rl_token import RlToken
 from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
 
-Z_SOURCES = ('token', 'zeros', 'socket_blind')
+Z_SOURCES = ('token', 'zeros', 'socket_blind', 'true_pose')
 
 
 class Percept(NamedTuple):
@@ -57,6 +58,7 @@ def make(
   token: RlToken,
   prompt: np.ndarray,
   z_source: str = 'token',
+  scene: scene_lib.Scene | None = None,
 ) -> Perception:
   """Builds the perception of one task.
 
@@ -66,10 +68,13 @@ def make(
     prompt: int32 [L] the instruction.
     z_source: 'token' is the method. 'zeros' shows what the token is worth.
       'socket_blind' puts a fixed random map of proprioception in its place:
-      as wide, as lively, and without the socket.
+      as wide, as lively, and without the socket. 'true_pose' shows what a
+      perfect token would be worth: where the plug is in the socket's frame.
+    scene: of the task; only 'true_pose' reads it.
 
   Raises:
-    ValueError: unknown z_source, or a token of another VLA.
+    ValueError: unknown z_source, a token of another VLA, or no scene for the
+      true pose.
   """
   if z_source not in Z_SOURCES:
     raise ValueError(f'z_source must be one of {Z_SOURCES}: {z_source!r}.')
@@ -78,6 +83,8 @@ def make(
       'The token must have been trained on this VLA, '
       f'{vla.spec.fingerprint}: {token.spec.vla_fingerprint}.'
     )
+  if z_source == 'true_pose' and scene is None:
+    raise ValueError("z_source 'true_pose' needs the task's scene: None.")
   z_dim, proprio_dim = token.spec.z_dim, vla.spec.proprio_dim
   blind = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
@@ -93,12 +100,13 @@ def make(
     scaled = (proprio - norm.proprio_mean) / norm.proprio_std
     if z_source == 'token':
       z_rl = token.apply(token_params, out.tokens, out.mask)
-    elif z_source == 'zeros':
-      z_rl = jnp.zeros((rows, z_dim))
-    else:
+    elif z_source == 'socket_blind':
       z_rl = jnp.tanh(2.0 * scaled @ blind)
+    else:
+      z_rl = jnp.zeros((rows, z_dim))
     return z_rl, scaled, out.reference
 
+  tell = _pose_teller(scene, z_dim) if z_source == 'true_pose' else None
   read_each = jax.jit(jax.vmap(read, in_axes=(None, 0, 0, 0, None)))
   read = jax.jit(read)
   params = (vla.params, token.params)
@@ -109,6 +117,7 @@ def make(
     proprio = insertion.proprio(state)
     words = prompt if other is None else other
     z_rl, scaled, reference = read(params, render(state), proprio, key, words)
+    z_rl = z_rl if tell is None else tell(state)
     pose = insertion.joint_positions(state)
     return Percept(z_rl, scaled, reference, pose)
 
@@ -119,6 +128,7 @@ def make(
     )
     seen = read_each(params, images, proprio, keys, prompt)
     z_rl, scaled, reference = (x.reshape(-1, *x.shape[2:]) for x in seen)
+    z_rl = z_rl if tell is None else tell(state)
     pose = insertion.joint_positions(state)
     return Percept(z_rl, scaled, reference, pose)
 
@@ -132,3 +142,29 @@ def make(
     proprio_dim=proprio_dim,
     action_dim=vla.spec.action_dim,
   )
+
+
+def _pose_teller(
+  scene: scene_lib.Scene, z_dim: int
+) -> Callable[[insertion.State], Array]:
+  """Returns a jitted State [B] -> z_rl [B, Z] that holds the true pose.
+
+  Far and near, position in 5 mm and, bent, in 1 mm; the turn in 3 degrees. A
+  fixed random layer makes it as wide as a token.
+
+  Raises:
+    ValueError: Z has no room for the pose.
+  """
+  size = 9
+  if z_dim < size:
+    raise ValueError(f"z_source 'true_pose' needs Z of {size}: {z_dim}.")
+  layer = np.random.default_rng(1).normal(size=(size, z_dim - size))
+  layer = jnp.asarray(layer, jnp.float32)
+
+  def tell(state: insertion.State) -> Array:
+    pose = insertion.plug_in_socket(scene, state)
+    position, turn = pose[:3] * 1e3, jnp.rad2deg(pose[3:])
+    x = jnp.concatenate([position / 5.0, jnp.tanh(position), turn / 3.0])
+    return jnp.concatenate([x, jnp.tanh(1.5 * x @ layer)])
+
+  return jax.jit(jax.vmap(tell))

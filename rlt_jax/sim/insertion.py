@@ -92,6 +92,22 @@ def tip_in_socket(scene: scene_lib.Scene, state: State) -> TipInSocket:
   return TipInSocket(-rel[2], rel[:2], jnp.arccos(cos))
 
 
+def plug_in_socket(scene: scene_lib.Scene, state: State) -> Array:
+  """Returns the true pose [6] of the plug's tip in the socket's frame.
+
+  Position, m, z outwards from the mouth's centre; then the rotation vector,
+  rad, from where plug and socket are aligned. What no policy is told.
+  """
+  pos, mat = kinematics.tip_pose(
+    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
+  )
+  socket = kinematics.rotation(state.socket_rot)
+  turn = socket.T @ mat @ jnp.asarray(scene.right.base_mat).T
+  return jnp.concatenate(
+    [socket.T @ (pos - state.socket_pos), kinematics.small_rotvec(turn)]
+  )
+
+
 def reach(config: TaskConfig) -> np.ndarray:
   """Returns how far [A] a command may be from the measured pose, rad and m."""
   side = [config.reach_rad] * 3 + [config.reach_wrist_rad] * 2

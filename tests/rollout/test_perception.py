@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.rollout import perception
-from rlt_jax.sim import teacher
+from rlt_jax.sim import insertion, teacher
 from rlt_jax.tokens import rl_token
 from rlt_jax.vla import pi_vla, prompt
 
@@ -94,6 +94,32 @@ def test_the_instruction_reaches_the_vla(parts):
   # Seen in the token: an untrained expert ignores its prefix.
   one, other = _see(parts), _see(parts, words=teacher.LIFT)
   assert not np.allclose(one.z_rl, other.z_rl)
+
+
+def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
+  vla, token = parts
+  task = insertion.make()
+  worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
+  sight = perception.make(
+    render=_render(0), vla=vla, token=token,
+    prompt=prompt.tokenize(teacher.INSERT), z_source='true_pose',
+    scene=task.scene,
+  )  # fmt: skip
+  z_rl = np.asarray(sight.perceive(worlds, jax.random.PRNGKey(0)).z_rl)
+  assert z_rl.shape == (3, 32)
+  for i in range(3):
+    world = jax.tree.map(lambda x, i=i: x[i], worlds)
+    tip = insertion.tip_in_socket(task.scene, world)
+    expected = np.append(tip.lateral, -tip.depth) * 200.0
+    np.testing.assert_allclose(z_rl[i, :3], expected, rtol=1e-4)
+    # The tilt is the turn about the two axes across.
+    across = np.deg2rad(3.0) * np.linalg.norm(z_rl[i, 6:8])
+    np.testing.assert_allclose(across, tip.tilt, rtol=0.02)
+
+
+def test_the_true_pose_needs_a_scene(parts):
+  with pytest.raises(ValueError, match="'true_pose' needs the task's scene"):
+    _see(parts, z_source='true_pose')
 
 
 def test_an_unknown_z_source_is_refused(parts):
