@@ -233,6 +233,11 @@ def main(argv: list[str]) -> None:
         'benchmarks/requirements-peers.txt'
       ) from None
     extra['torch'] = torch.__version__
+    if fast_path.is_needed():
+      try:
+        fast_path.compiler()
+      except FileNotFoundError as error:
+        raise SystemExit(f'error: {error}') from None
   rows = []
   for z_dim, hidden, batch in itertools.product(
     _Z_DIMS.value, _HIDDEN.value, _BATCHES.value

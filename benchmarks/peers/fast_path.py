@@ -25,7 +25,23 @@ _SOURCE = 'int mkl_serv_intel_cpu_true(void) { return 1; }\n'
 def is_needed() -> bool:
   """Returns whether MKL takes its slow path on this machine."""
   info = pathlib.Path('/proc/cpuinfo')
-  return info.exists() and 'GenuineIntel' not in info.read_text()
+  text = info.read_text() if info.exists() else ''
+  # Only x86 names its vendor, and only there is there an MKL.
+  return 'vendor_id' in text and 'GenuineIntel' not in text
+
+
+def compiler() -> str:
+  """Returns the path of the C compiler.
+
+  Raises:
+    FileNotFoundError: there is none.
+  """
+  path = shutil.which('cc') or shutil.which('gcc')
+  if path is None:
+    raise FileNotFoundError(
+      "MKL's fast path needs a C compiler on PATH, cc or gcc: none found."
+    )
+  return path
 
 
 class Peers:
@@ -41,17 +57,12 @@ class Peers:
     Raises:
       FileNotFoundError: no C compiler.
     """
-    compiler = shutil.which('cc') or shutil.which('gcc')
-    if compiler is None:
-      raise FileNotFoundError(
-        "MKL's fast path needs a C compiler on PATH, cc or gcc: none found."
-      )
     self._folder = tempfile.TemporaryDirectory()
     source = pathlib.Path(self._folder.name, 'intel.c')
     source.write_text(_SOURCE)
     library = source.with_suffix('.so')
     subprocess.run(
-      [compiler, '-shared', '-fPIC', '-o', library, source], check=True
+      [compiler(), '-shared', '-fPIC', '-o', library, source], check=True
     )
     self._process = subprocess.Popen(
       [sys.executable, '-m', __spec__.name, json.dumps([size, forms])],

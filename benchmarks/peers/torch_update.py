@@ -205,7 +205,7 @@ class RlinfUpdate(TorchUpdate):
   and data loader are left out, which is in its favour.
   """
 
-  def __init__(self, shared, rows, *, form='rlinf', compiled=False):
+  def __init__(self, shared, rows, *, form: str, compiled: bool):
     """Adds the target's copy of the actor."""
     super().__init__(shared, rows, form=form, compiled=compiled)
     self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)

@@ -81,13 +81,21 @@ class TipInSocket(NamedTuple):
   tilt: Array
 
 
-def tip_in_socket(scene: scene_lib.Scene, state: State) -> TipInSocket:
-  """Measures the plug's tip in the socket's frame, from poses alone."""
+def _tip_and_socket(
+  scene: scene_lib.Scene, state: State
+) -> tuple[Array, Array, Array]:
+  """Returns the tip [3] in the socket's frame, m, and the matrices [3, 3] of
+  the tip and of the socket in the world."""
   pos, mat = kinematics.tip_pose(
     scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
   )
   socket = kinematics.rotation(state.socket_rot)
-  rel = socket.T @ (pos - state.socket_pos)
+  return socket.T @ (pos - state.socket_pos), mat, socket
+
+
+def tip_in_socket(scene: scene_lib.Scene, state: State) -> TipInSocket:
+  """Measures the plug's tip in the socket's frame, from poses alone."""
+  rel, mat, socket = _tip_and_socket(scene, state)
   cos = jnp.clip(jnp.dot(mat[:, 2], socket[:, 2]), -1.0, 1.0)
   return TipInSocket(-rel[2], rel[:2], jnp.arccos(cos))
 
@@ -98,14 +106,9 @@ def plug_in_socket(scene: scene_lib.Scene, state: State) -> Array:
   Position, m, z outwards from the mouth's centre; then the rotation vector,
   rad, from where plug and socket are aligned. What no policy is told.
   """
-  pos, mat = kinematics.tip_pose(
-    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
-  )
-  socket = kinematics.rotation(state.socket_rot)
+  rel, mat, socket = _tip_and_socket(scene, state)
   turn = socket.T @ mat @ jnp.asarray(scene.right.base_mat).T
-  return jnp.concatenate(
-    [socket.T @ (pos - state.socket_pos), kinematics.small_rotvec(turn)]
-  )
+  return jnp.concatenate([rel, kinematics.small_rotvec(turn)])
 
 
 def reach(config: TaskConfig) -> np.ndarray:

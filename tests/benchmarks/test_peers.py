@@ -119,3 +119,9 @@ def test_the_fast_path_process_answers_and_says_when_it_ends():
     peers.call(1)
     with pytest.raises(RuntimeError, match='it ended with status 1'):
       peers.call(2)
+
+
+def test_the_fast_path_needs_a_compiler(monkeypatch, tmp_path):
+  monkeypatch.setenv('PATH', str(tmp_path))
+  with pytest.raises(FileNotFoundError, match='cc or gcc: none found'):
+    fast_path.compiler()
