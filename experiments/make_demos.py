@@ -24,7 +24,7 @@ import jax
 import numpy as np
 
 from rlt_jax.rollout import results
-from rlt_jax.sim import action, camera, insertion
+from rlt_jax.sim import action, camera, insertion, kinematics
 from rlt_jax.sim import demos as demos_lib
 from rlt_jax.sim import teacher as teacher_lib
 from rlt_jax.vla import prompt as prompt_lib
@@ -53,8 +53,13 @@ HORIZON = 50  # H
 CHUNK = 10  # C, whose deviation is the action unit
 
 
-def arrays(demo, index, space):
-  """Returns one demonstration as the arrays that training reads."""
+def arrays(demo, index, space, way):
+  """Returns one demonstration as the arrays that training reads.
+
+  Args:
+    demo: to store. index: its number. space: of its chunks.
+    way: (poses [F, A], final pose [A]) -> the tip's way left [F, 6].
+  """
   commands, valid = demos_lib.chunks(demo, HORIZON)
   proprio = demo.proprio[demo.frame_steps]
   pose = proprio[:, : commands.shape[-1]]
@@ -66,7 +71,7 @@ def arrays(demo, index, space):
     'prompt': np.tile(tokens, (rows, 1)),
     'chunk': np.asarray(space.encode(commands, pose), np.float32),
     'chunk_valid': valid,
-    'final_pose': np.tile(demo.final_pose, (rows, 1)).astype(np.float32),
+    'way': np.asarray(way(pose, demo.final_pose), np.float32),
     'episode': np.full(rows, index, np.int32),
   }
 
@@ -111,6 +116,14 @@ def main(argv: list[str]) -> None:
       steps=_STEPS.value or task.config.time_limit,
     )
   )
+  way = jax.jit(
+    jax.vmap(
+      lambda pose, goal: kinematics.tip_way(
+        task.scene.right, pose[:6], goal[:6]
+      ),
+      in_axes=(0, None),
+    )
+  )
   lift = np.arange(_WORLDS.value) % _LIFT_EVERY.value == 0
   key, space, count = jax.random.PRNGKey(_SEED.value), None, 0
   if _LIKE.value:
@@ -137,7 +150,7 @@ def main(argv: list[str]) -> None:
       if d.prompt == teacher_lib.LIFT or d.outcome == insertion.Outcome.SUCCESS
     ]
     space = space or unit(demos)
-    parts = [arrays(d, count + i, space) for i, d in enumerate(demos)]
+    parts = [arrays(d, count + i, space, way) for i, d in enumerate(demos)]
     count += len(demos)
     merged = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
     np.savez(

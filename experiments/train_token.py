@@ -56,7 +56,7 @@ Compresses the {tokens} image embeddings of a frozen VLA into one vector of
 mean. `shuffled` reads another frame's token, `zero` reads zeros, `no_context`
 hides all teacher tokens. `probe_*` is ridge regression from the token, from
 the mean image embedding, or from joint positions to the way left to the end of
-the demonstration: r2 pooled over joints, rmse in rad (grippers in m).
+the demonstration: r2 pooled over axes, rmse an axis, `tip` in m, `turn` in rad.
 
 | metric | value |
 |---|---|
@@ -127,21 +127,21 @@ def joint_hooks(vla, num_image_tokens: int) -> VlaHooks:
 
 def probe(token, tokens, mask, frames, split) -> dict[str, float]:
   """Scores how well features tell the way left to the demonstration's end."""
-  pose = frames.proprio[:, : frames.final_pose.shape[1]]
-  target = frames.final_pose - pose
+  joints = frames.proprio[:, : frames.proprio.shape[1] // 2]
   z_rl = train.encode_all(token.params, tokens, mask, token.config)
   seen = mask[..., None]
   mean_token = (tokens * seen).sum(1) / np.maximum(seen.sum(1), 1)
-  features = {'z_rl': z_rl, 'mean_token': mean_token, 'joints': pose}
-  fit, test = split
-  spread = np.square(target[test] - target[test].mean(0)).mean(0).sum()
-  results = {}
-  for name, x in features.items():
-    out = diagnostics.linear_probe(x[fit], target[fit], x[test], target[test])
-    error = np.square(out['rmse'])
-    results[f'probe_r2_{name}'] = float(1.0 - error.sum() / spread)
-    results[f'probe_rmse_{name}'] = float(np.sqrt(error.mean()))
-  results['probe_rmse_constant'] = float(np.sqrt(spread / len(error)))
+  features = {'z_rl': z_rl, 'mean_token': mean_token, 'joints': joints}
+  (fit, test), results = split, {}
+  for part, entries in (('tip', slice(0, 3)), ('turn', slice(3, 6))):
+    target = frames.way[:, entries]
+    spread = np.square(target[test] - target[test].mean(0)).mean(0).sum()
+    for name, x in features.items():
+      out = diagnostics.linear_probe(x[fit], target[fit], x[test], target[test])
+      error = np.square(out['rmse'])
+      results[f'probe_r2_{part}_{name}'] = float(1.0 - error.sum() / spread)
+      results[f'probe_rmse_{part}_{name}'] = float(np.sqrt(error.mean()))
+    results[f'probe_rmse_{part}_constant'] = float(np.sqrt(spread / len(error)))
   return results
 
 

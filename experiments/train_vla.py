@@ -27,6 +27,7 @@ _STEPS = flags.DEFINE_integer('steps', 6_000, 'Steps, at most.')
 _MINUTES = flags.DEFINE_float('minutes', None, 'Wall clock, at most.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Frames per step.')
 _DRAWS = flags.DEFINE_integer('draws', 2, '(noise, time) draws per frame.')
+_PART = flags.DEFINE_enum('part', 'all', list(train.PARTS), 'What learns.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of weights, split, order, noise.')
 
 _CARD = """# VLA of the {task} task
@@ -44,12 +45,13 @@ pixels on demonstrations in simulation.
   {prompt} prompt tokens
 - Output: {horizon} steps of {action} entries, action mode `{mode}`
 - Tokens: the normed output of the last prefix layer, image tokens first. The
-  flow loss does not reach that layer's output; a readout that regresses the
-  way to the demonstration's end and its next commands trains it (weight
-  {prefix_weight}).
+  flow loss does not reach that layer's output; a readout that regresses how
+  the tip has yet to move and turn until the demonstration's end trains it
+  (weight {prefix_weight}; this training: {part}).
 
-Validation, on frames of held-out demonstrations (`*_rms` in rad, grippers in
-m; `still_*` is the error of predicting no motion):
+Validation, on frames of held-out demonstrations (an axis; `chunk_*` in rad,
+grippers in m, `*_tip_*` in m, `*_turn_*` in rad; `near_*` within 15 mm of the
+end; `still_*` is the error of predicting no motion):
 
 | metric | value |
 |---|---|
@@ -94,6 +96,7 @@ def _write(params, metrics, demos, config, train_config, loss):
     action=config.action_dim,
     mode=demos.action_mode,
     prefix_weight=loss.prefix_weight,
+    part=train_config.part,
     rows='\n'.join(f'| {k} | {v:.5g} |' for k, v in sorted(metrics.items())),
   )
   (out / 'MODEL_CARD.md').write_text(card)
@@ -109,6 +112,7 @@ def main(argv: list[str]) -> None:
     steps=_STEPS.value,
     minutes=_MINUTES.value,
     batch_size=_BATCH.value,
+    part=_PART.value,
     seed=_SEED.value,
   )
   loss = LossConfig(draws=_DRAWS.value)

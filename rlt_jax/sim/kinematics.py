@@ -80,6 +80,23 @@ def tip_pose(
   return plug_pos - scene_lib.PLUG_LENGTH * plug_mat[:, 2], plug_mat
 
 
+def tip_way(chain: scene_lib.Chain, joints: Array, goal: Array) -> Array:
+  """Returns how the tool's tip moves from one pose to another, [6].
+
+  In the tip's frame at `joints`: displacement, m, then rotation vector, rad.
+  The plug counts as held as it should be; a robot knows its tool no better.
+
+  Args:
+    chain: constants of the arm.
+    joints, goal: [6] rad, turned by under 90 degrees between them.
+  """
+  nominal = jnp.zeros(3), jnp.zeros(3)
+  pos, mat = tip_pose(chain, joints, *nominal)
+  goal_pos, goal_mat = tip_pose(chain, goal, *nominal)
+  turn = small_rotvec(mat.T @ goal_mat)
+  return jnp.concatenate([mat.T @ (goal_pos - pos), turn])
+
+
 def solve_tip(
   chain: scene_lib.Chain,
   joints: Array,

@@ -10,7 +10,7 @@ PATCH = 4 * _STEM_SIDE  # pixels per side of one image token
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PiConfig:
-  """Inputs, outputs and widths; the default has 2.7 M parameters."""
+  """Inputs, outputs and widths; the default has 3.7 M parameters."""
 
   cameras: tuple[str, ...] = ('base', 'wrist_left', 'wrist_right')
   image_size: int = 64  # S, pixels; a multiple of 16
@@ -26,13 +26,12 @@ class PiConfig:
   head_dim: int = 48  # the same in both experts
   mlp_ratio: int = 2  # gated MLP units per unit of width
   stem_widths: tuple[int, int] = (64, 128)  # after 4x4 and 8x8 pixels
+  summary_widths: tuple[int, int] = (64, 256)  # of a patch, of all of them
   readout_slots: int = 8  # learned queries that pool the image tokens
   readout_width: int = 128  # hidden units of the readout
-  readout_steps: tuple[int, ...] = (
-    10,
-    25,
-    50,
-  )  # in [1, H]; commands to regress
+  # m and rad: where the readout's second look at the way left saturates. The
+  # first millimetres would else count for nothing beside the last ones.
+  readout_near: tuple[float, float] = (0.002, 0.035)
   euler_steps: int = 10  # integration steps from noise to chunk
 
   def __post_init__(self):
@@ -44,7 +43,7 @@ class PiConfig:
       if field.name == 'cameras':
         continue
       numbers = value if isinstance(value, tuple) else (value,)
-      if not numbers or min(numbers) < 1:
+      if not numbers or min(numbers) <= 0:
         raise ValueError(f'{field.name} must be positive: {value}.')
     if not self.cameras or len(set(self.cameras)) != len(self.cameras):
       raise ValueError(f'cameras must be distinct names: {self.cameras}.')
@@ -57,10 +56,8 @@ class PiConfig:
         'proprio_dim must cover a position per action entry: '
         f'{self.proprio_dim} < {self.action_dim}.'
       )
-    if max(self.readout_steps) > self.horizon:
-      raise ValueError(
-        f'readout_steps must be at most {self.horizon}: {self.readout_steps}.'
-      )
+    if len(self.readout_near) != 2:
+      raise ValueError(f'readout_near must be m and rad: {self.readout_near}.')
 
   @property
   def num_image_tokens(self) -> int:
@@ -74,5 +71,5 @@ class PiConfig:
 
   @property
   def target_dim(self) -> int:
-    """Entries the readout regresses: a displacement, then commands."""
-    return (1 + len(self.readout_steps)) * self.action_dim
+    """Entries the readout regresses: the way left, as it is and bent."""
+    return 12

@@ -29,7 +29,8 @@ class DemoBatch(NamedTuple):
   chunk: float32 [F, H, A] commanded offsets from the frame's commands, in
     normalised action units; past the end of the demo the last one is held.
   chunk_valid: bool [F, H] False past the end of the demo.
-  final_pose: float32 [F, A] joint positions at the end of the demo.
+  way: float32 [F, 6] how the tool's tip has yet to move (m) and turn (rotation
+    vector, rad) until the end of the demo, in the tip's frame.
   episode: int32 [F].
   """
 
@@ -38,7 +39,7 @@ class DemoBatch(NamedTuple):
   prompt: np.ndarray
   chunk: np.ndarray
   chunk_valid: np.ndarray
-  final_pose: np.ndarray
+  way: np.ndarray
   episode: np.ndarray
 
 
@@ -139,7 +140,7 @@ def check(demos: Demos, config: PiConfig) -> None:
     'prompt': (np.int32, (F, config.prompt_length)),
     'chunk': (np.float32, (F, config.horizon, A)),
     'chunk_valid': (np.bool_, (F, config.horizon)),
-    'final_pose': (np.float32, (F, A)),
+    'way': (np.float32, (F, 6)),
     'episode': (np.int32, (F,)),
   }
   columns = frames._asdict() | {
@@ -187,19 +188,17 @@ def measure(frames: DemoBatch, config: PiConfig) -> VlaNorm:
   """Measures means and floored deviations for whitening, float32.
 
   Deviations are floored within groups of one unit and meaning: positions,
-  velocities, the commands of one step, the displacement.
+  velocities, the commands of one step, moves, turns.
   """
   A = config.action_dim
-  target = np.asarray(
-    targets(frames.proprio, frames.chunk, frames.final_pose, config=config)
-  )
+  target = np.asarray(targets(frames.way, config=config))
   proprio_std = frames.proprio.std(0, dtype=np.float64)
   groups = [proprio_std[:A], proprio_std[A:]]
   proprio_std = np.concatenate(
     [_floored(x, 'proprio') for x in groups if x.size]
   )
   chunk_std = _floored(frames.chunk.std(0, dtype=np.float64), 'chunk')
-  target_std = target.std(0, dtype=np.float64).reshape(-1, A)
+  target_std = target.std(0, dtype=np.float64).reshape(-1, 3)
   target_std = _floored(target_std, 'targets').reshape(-1)
   norm = VlaNorm(
     proprio_mean=frames.proprio.mean(0, dtype=np.float64),

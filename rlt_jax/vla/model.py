@@ -5,8 +5,8 @@ token, which sees the prefix but no action, and H action tokens, which see all.
 The expert turns noise (time 1) into a whitened chunk (time 0).
 
 The flow loss reaches the prefix only through keys and values, which leaves the
-last layer's output untrained. The readout regresses from that output where the
-demonstration will go, so that the tokens handed out carry a trained meaning.
+last layer's output untrained. The readout regresses from that output how the
+tip has yet to move, so that the tokens handed out carry a trained meaning.
 """
 
 from typing import NamedTuple
@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from rlt_jax.types import Array, Observation, Params, PRNGKey
-from rlt_jax.vla import layers
-from rlt_jax.vla.config import PATCH, PiConfig
+from rlt_jax.vla import layers, vision
+from rlt_jax.vla.config import PiConfig
 
 _PERIODS = (4e-3, 4.0)  # of the time features; time lies in [0, 1]
 
@@ -52,33 +52,6 @@ class PrefixOutput(NamedTuple):
   cache: tuple[layers.KeysValues, ...]
 
 
-class Stem(nn.Module):
-  """Patches of one camera, merged 4x4 to 8x8 to 16x16 pixels.
-
-  Every step is one product over all pixels of its patch, so that the grey
-  levels which carry sub-pixel positions all reach the token.
-  """
-
-  widths: tuple[int, int]
-  out_width: int
-
-  @nn.compact
-  def __call__(self, image: Array) -> Array:
-    """Maps [B, S, S, 3] in [0, 255] to [B, (S / 16)**2, out_width]."""
-    x = image.astype(jnp.float32) / 127.5 - 1.0
-    x = nn.gelu(nn.Dense(self.widths[0], name='pixels')(_merge(x, PATCH // 4)))
-    x = nn.gelu(nn.Dense(self.widths[1], name='merge_0')(_merge(x, 2)))
-    x = nn.Dense(self.out_width, name='merge_1')(_merge(x, 2))
-    return x.reshape(x.shape[0], -1, self.out_width)
-
-
-def _merge(x, side):
-  """Joins side x side neighbours: [B, h, w, c] to [B, h/side, w/side, -1]."""
-  B, h, w, c = x.shape
-  x = x.reshape(B, h // side, side, w // side, side, c)
-  return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, h // side, w // side, -1)
-
-
 class Prefix(nn.Module):
   """Images and prompt to tokens, keys and values."""
 
@@ -89,18 +62,20 @@ class Prefix(nn.Module):
     """Maps a batched Observation; its proprioception is not read."""
     config, D = self.config, self.config.prefix_width
     stems = [
-      Stem(config.stem_widths, D, name=f'stem_{camera}')
+      vision.Stem(config.stem_widths, D, name=f'stem_{camera}')
       for camera in config.cameras
     ]
     x = [
       stem(observation.images[camera])
       for stem, camera in zip(stems, config.cameras, strict=True)
     ]
+    x = jnp.concatenate(x, axis=1)
+    x = x + vision.Summary(config.summary_widths, name='summary')(x)
     embed = nn.Embed(
       config.vocabulary, D, embedding_init=nn.initializers.normal(0.5)
     )
     prompt = observation.prompt
-    x = jnp.concatenate([*x, embed(prompt)], axis=1)  # [B, N, D]
+    x = jnp.concatenate([x, embed(prompt)], axis=1)  # [B, N, D]
     # One row per camera and patch: camera and position at once.
     x = x + self.param(
       'position', nn.initializers.normal(0.2), (config.num_tokens, D)

@@ -22,7 +22,7 @@ class LossConfig:
   """
 
   draws: int = 2  # (noise, time) pairs per prefix pass
-  prefix_weight: float = 0.5  # of the readout's loss; both are whitened
+  prefix_weight: float = 2.0  # of the readout's loss; both are whitened
   hold_weight: float = 1.0  # of steps past the end of the demo
   brightness: float = 20.0  # largest shift, grey levels of 255
   contrast: float = 0.15  # largest relative change, around the image mean
@@ -42,23 +42,18 @@ class LossConfig:
         raise ValueError(f'{name} must not be negative: {getattr(self, name)}.')
 
 
-def targets(
-  proprio: Array, chunk: Array, final_pose: Array, *, config: PiConfig
-) -> Array:
+def targets(way: Array, *, config: PiConfig) -> Array:
   """Returns what the readout regresses, [B, target_dim], known in hindsight.
 
-  First the displacement from here to the demo's last pose (rad or m), then the
-  demonstrated commands after `readout_steps` steps (normalised units).
+  The way left to the demo's end twice: as it is (m, rad), and bent so that the
+  last millimetres and degrees are most of it.
 
   Args:
-    proprio: [B, P], positions first.
-    chunk: [B, H, A] normalised units.
-    final_pose: [B, A].
+    way: [B, 6] of `dataset.DemoBatch`.
     config: static.
   """
-  parts = [final_pose - proprio[:, : config.action_dim]]
-  parts += [chunk[:, step - 1] for step in config.readout_steps]
-  return jnp.concatenate(parts, axis=-1)
+  near = jnp.repeat(jnp.asarray(config.readout_near), 3)
+  return jnp.concatenate([way, jnp.tanh(way / near)], axis=-1)
 
 
 def augment(images, key: PRNGKey, *, config: LossConfig):
@@ -90,7 +85,13 @@ def augment(images, key: PRNGKey, *, config: LossConfig):
 
 
 def loss(
-  params: Params, batch, key: PRNGKey, *, config: PiConfig, train: LossConfig
+  params: Params,
+  batch,
+  key: PRNGKey,
+  *,
+  config: PiConfig,
+  train: LossConfig,
+  flow: bool = True,
 ) -> tuple[Array, dict[str, Array]]:
   """Returns flow loss + prefix_weight * readout loss, and both as metrics.
 
@@ -99,18 +100,23 @@ def loss(
     batch: `dataset.DemoBatch` of arrays [B, ...].
     key: consumed; noise and times.
     config, train: static.
+    flow: static; False leaves the flow loss and the expert out.
   """
   norm = jax.lax.stop_gradient(params['norm'])
   observation = Observation(batch.images, batch.proprio, batch.prompt)
   out = model.prefix(params, observation, config=config)
-  chunk = (batch.chunk - norm.chunk_mean) / norm.chunk_std
-  flow = _flow_loss(params, out, batch, chunk, key, config=config, train=train)
-  target = targets(batch.proprio, batch.chunk, batch.final_pose, config=config)
+  target = targets(batch.way, config=config)
   target = (target - norm.target_mean) / norm.target_std
   guess = model.read_out(params, out, config=config)
   prefix_loss = jnp.square(guess - target).mean()
-  total = flow + train.prefix_weight * prefix_loss
-  return total, {'flow_loss': flow, 'prefix_loss': prefix_loss}
+  total, metrics = train.prefix_weight * prefix_loss, {}
+  if flow:
+    chunk = (batch.chunk - norm.chunk_mean) / norm.chunk_std
+    metrics['flow_loss'] = _flow_loss(
+      params, out, batch, chunk, key, config=config, train=train
+    )
+    total += metrics['flow_loss']
+  return total, metrics | {'prefix_loss': prefix_loss}
 
 
 def _flow_loss(params, out, batch, chunk, key, *, config, train):

@@ -11,10 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlt_jax.types import Array, Observation, Params, PRNGKey
-from rlt_jax.vla import dataset, model, objective
+from rlt_jax.types import Array, Params, PRNGKey
+from rlt_jax.vla import dataset, model, objective, validate
 from rlt_jax.vla.config import PiConfig
 from rlt_jax.vla.objective import LossConfig
+
+# What to train -> the params that learn; the rest stays as it is.
+PARTS = {
+  'all': ('prefix', 'expert', 'readout'),
+  'prefix': ('prefix', 'readout'),
+  'expert': ('expert',),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,6 +30,9 @@ class TrainConfig:
 
   steps: int = 6_000  # the cosine ends here, or at `minutes`
   minutes: float | None = None  # wall clock; whichever comes first
+  # What learns: a key of PARTS. The prefix alone, by its readout, sees more
+  # frames a minute, and learns to see what no flow loss would ask it for.
+  part: str = 'all'
   batch_size: int = 64  # frames per step
   learning_rate: float = 8e-4  # peak; from-scratch widths
   warmup_steps: int = 200  # linear rise to the peak
@@ -36,6 +46,8 @@ class TrainConfig:
   seed: int = 0
 
   def __post_init__(self):
+    if self.part not in PARTS:
+      raise ValueError(f'part must be one of {tuple(PARTS)}: {self.part!r}.')
     if self.steps < 1 or self.batch_size < 1 or self.log_every < 1:
       raise ValueError(
         'steps, batch_size and log_every must be positive: '
@@ -98,7 +110,9 @@ def init_state(
   return TrainState(
     params=params,
     ema=jax.tree.map(jnp.copy, params),
-    opt_state=make_optimizer(train).init(params),
+    opt_state=make_optimizer(train).init(
+      {name: params[name] for name in PARTS[train.part]}
+    ),
     step=jnp.zeros((), jnp.int32),
   )
 
@@ -112,7 +126,9 @@ def learning_rate(step: int, share: float, config: TrainConfig) -> float:
 
 
 @functools.partial(
-  jax.jit, static_argnames=('config', 'train', 'loss'), donate_argnums=0
+  jax.jit,
+  static_argnames=('config', 'train', 'loss'),
+  donate_argnums=0,
 )
 def train_step(
   state: TrainState,
@@ -139,17 +155,23 @@ def train_step(
   images = objective.augment(batch.images, augment_key, config=loss)
   batch = batch._replace(images=images)
 
-  def total(params):
+  def total(learning):
     return objective.loss(
-      params | {'norm': norm}, batch, loss_key, config=config, train=loss
+      state.params | learning | {'norm': norm},
+      batch,
+      loss_key,
+      config=config,
+      train=loss,
+      flow='expert' in learning,
     )
 
-  (_, metrics), grads = jax.value_and_grad(total, has_aux=True)(state.params)
+  learning = {name: state.params[name] for name in PARTS[train.part]}
+  (_, metrics), grads = jax.value_and_grad(total, has_aux=True)(learning)
   updates, opt_state = make_optimizer(train).update(
-    grads, state.opt_state, state.params
+    grads, state.opt_state, learning
   )
   updates = jax.tree.map(lambda x: -rate * x, updates)
-  params = optax.apply_updates(state.params, updates)
+  params = state.params | optax.apply_updates(learning, updates)
   # Early on the average would mostly hold the random start.
   ema_rate = jnp.minimum(train.ema_rate, (1 + state.step) / (10 + state.step))
   ema = optax.incremental_update(params, state.ema, 1.0 - ema_rate)
@@ -158,72 +180,6 @@ def train_step(
     params=params, ema=ema, opt_state=opt_state, step=state.step + 1
   )
   return state, metrics
-
-
-@functools.partial(jax.jit, static_argnames=('config', 'loss'))
-def _evaluate(params, batch, scale, key, *, config, loss):
-  loss_key, sample_key = jax.random.split(key)
-  _, metrics = objective.loss(
-    params, batch, loss_key, config=config, train=loss
-  )
-  observation = Observation(batch.images, batch.proprio, batch.prompt)
-  chunk, out = model.sample(params, observation, sample_key, config=config)
-  norm = params['norm']
-  guess = model.read_out(params, out, config=config)
-  guess = guess * norm.target_std + norm.target_mean
-  target = objective.targets(
-    batch.proprio, batch.chunk, batch.final_pose, config=config
-  )
-  A = config.action_dim
-  squares = {
-    'readout_displacement_rms': jnp.square(guess - target)[:, :A],
-    'still_displacement_rms': jnp.square(target[:, :A]),
-  }
-  for step in config.readout_steps:
-    actual, asked = chunk[:, step - 1], batch.chunk[:, step - 1]
-    squares[f'chunk_{step}_rms'] = jnp.square((actual - asked) * scale)
-    squares[f'still_{step}_rms'] = jnp.square(asked * scale)
-  # A sum, for the mean over batches of one size to be exact.
-  return metrics, {name: x.mean() for name, x in squares.items()}
-
-
-def evaluate(
-  params: Params,
-  demos: dataset.Demos,
-  rows: np.ndarray,
-  *,
-  config: PiConfig,
-  loss: LossConfig,
-  batch_size: int = 64,
-  max_rows: int = 512,
-) -> dict[str, float]:
-  """Measures losses, and errors in rad (grippers: m), over some frames.
-
-  'readout_displacement_rms' and 'chunk_<step>_rms' (one sampled chunk against
-  the demo) stand beside 'still_*': the error of predicting no motion.
-
-  Args:
-    params: with 'norm'.
-    demos: frames and action scale.
-    rows: [R] frames to use, spread evenly if more than `max_rows`.
-    config, loss: static; images are not augmented.
-    batch_size: frames at once; a remainder is left out if R allows.
-    max_rows: bounds the time this takes.
-  """
-  if len(rows) > max_rows:
-    rows = rows[np.linspace(0, len(rows) - 1, max_rows).astype(int)]
-  size = min(batch_size, len(rows))
-  scale = jnp.asarray(demos.action_scale, jnp.float32)
-  results = []
-  for i in range(len(rows) // size):
-    batch = dataset.take(demos.frames, rows[i * size : (i + 1) * size])
-    results.append(
-      _evaluate(
-        params, batch, scale, jax.random.key(i), config=config, loss=loss
-      )
-    )
-  metrics, squares = jax.tree.map(lambda *x: float(np.mean(x)), *results)
-  return metrics | {name: float(np.sqrt(x)) for name, x in squares.items()}
 
 
 def fit(
@@ -243,20 +199,24 @@ def fit(
     config, train, loss: all that matters, with the seed in `train`.
     log: called every `log_every` steps.
     save: called with params and validation every `save_every_s` seconds.
-    start: trained params to go on from; None starts afresh.
+    start: trained params to go on from; None starts afresh. Where the prefix
+      stays as it is, so do the statistics its readout was trained with.
   """
   dataset.check(demos, config)
   rows, held_out = dataset.split_episodes(
     demos.frames.episode, train.held_out, train.seed
   )
-  light = demos.frames._replace(images={})
-  norm = dataset.measure(dataset.take(light, rows), config)
+  if start is not None and 'prefix' not in PARTS[train.part]:
+    norm = start['norm']
+  else:
+    light = demos.frames._replace(images={})
+    norm = dataset.measure(dataset.take(light, rows), config)
   norm = jax.tree.map(jnp.asarray, norm)
   init_key, step_key = jax.random.split(jax.random.key(train.seed))
   state = init_state(init_key, config=config, train=train, start=start)
   order = np.random.default_rng(train.seed)
-  validate = functools.partial(
-    evaluate, demos=demos, rows=held_out, config=config, loss=loss
+  measure = functools.partial(
+    validate.evaluate, demos=demos, rows=held_out, config=config, loss=loss
   )
   began = saved = logged = time.monotonic()
   for step in range(train.steps):
@@ -284,11 +244,11 @@ def fit(
     if time.monotonic() - saved > train.save_every_s:
       # A copy, as the next step takes the state's own arrays.
       params = jax.tree.map(jnp.copy, state.ema) | {'norm': norm}
-      results = validate(params) | {'step': step + 1}
+      results = measure(params) | {'step': step + 1}
       save(params, results | {'train_s': time.monotonic() - began})
       saved = logged = time.monotonic()
   params = state.ema | {'norm': norm}
-  results = validate(params) | {
+  results = measure(params) | {
     'step': int(state.step),
     'train_s': time.monotonic() - began,
   }

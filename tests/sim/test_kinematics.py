@@ -147,3 +147,20 @@ def test_a_force_at_the_tip_is_told_from_joint_torques(scene, draws, poses):
     torques = (push.T @ force + turn.T @ torque)[:6]
     found = read(*draw, torques.astype(np.float32))
     np.testing.assert_allclose(found, force, atol=0.05)
+
+
+def test_the_way_of_the_tip_leads_there(scene):
+  starts, goals = np.random.default_rng(3).uniform(-0.2, 0.2, (2, 16, 6))
+  nominal = (np.zeros(3), np.zeros(3))
+
+  def end(joints, goal):
+    way = kinematics.tip_way(scene.right, joints, goal)
+    pos, mat = kinematics.tip_pose(scene.right, joints, *nominal)
+    return pos + mat @ way[:3], mat @ kinematics.rotation(way[3:])
+
+  actual = jax.jit(jax.vmap(end))(starts, goals)
+  expected = jax.jit(
+    jax.vmap(lambda goal: kinematics.tip_pose(scene.right, goal, *nominal))
+  )(goals)
+  for x, y in zip(actual, expected, strict=True):
+    np.testing.assert_allclose(x, y, atol=2e-6)

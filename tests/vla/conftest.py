@@ -21,9 +21,10 @@ def config():
     num_heads=2,
     head_dim=8,
     stem_widths=(16, 16),
+    summary_widths=(8, 16),
     readout_slots=2,
     readout_width=16,
-    readout_steps=(2, 4),
+    readout_near=(0.1, 0.2),
     euler_steps=5,
   )
 
@@ -45,7 +46,7 @@ def demos(config):
     prompt=np.tile(np.array([3, 5, 0], np.int32), (F, 1)),
     chunk=chunk,
     chunk_valid=np.ones((F, H), bool),
-    final_pose=proprio[:, :A] + 0.1 * chunk[:, -1],
+    way=0.1 * np.repeat(chunk[:, -1], 3, axis=1),
     episode=np.repeat(np.arange(24, dtype=np.int32), 10),
   )
   return dataset.Demos(

@@ -58,7 +58,7 @@ def test_shapes_and_masks(config, params, observation):
 def test_default_sizes():
   config = model.PiConfig()
   assert (config.num_image_tokens, config.num_tokens) == (48, 60)
-  assert config.target_dim == 14 + 3 * 14
+  assert config.target_dim == 12
   shapes = jax.eval_shape(
     lambda key: model.init_params(key, None, config=config), jax.random.key(0)
   )
@@ -146,7 +146,7 @@ def test_refuses_what_does_not_fit(config, params, observation):
     ('image_size', 40, 'multiple of 16'),
     ('cameras', ('a', 'a'), 'distinct'),
     ('proprio_dim', 3, 'position per action'),
-    ('readout_steps', (60,), 'at most 50'),
+    ('readout_near', (0.002,), 'm and rad'),
     ('depth', 0, 'positive'),
   ],
 )

@@ -102,12 +102,10 @@ def test_held_steps_weigh_less(config, setting):
 
 
 def test_targets_by_hand(config):
-  proprio = np.array([[1.0, 2.0, 9.0, 9.0]])
-  chunk = np.arange(8.0).reshape(1, 4, 2)
-  final_pose = np.array([[1.5, 1.0]])
-  actual = objective.targets(proprio, chunk, final_pose, config=config)
-  # Steps 2 and 4 are rows 1 and 3 of the chunk.
-  np.testing.assert_allclose(actual, [[0.5, -1.0, 2.0, 3.0, 6.0, 7.0]])
+  way = np.array([[0.1, -0.2, 1.0, 0.0, 0.2, 0.4]], np.float32)
+  actual = objective.targets(way, config=config)
+  bent = np.tanh([1.0, -2.0, 10.0, 0.0, 1.0, 2.0])
+  np.testing.assert_allclose(actual, [[*way[0], *bent]], rtol=1e-6)
 
 
 def test_augmentation_stays_in_its_bounds_and_moves_no_pixel():

@@ -41,9 +41,8 @@ def test_learns_a_chunk_that_depends_on_the_images(config, demos):
   assert [x['step'] for x in logs] == list(range(50, 301, 50))
   assert logs[-1]['flow_loss'] < 0.7 * logs[0]['flow_loss']
   # On episodes it has not seen, in rad: far better than not moving.
-  assert results['readout_displacement_rms'] < (
-    0.35 * results['still_displacement_rms']
-  )
+  for name in ('tip', 'turn'):
+    assert results[f'readout_{name}_rms'] < 0.35 * results[f'still_{name}_rms']
   assert results['chunk_4_rms'] < 0.5 * results['still_4_rms']
   level = demos.frames.chunk[:, -1] * demos.action_scale
   still = np.sqrt(np.square(level).mean())
@@ -72,6 +71,30 @@ def test_same_seed_same_weights(config, demos):
   assert not all(map(np.array_equal, first, other))
 
 
+@pytest.mark.parametrize('part', ['all', 'prefix', 'expert'])
+def test_only_the_part_that_learns_moves(config, demos, part):
+  logs, short = [], {**_SHORT, 'learning_rate': 1e-2, 'warmup_steps': 0}
+  begun, _ = _fit(demos, config, **short, seed=1)
+  params, _ = train.fit(
+    demos,
+    config=config,
+    train=dataclasses.replace(_TRAIN, **short, part=part, log_every=1),
+    loss=_LOSS,
+    log=logs.append,
+    save=lambda *_: None,
+    start=begun,
+  )
+  for name in train.PARTS['all']:
+    gaps = jax.tree.map(
+      lambda x, y: np.abs(x - y).max(), params[name], begun[name]
+    )
+    gap = max(jax.tree.leaves(gaps))
+    assert gap > 1e-4 if name in train.PARTS[part] else gap == 0.0, name
+  assert all(('flow_loss' in x) == (part != 'prefix') for x in logs)
+  if part == 'expert':
+    jax.tree.map(np.testing.assert_array_equal, params['norm'], begun['norm'])
+
+
 def test_stops_by_the_clock(config, demos):
   _, results = _fit(demos, config, steps=10**6, minutes=1e-9)
   assert results['step'] == 0
@@ -86,7 +109,8 @@ def test_rate_warms_up_and_ends_low():
 
 
 @pytest.mark.parametrize(
-  'field, value', [('minutes', 0.0), ('ema_rate', 1.0), ('batch_size', 0)]
+  'field, value',
+  [('minutes', 0.0), ('ema_rate', 1.0), ('batch_size', 0), ('part', 'stem')],
 )
 def test_config_refuses(field, value):
   with pytest.raises(ValueError, match=field):
