@@ -171,13 +171,17 @@ def train_step(
     grads, state.opt_state, learning
   )
   updates = jax.tree.map(lambda x: -rate * x, updates)
-  params = state.params | optax.apply_updates(learning, updates)
+  learning = optax.apply_updates(learning, updates)
   # Early on the average would mostly hold the random start.
   ema_rate = jnp.minimum(train.ema_rate, (1 + state.step) / (10 + state.step))
-  ema = optax.incremental_update(params, state.ema, 1.0 - ema_rate)
+  ema = {name: state.ema[name] for name in learning}
+  ema = optax.incremental_update(learning, ema, 1.0 - ema_rate)
   metrics['grad_norm'] = optax.tree.norm(grads)
   state = TrainState(
-    params=params, ema=ema, opt_state=opt_state, step=state.step + 1
+    params=state.params | learning,
+    ema=state.ema | ema,
+    opt_state=opt_state,
+    step=state.step + 1,
   )
   return state, metrics
 
