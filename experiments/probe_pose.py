@@ -37,29 +37,31 @@ def main(argv: list[str]) -> None:
   """Draws, embeds, fits and prints."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
-  if _POSES.value <= 1000 or _POSES.value % 100:
-    raise app.UsageError(
-      f'--poses must be a multiple of 100 above 1000: {_POSES.value}.'
-    )
   keep_compiled()
-  vla, token, _ = assets.load(_ASSETS.value, PracticeConfig())
   pose_key, fit_key = jax.random.split(jax.random.key(_SEED.value))
-  columns, truth = probe.features(
-    pose_key,
-    vla=vla,
-    token=token,
-    prompt=prompt_lib.tokenize(teacher_lib.INSERT),
-    poses=_POSES.value,
-  )
-  table = {'constant': truth.std(0)}
+  try:
+    vla, token, _ = assets.load(_ASSETS.value, PracticeConfig())
+    columns, truth = probe.features(
+      pose_key,
+      vla=vla,
+      token=token,
+      prompt=prompt_lib.tokenize(teacher_lib.INSERT),
+      poses=_POSES.value,
+    )
+  except (ValueError, OSError) as error:
+    raise SystemExit(f'error: {error}') from None
+  table = {}
+
+  def tell(name, error):
+    table[name] = error
+    print(f'{name:12s}', *(f'{e:12.3f}' for e in error), flush=True)
+
   print(f'{"rms error":12s}', *(f'{name:>12s}' for name in probe.AXES))
-  for name in ('constant', *columns):
-    if name != 'constant':
-      x = columns[name]
-      if name != 'joints':
-        x = np.concatenate([x, columns['joints']], axis=1)
-      table[name] = probe.fit(x, truth, fit_key, _STEPS.value)
-    print(f'{name:12s}', *(f'{e:12.3f}' for e in table[name]), flush=True)
+  tell('constant', truth.std(0))
+  for name, x in columns.items():
+    if name != 'joints':
+      x = np.concatenate([x, columns['joints']], axis=1)
+    tell(name, probe.fit(x, truth, fit_key, _STEPS.value))
   if _OUT.value:
     record = {
       name: dict(zip(probe.AXES, np.round(error, 4).tolist(), strict=True))

@@ -60,22 +60,26 @@ def features(
     key: consumed; the poses.
     vla, token: what embeds them.
     prompt: int32 [L].
-    poses: F, rounded down to a multiple of 20.
+    poses: F, a multiple of 100 above 1000.
+
+  Raises:
+    ValueError: any other number of poses.
   """
+  if poses <= 1000 or poses % 100:
+    raise ValueError(f'poses must be a multiple of 100 above 1000: {poses}.')
   task = insertion.make()
   render = camera.make(task.scene)
   start = insertion.jit(jax.vmap(functools.partial(draw, task=task)))
   tell = jax.jit(
     jax.vmap(functools.partial(insertion.plug_in_socket, task.scene))
   )
-  words = jnp.asarray(prompt)
+  words = np.tile(prompt, (_BATCH, 1))
 
   @jax.jit
-  def embed(images, proprio):
-    words_of_all = jnp.broadcast_to(words, (len(proprio), len(words)))
-    observation = Observation(images, proprio, words_of_all)
-    out = vla.apply(vla.params, observation, jax.random.key(0))
-    z_rl = token.apply(token.params, out.tokens, out.mask)
+  def embed(vla_params, token_params, observation):
+    # Only the reference chunk, left out, depends on the key.
+    out = vla.apply(vla_params, observation, jax.random.key(0))
+    z_rl = token.apply(token_params, out.tokens, out.mask)
     count = token.config.num_image_tokens
     return out.tokens[:, :count], z_rl
 
@@ -85,7 +89,8 @@ def features(
     keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
     state = start(keys)
     proprio = insertion.proprio(state)
-    tokens, z_rl = embed(render(state), proprio)
+    observation = Observation(render(state), proprio, words)
+    tokens, z_rl = embed(vla.params, token.params, observation)
     columns['joints'].append(proprio[:, :6])
     columns['z_rl'].append(z_rl)
     columns['mean_token'].append(tokens.mean(1))

@@ -10,7 +10,7 @@ PATCH = 4 * _STEM_SIDE  # pixels per side of one image token
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PiConfig:
-  """Inputs, outputs and widths; the default has 3.7 M parameters."""
+  """Inputs, outputs and widths; the default has 3.6 M parameters."""
 
   cameras: tuple[str, ...] = ('base', 'wrist_left', 'wrist_right')
   image_size: int = 64  # S, pixels; a multiple of 16
@@ -30,7 +30,7 @@ class PiConfig:
   readout_slots: int = 8  # learned queries that pool the image tokens
   readout_width: int = 128  # hidden units of the readout
   # m and rad: where the readout's second look at the way left saturates. The
-  # first millimetres would else count for nothing beside the last ones.
+  # last millimetres would else count for nothing beside the first ones.
   readout_near: tuple[float, float] = (0.002, 0.035)
   euler_steps: int = 10  # integration steps from noise to chunk
 

@@ -126,9 +126,7 @@ def learning_rate(step: int, share: float, config: TrainConfig) -> float:
 
 
 @functools.partial(
-  jax.jit,
-  static_argnames=('config', 'train', 'loss'),
-  donate_argnums=0,
+  jax.jit, static_argnames=('config', 'train', 'loss'), donate_argnums=0
 )
 def train_step(
   state: TrainState,

@@ -14,11 +14,6 @@ from rlt_jax.vla.objective import LossConfig
 _NEAR = 0.015  # m from the demo's end: lined up over the mouth, or in it
 
 
-def chunk_steps(config: PiConfig) -> tuple[int, int, int]:
-  """Returns the steps of a chunk at which its errors are reported."""
-  return config.horizon // 5, config.horizon // 2, config.horizon
-
-
 @functools.partial(jax.jit, static_argnames=('config', 'loss'))
 def _evaluate(params, batch, scale, key, *, config, loss):
   loss_key, sample_key = jax.random.split(key)
@@ -38,7 +33,9 @@ def _evaluate(params, batch, scale, key, *, config, loss):
     squares[f'readout_{name}_rms'] = jnp.square(error[:, entries])
     squares[f'near_{name}_rms'] = jnp.square(error[:, entries]) * near
     squares[f'still_{name}_rms'] = jnp.square(batch.way[:, entries])
-  for step in chunk_steps(config):
+  # After a fifth, half and all of the chunk, in steps counted from 1.
+  H = config.horizon
+  for step in (max(1, H // 5), max(1, H // 2), H):
     actual, asked = chunk[:, step - 1], batch.chunk[:, step - 1]
     squares[f'chunk_{step}_rms'] = jnp.square((actual - asked) * scale)
     squares[f'still_{step}_rms'] = jnp.square(asked * scale)
