@@ -38,3 +38,11 @@ def test_a_probe_finds_what_its_features_tell_and_no_more():
   )
   error = fit(600)
   assert error[:3].max() < 0.25 and error[3:].min() > 0.9
+
+
+@pytest.mark.parametrize('poses', [1000, 1050])
+def test_too_few_poses_or_no_whole_hundreds_are_refused(poses):
+  with pytest.raises(ValueError, match=f'above 1000: {poses}'):
+    probe.features(
+      jax.random.key(0), vla=None, token=None, prompt=None, poses=poses
+    )
