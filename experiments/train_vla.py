@@ -3,9 +3,9 @@
   python -m experiments.train_vla --demos=data/demos --out=runs/vla \
       --minutes=45
 
-`--part=prefix` trains what sees alone, by its readout, and `--part=expert` what
-acts on a prefix that stays as it is; both go on from `--start`, or afresh. The
-folder holds vla.safetensors, vla.json, metrics.jsonl and MODEL_CARD.md,
+`--part=prefix` trains what sees alone, by its readout, from `--start` or
+afresh, and `--part=expert` what acts on `--start`'s prefix, which stays as it
+is. The folder holds vla.safetensors, vla.json, metrics.jsonl and MODEL_CARD.md,
 written every few minutes and at the end.
 """
 

@@ -203,12 +203,21 @@ def fit(
     save: called with params and validation every `save_every_s` seconds.
     start: trained params to go on from; None starts afresh. Where the prefix
       stays as it is, so do the statistics its readout was trained with.
+
+  Raises:
+    ValueError: the demos do not fit, or the prefix stays as it is and there is
+      none to start from.
   """
+  if start is None and 'prefix' not in PARTS[train.part]:
+    raise ValueError(
+      'A part that leaves the prefix as it is must start from trained weights: '
+      f'part is {train.part!r}, start None.'
+    )
   dataset.check(demos, config)
   rows, held_out = dataset.split_episodes(
     demos.frames.episode, train.held_out, train.seed
   )
-  if start is not None and 'prefix' not in PARTS[train.part]:
+  if 'prefix' not in PARTS[train.part]:
     norm = start['norm']
   else:
     light = demos.frames._replace(images={})

@@ -95,6 +95,11 @@ def test_only_the_part_that_learns_moves(config, demos, part):
     jax.tree.map(np.testing.assert_array_equal, params['norm'], begun['norm'])
 
 
+def test_an_expert_alone_needs_a_prefix_that_sees(config, demos):
+  with pytest.raises(ValueError, match="'expert', start None"):
+    _fit(demos, config, **_SHORT, part='expert')
+
+
 def test_stops_by_the_clock(config, demos):
   _, results = _fit(demos, config, steps=10**6, minutes=1e-9)
   assert results['step'] == 0
