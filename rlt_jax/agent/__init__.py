@@ -7,6 +7,7 @@ from rlt_jax.agent.networks import (
   Critic,
   exploration_noise,
   make_networks,
+  moving_entries,
   Networks,
   still,
 )
@@ -19,5 +20,6 @@ __all__ = [
   'act',
   'exploration_noise',
   'make_networks',
+  'moving_entries',
   'still',
 ]

@@ -34,7 +34,7 @@ class AgentConfig:
   layer_norm: bool = True  # critics only; without it their values run away
   # Action entries that always stay (zero), such as a resting arm's joints.
   # Left free they drift on the critics' errors until the cameras show what
-  # the frozen VLA has never seen.
+  # the frozen VLA has never seen. The networks neither read nor write them.
   idle_entries: tuple[int, ...] = ()
 
   def __post_init__(self):
@@ -122,11 +122,13 @@ class Actor(nn.Module):
     """Maps [..., Z], [..., P], [..., C, A] to the mean chunk [..., C, A]."""
     shape = (*z_rl.shape[:-1], self.chunk, self.action_dim)
     chex.assert_shape(ref_chunk, shape)
+    moving = moving_entries(self.config.idle_entries, self.action_dim)
     inputs = [z_rl, proprio]
     if self.config.reference_input:
-      inputs.append(_flat(ref_chunk))
-    mlp = _Mlp(self.config.hidden, self.chunk * self.action_dim, False)
-    return still(mlp(*inputs).reshape(shape), self.config.idle_entries)
+      inputs.append(_flat(ref_chunk[..., moving]))
+    mlp = _Mlp(self.config.hidden, self.chunk * len(moving), False)
+    mean = mlp(*inputs).reshape((*shape[:-1], len(moving)))
+    return jnp.zeros(shape, mean.dtype).at[..., moving].set(mean)
 
 
 class Critic(nn.Module):
@@ -137,7 +139,9 @@ class Critic(nn.Module):
   @nn.compact
   def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
-    config, inputs = self.config, (z_rl, proprio, _flat(action_chunk))
+    config = self.config
+    moving = moving_entries(config.idle_entries, action_chunk.shape[-1])
+    inputs = z_rl, proprio, _flat(action_chunk[..., moving])
     # A loop, as vmapped critics are slower on a CPU.
     values = [
       _Mlp(config.hidden, 1, config.layer_norm, name=f'critic_{q}')(*inputs)
@@ -175,6 +179,10 @@ def make_networks(
     raise ValueError(
       f'idle_entries must be below {action_dim}: {config.idle_entries}.'
     )
+  if not len(moving_entries(config.idle_entries, action_dim)):
+    raise ValueError(
+      f'idle_entries must leave one of {action_dim}: {config.idle_entries}.'
+    )
   actor = Actor(config, chunk, action_dim)
   critic = Critic(config)
   row = (
@@ -193,6 +201,13 @@ def make_networks(
     actor=actor.apply,
     critic=critic.apply,
   )
+
+
+def moving_entries(
+  idle_entries: tuple[int, ...], action_dim: int
+) -> np.ndarray:
+  """Returns the indices of the action entries that the actor moves."""
+  return np.setdiff1d(np.arange(action_dim), idle_entries)
 
 
 def still(chunk: Array, idle_entries: tuple[int, ...]) -> Array:

@@ -20,13 +20,43 @@ from rlt_jax.types import Params
 PLATFORMS = ('cpu', 'cuda')
 
 
-def actor_layers(actor_params: Params) -> list[np.ndarray]:
-  """Returns the actor's kernels [in, out] and biases [out], in turns."""
+def actor_layers(actor_params: Params, spec: BundleSpec) -> list[np.ndarray]:
+  """Returns the actor's kernels [in, out] and biases [out], in turns.
+
+  The actor has no weights for idle entries; here they are there, and zero, so
+  that a host reads and writes whole chunks.
+
+  Args:
+    actor_params: of `agent.Networks.init_actor`, trained.
+    spec: what they belong to.
+  """
   mlp = actor_params['params']['_Mlp_0']
   layers = []
   for i in range(len(mlp)):
     layers += [mlp[f'Dense_{i}']['kernel'], mlp[f'Dense_{i}']['bias']]
-  return [np.asarray(x, np.float32) for x in layers]
+  layers = [np.asarray(x, np.float32) for x in layers]
+  if spec.reference_input:
+    state = spec.z_dim + spec.proprio_dim
+    rows = _widened(layers[0][state:], spec)
+    layers[0] = np.concatenate([layers[0][:state], rows])
+  # Safetensors writes an array as it lies in memory, whatever its strides say.
+  layers[-2] = np.ascontiguousarray(_widened(layers[-2].T, spec).T)
+  layers[-1] = _widened(layers[-1], spec)
+  return layers
+
+
+def _widened(rows: np.ndarray, spec: BundleSpec) -> np.ndarray:
+  """Returns rows [C * moving entries, ...] as [C * A, ...], idle ones zero."""
+  moving = np.setdiff1d(np.arange(spec.action_dim), spec.idle_entries)
+  if len(rows) != spec.chunk * len(moving):
+    raise ValueError(
+      f'The actor must have {spec.chunk} steps of {len(moving)} moving '
+      f'entries: {len(rows)} rows.'
+    )
+  shape = spec.chunk, -1, *rows.shape[1:]
+  wide = np.zeros((spec.chunk, spec.action_dim, *rows.shape[1:]), np.float32)
+  wide[:, moving] = rows.reshape(shape)
+  return wide.reshape((-1, *rows.shape[1:]))
 
 
 def forward(layers, spec: BundleSpec):
@@ -74,7 +104,7 @@ def write(
   folder = pathlib.Path(folder)
   if folder.exists():
     raise ValueError(f'The bundle folder must be new: {folder}.')
-  layers = actor_layers(actor_params)
+  layers = actor_layers(actor_params, spec)
   policy = NumpyPolicy(spec, layers)
   shapes = [
     jax.ShapeDtypeStruct(shape, jnp.float32)

@@ -75,7 +75,7 @@ class BesideLearner:
       if own != other:
         raise ValueError(f"{name} must be the bundle's {other}: {own}.")
     self._journal, self._workdir = journal, pathlib.Path(workdir)
-    self._config = config
+    self._config, self._spec = config, spec
     sizes = (spec.z_dim, spec.proprio_dim, spec.chunk, spec.action_dim)
     space = ActionSpace(np.float32(spec.action_scale), spec.action_mode)
     nets = agent.make_networks(config.agent, *sizes)
@@ -170,7 +170,7 @@ class BesideLearner:
 
   def _publish(self) -> None:
     self._version += 1
-    layers = bundle_lib.actor_layers(self._state.train.actor_params)
+    layers = bundle_lib.actor_layers(self._state.train.actor_params, self._spec)
     snapshot.write(
       self._workdir,
       snapshot.Snapshot(

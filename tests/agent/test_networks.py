@@ -180,6 +180,30 @@ def test_idle_entries_stay_whatever_the_actor_says():
   assert np.all(chunk[..., 0] != 0)
 
 
+def test_idle_entries_are_neither_read_nor_weighed():
+  config = agent.AgentConfig(hidden=(8,), idle_entries=(0, 2))
+  nets = agent.make_networks(config, 3, 2, 4, 3)
+  actor = nets.init_actor(jax.random.PRNGKey(0))
+  critic = nets.init_critic(jax.random.PRNGKey(1))
+  kernels = actor['params']['_Mlp_0'], critic['params']['critic_0']
+  assert [x['Dense_0']['kernel'].shape for x in kernels] == [(9, 8), (9, 8)]
+  assert kernels[0]['Dense_1']['kernel'].shape == (8, 4)
+  state = jnp.ones((5, 3)), jnp.ones((5, 2))
+  for entry, matters in enumerate((False, True, False)):
+    moved = jnp.zeros((5, 4, 3)).at[..., entry].set(1.0)
+    for net, params in ((nets.actor, actor), (nets.critic, critic)):
+      same = np.array_equal(
+        net(params, *state, moved), net(params, *state, 0.0 * moved)
+      )
+      assert same != matters
+
+
+def test_all_entries_idle_is_refused():
+  config = agent.AgentConfig(idle_entries=(0, 1, 2))
+  with pytest.raises(ValueError, match='idle_entries must leave one of 3'):
+    agent.make_networks(config, 3, 2, 4, 3)
+
+
 def test_an_idle_entry_that_does_not_exist_is_refused():
   config = agent.AgentConfig(idle_entries=(3,))
   with pytest.raises(ValueError, match='idle_entries must be below 3'):

@@ -69,6 +69,13 @@ def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
     agree('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
 
 
+def test_an_actor_of_other_idle_entries_is_refused(tmp_path):
+  params = _actor()[1]
+  with pytest.raises(ValueError, match='4 steps of 3 moving entries: 8 rows'):
+    bundle.write(tmp_path / 'b', params, make_spec(idle_entries=()))
+  assert not (tmp_path / 'b').exists()
+
+
 def test_a_bundle_without_onnx_says_how_to_get_it(written):
   with pytest.raises(ValueError, match='exported with --onnx'):
     onnx_policy.load(written)
