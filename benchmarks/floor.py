@@ -72,8 +72,9 @@ def products(sizes: Sizes) -> dict[Product, float]:
     for shape in shapes:
       count[shape] += times
 
-  # Critic step: the next chunk, the targets, the critics and their gradient.
-  add(_forward(B, actor), 1)
+  # Critic step: the next chunk (the actor acts once for two of them), the
+  # targets, the critics and their gradient.
+  add(_forward(2 * B, actor), 0.5)
   add(_forward(B, critic), 2 * Q)
   add(_weights(B, critic), Q)
   add(_inputs(B, critic[1:]), Q)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from rlt_jax import agent
-from rlt_jax.types import Array, PRNGKey, Transition
+from rlt_jax.types import Array, Params, PRNGKey, Transition
 from rlt_jax.update import losses
 from rlt_jax.update.config import UpdateConfig
 from rlt_jax.update.state import optimizers, TrainState
@@ -59,16 +59,21 @@ def update(
   critic_step = functools.partial(_critic_step, nets=nets, config=config)
   actor_step = functools.partial(_actor_step, nets=nets, config=config)
 
-  def draw_and_fit(state: TrainState, key: PRNGKey):
+  def draw(params, key: PRNGKey) -> tuple[Transition, Array]:
     sample_key, noise_key = jax.random.split(key)
     batch = _check(replay.sample(replay_state, sample_key), config)
-    state, metrics = critic_step(state, batch, noise_key)
-    return state, (batch, metrics)
+    return batch, _next_chunk(params, batch, noise_key, nets=nets)
 
   def cycle(state: TrainState, _):
     key, actor_key, critic_key = jax.random.split(state.key, 3)
-    state, (batches, critic_metrics) = jax.lax.scan(
-      draw_and_fit, state, jax.random.split(critic_key, config.critic_steps)
+    # The actor waits while the critics step: one product acts for all of them.
+    batches, next_chunks = jax.vmap(draw, in_axes=(None, 0))(
+      state.actor_params, jax.random.split(critic_key, config.critic_steps)
+    )
+    state, critic_metrics = jax.lax.scan(
+      lambda state, rows: critic_step(state, *rows),
+      state,
+      (batches, next_chunks),
     )
     last = jax.tree.map(lambda x: x[-1], batches)
     state, actor_metrics = actor_step(state, last, actor_key)
@@ -103,25 +108,31 @@ def jit_update(
   return jax.jit(fused, donate_argnums=0)
 
 
-def _critic_step(
-  state: TrainState,
-  batch: Transition,
-  key: PRNGKey,
-  *,
-  nets: agent.Networks,
-  config: UpdateConfig,
-) -> tuple[TrainState, Metrics]:
-  """Fits the critics to their targets, then moves the target critics."""
+def _next_chunk(
+  params: Params, batch: Transition, key: PRNGKey, *, nets: agent.Networks
+) -> Array:
+  """Samples the actor's chunks [B, C, A] at the rows' successors."""
   # The reference is complete here: the target is about the deployed actor.
-  next_chunk = agent.act(
+  return agent.act(
     nets,
-    state.actor_params,
+    params,
     batch.next_z_rl,
     batch.next_proprio,
     batch.next_ref_chunk,
     key,
     nets.config.sigma,
   )
+
+
+def _critic_step(
+  state: TrainState,
+  batch: Transition,
+  next_chunk: Array,
+  *,
+  nets: agent.Networks,
+  config: UpdateConfig,
+) -> tuple[TrainState, Metrics]:
+  """Fits the critics to their targets, then moves the target critics."""
   next_q = nets.critic(
     state.target_critic_params, batch.next_z_rl, batch.next_proprio, next_chunk
   )

@@ -38,6 +38,7 @@ def _start(nets):
 
 def _ours(nets, batch, steps):
   """Returns losses of `steps` critic steps, then an actor step; the state."""
+  act = jax.jit(functools.partial(step._next_chunk, nets=nets))
   critic = jax.jit(
     functools.partial(step._critic_step, nets=nets, config=_CONFIG)
   )
@@ -46,7 +47,8 @@ def _ours(nets, batch, steps):
   )
   state, losses = _start(nets), []
   for i in range(steps):
-    state, metrics = critic(state, batch, jax.random.key(i))
+    chunk = act(state.actor_params, batch, jax.random.key(i))
+    state, metrics = critic(state, batch, chunk)
     losses.append(float(metrics['critic_loss']))
   state, metrics = actor(state, batch, jax.random.key(9))
   return [*losses, float(metrics['actor_loss'])], state

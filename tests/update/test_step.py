@@ -188,7 +188,8 @@ def test_dropout_hides_whole_references_from_the_actor_loss_only():
   config, calls = dataclasses.replace(_CONFIG, batch=_ROWS), []
   nets, rows, key = _record(_nets(), calls), _rows(), jax.random.key(0)
   state = update.init(key, nets, config)
-  state, _ = step._critic_step(state, rows, key, nets=nets, config=config)
+  chunk = step._next_chunk(state.actor_params, rows, key, nets=nets)
+  state, _ = step._critic_step(state, rows, chunk, nets=nets, config=config)
   state, metrics = step._actor_step(state, rows, key, nets=nets, config=config)
   target_input, actor_input = calls
   np.testing.assert_array_equal(target_input, rows.next_ref_chunk)
