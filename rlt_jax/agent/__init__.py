@@ -7,7 +7,6 @@ from rlt_jax.agent.networks import (
   Critic,
   exploration_noise,
   make_networks,
-  moving_entries,
   Networks,
   still,
 )
@@ -20,6 +19,5 @@ __all__ = [
   'act',
   'exploration_noise',
   'make_networks',
-  'moving_entries',
   'still',
 ]

@@ -122,7 +122,7 @@ class Actor(nn.Module):
     """Maps [..., Z], [..., P], [..., C, A] to the mean chunk [..., C, A]."""
     shape = (*z_rl.shape[:-1], self.chunk, self.action_dim)
     chex.assert_shape(ref_chunk, shape)
-    moving = moving_entries(self.config.idle_entries, self.action_dim)
+    moving = _moving_entries(self.config.idle_entries, self.action_dim)
     inputs = [z_rl, proprio]
     if self.config.reference_input:
       inputs.append(_flat(ref_chunk[..., moving]))
@@ -140,7 +140,7 @@ class Critic(nn.Module):
   def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
     config = self.config
-    moving = moving_entries(config.idle_entries, action_chunk.shape[-1])
+    moving = _moving_entries(config.idle_entries, action_chunk.shape[-1])
     inputs = z_rl, proprio, _flat(action_chunk[..., moving])
     # A loop, as vmapped critics are slower on a CPU.
     values = [
@@ -179,7 +179,7 @@ def make_networks(
     raise ValueError(
       f'idle_entries must be below {action_dim}: {config.idle_entries}.'
     )
-  if not len(moving_entries(config.idle_entries, action_dim)):
+  if not len(_moving_entries(config.idle_entries, action_dim)):
     raise ValueError(
       f'idle_entries must leave one of {action_dim}: {config.idle_entries}.'
     )
@@ -201,13 +201,6 @@ def make_networks(
     actor=actor.apply,
     critic=critic.apply,
   )
-
-
-def moving_entries(
-  idle_entries: tuple[int, ...], action_dim: int
-) -> np.ndarray:
-  """Returns the indices of the action entries that the actor moves."""
-  return np.setdiff1d(np.arange(action_dim), idle_entries)
 
 
 def still(chunk: Array, idle_entries: tuple[int, ...]) -> Array:
@@ -267,3 +260,10 @@ def act(
 
 def _flat(chunk: Array) -> Array:
   return chunk.reshape((*chunk.shape[:-2], -1))
+
+
+def _moving_entries(
+  idle_entries: tuple[int, ...], action_dim: int
+) -> np.ndarray:
+  """Returns the indices of the action entries that the actor moves."""
+  return np.setdiff1d(np.arange(action_dim), idle_entries)

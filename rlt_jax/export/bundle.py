@@ -53,10 +53,10 @@ def _widened(rows: np.ndarray, spec: BundleSpec) -> np.ndarray:
       f'The actor must have {spec.chunk} steps of {len(moving)} moving '
       f'entries: {len(rows)} rows.'
     )
-  shape = spec.chunk, -1, *rows.shape[1:]
-  wide = np.zeros((spec.chunk, spec.action_dim, *rows.shape[1:]), np.float32)
-  wide[:, moving] = rows.reshape(shape)
-  return wide.reshape((-1, *rows.shape[1:]))
+  rest = rows.shape[1:]
+  wide = np.zeros((spec.chunk, spec.action_dim, *rest), np.float32)
+  wide[:, moving] = rows.reshape((spec.chunk, len(moving), *rest))
+  return wide.reshape((-1, *rest))
 
 
 def forward(layers, spec: BundleSpec):
