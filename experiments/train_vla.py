@@ -108,6 +108,16 @@ def main(argv: list[str]) -> None:
   """Trains by the flags."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}.')
+  try:
+    _train(pathlib.Path(_OUT.value))
+  except ValueError as error:
+    # A wrong setting is the user's to mend: the sentence says it all.
+    raise SystemExit(f'error: {error}') from None
+
+
+def _train(out: pathlib.Path) -> None:
+  if out.exists() and any(out.iterdir()):
+    raise ValueError(f'--out must be a new folder or an empty one: {out}.')
   start = pi_vla.load(_START.value) if _START.value else None
   config = start.config if start else PiConfig()
   train_config = train.TrainConfig(
@@ -117,12 +127,12 @@ def main(argv: list[str]) -> None:
     part=_PART.value,
     seed=_SEED.value,
   )
+  # Before the demonstrations, which take a while to read.
+  train.check_start(train_config, start)
   loss = LossConfig(draws=_DRAWS.value)
   demos = dataset.load(_DEMOS.value, config.cameras)
-  out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   lines = out / 'metrics.jsonl'
-  lines.write_text('')
 
   def log(metrics):
     with lines.open('a') as file:

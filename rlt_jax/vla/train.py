@@ -184,6 +184,15 @@ def train_step(
   return state, metrics
 
 
+def check_start(train: TrainConfig, start: object | None) -> None:
+  """Raises a ValueError if what does not learn was never trained."""
+  if start is None and 'prefix' not in PARTS[train.part]:
+    raise ValueError(
+      'A part that leaves the prefix as it is must start from trained weights: '
+      f'part is {train.part!r}, start None.'
+    )
+
+
 def fit(
   demos: dataset.Demos,
   *,
@@ -208,11 +217,7 @@ def fit(
     ValueError: the demos do not fit, or the prefix stays as it is and there is
       none to start from.
   """
-  if start is None and 'prefix' not in PARTS[train.part]:
-    raise ValueError(
-      'A part that leaves the prefix as it is must start from trained weights: '
-      f'part is {train.part!r}, start None.'
-    )
+  check_start(train, start)
   dataset.check(demos, config)
   rows, held_out = dataset.split_episodes(
     demos.frames.episode, train.held_out, train.seed
