@@ -4,11 +4,12 @@
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
 
 A control step is 20 ms of one world: five physics steps and the verdict. Rows:
-`physics` alone; `warp`, the same under MuJoCo Warp, if it is installed;
+`physics` alone; `spread`, the same, every device (on a CPU every core) with
+its own share of the worlds; `warp`, under MuJoCo Warp, if it is installed;
 `cameras` renders all three at every control step; `vla` asks the frozen VLA
 once every ten, as practice does; `c` is C MuJoCo stepping the same MJCF on
-every core, without verdicts; `playground` has the settings of MuJoCo
-Playground's peg task on primitive geometry, physics alone, under MJX in JAX.
+every core, without verdicts; `playground` and `playground_spread` have the
+settings of MuJoCo Playground's peg task on primitive geometry, physics alone.
 Its control step is shorter, so every row also has simulated seconds a second.
 All hold still at their start: there the plug is in the air, while the
 playground's peg and socket lie on the table.
@@ -20,6 +21,7 @@ leaves out what the VLA itself takes.
 
 from collections.abc import Callable, Iterator
 import dataclasses
+import math
 import os
 import pathlib
 
@@ -32,15 +34,23 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.peers import playground_peg
+from rlt_jax import mesh
 from rlt_jax.rollout import cell as cell_lib
 from rlt_jax.rollout import play
 from rlt_jax.rollout.config import PracticeConfig
 from rlt_jax.sim import insertion
 from rlt_jax.sim.worlds import over_worlds
 
-_KINDS = ('physics', 'warp', 'cameras', 'vla', 'c', 'playground')
+_KINDS = (
+  'physics', 'spread', 'warp', 'cameras', 'vla', 'c', 'playground',
+  'playground_spread',
+)  # fmt: skip
 _BY_DEFAULT = [kind for kind in _KINDS if kind != 'warp']
-_LABELS = {'playground': playground_peg.LABEL}
+_LABELS = {
+  'spread': 'physics, spread over all devices',
+  'playground': playground_peg.LABEL,
+  'playground_spread': f'{playground_peg.LABEL}, spread',
+}
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Worlds at a time.')
 _WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows: {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Interleaved repeats.')
@@ -137,6 +147,20 @@ class Bench:
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(self.play.chunk(state, hold).final)
 
+  def spread(self, worlds: int) -> Callable:
+    """Physics and verdicts, every device its own share of the worlds."""
+    grid, step = _grid(worlds), over_worlds(self.task.step)
+
+    def hold(state: insertion.State) -> insertion.State:
+      command = state.command
+      return jax.lax.fori_loop(
+        0, _STEPS, lambda _, state: step(state, command), state
+      )
+
+    run = insertion.jit(mesh.apart(hold, grid))
+    state = mesh.spread(self.start(worlds), grid)
+    return lambda: jax.block_until_ready(run(state))
+
   def warp(self, worlds: int) -> Callable:
     """Physics and verdicts under MuJoCo Warp."""
     state, run = self.start(worlds), self._warp_play()
@@ -195,6 +219,20 @@ class Bench:
     run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S))
     return lambda: jax.block_until_ready(run(start))
 
+  def playground_spread(self, worlds: int) -> Callable:
+    """The same, every device its own share of the worlds."""
+    grid = _grid(worlds)
+    run, start = playground_peg.make(
+      worlds, round(_CALL_S / _PEG_S), lambda many: mesh.apart(many, grid)
+    )
+    start = mesh.spread(start, grid)
+    return lambda: jax.block_until_ready(run(start))
+
+
+def _grid(worlds: int) -> jax.sharding.Mesh:
+  """Returns as many devices as divide the worlds."""
+  return mesh.make(math.gcd(worlds, jax.device_count()))
+
 
 def report(
   kind: str, worlds: int, timed: dict[str, timing.Timed], per_world: float
@@ -202,7 +240,8 @@ def report(
   """Prints a row and returns it."""
   name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
   result, peer = timed[name], timed.get(f'c, {worlds} worlds')
-  control_s = _PEG_S if kind == 'playground' else 1 / insertion.CONTROL_HZ
+  peg = kind in ('playground', 'playground_spread')
+  control_s = _PEG_S if peg else 1 / insertion.CONTROL_HZ
   low, high = (rate / control_s for rate in result.spread)
   memory = '–'
   if per_world:
@@ -211,7 +250,7 @@ def report(
     f'| {name} | {result.median / control_s:,.0f} ({low:,.0f}–{high:,.0f}) | '
     f'{result.median:,.1f} | {result.first_s:.1f} | {memory} |'
   )
-  ours = kind in ('physics', 'warp') and peer
+  ours = kind in ('physics', 'spread', 'warp') and peer
   return {
     'name': name,
     'value': result.median / control_s,
@@ -233,6 +272,7 @@ def main(argv: list[str]) -> None:
   unknown = set(_WITH.value) - set(_KINDS)
   if unknown:
     raise app.UsageError(f'--with must list {_KINDS}: {sorted(unknown)}.')
+  timing.show_every_core()
   bench, counts = Bench(), [int(w) for w in _WORLDS.value]
   try:
     memory = {k: bytes_per_world(bench.lowered(k)) for k in _WITH.value}

@@ -18,6 +18,7 @@ run a second time on the fast one (`peers/fast_path.py`, needs a C compiler).
 import contextlib
 import functools
 import itertools
+import math
 import pathlib
 
 from absl import app, flags
@@ -26,7 +27,7 @@ import jax.numpy as jnp
 
 from benchmarks import floor, inputs, timing
 from benchmarks.peers import fast_path, naive_jax
-from rlt_jax import replay, update
+from rlt_jax import mesh, replay, update
 
 _Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
 _HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
@@ -34,7 +35,9 @@ _BATCHES = flags.DEFINE_list('batches', ['256'], 'Rows a batch.')
 _CRITICS = flags.DEFINE_integer('critics', 2, 'Critics.')
 _CAPACITY = flags.DEFINE_integer('capacity', 100_000, 'Rows on the device.')
 _CYCLES = flags.DEFINE_integer('cycles', 10, 'Cycles (2 updates) a dispatch.')
-_AGENTS = flags.DEFINE_list('agents', [], 'Also so many agents, vmapped.')
+_AGENTS = flags.DEFINE_list(
+  'agents', [], 'Also so many agents, vmapped, and spread over all devices.'
+)
 _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Interleaved repeats.')
 _PEERS = flags.DEFINE_bool('peers', False, 'Also PyTorch.')
 _TRACE = flags.DEFINE_string('trace', '', 'New folder for a profile.')
@@ -99,23 +102,28 @@ class Case:
     step = update.jit_update(self.nets, self.ring, self.config, _CYCLES.value)
     return step.lower(self.start(), self.stored).compile().as_text()
 
-  def agents(self, count: int) -> timing.Contender:
-    """Ours, vmapped over so many agents that share the rows."""
-    one = lambda state: update.update(  # noqa: E731
-      state, self.stored, nets=self.nets, replay=self.ring,
-      config=self.config, cycles=_CYCLES.value,
+  def agents(self, count: int, devices: int = 1) -> timing.Contender:
+    """Ours, so many agents that share the rows, each device a share of them."""
+    grid = mesh.make(devices)
+    one = functools.partial(
+      update.update, nets=self.nets, replay=self.ring, config=self.config,
+      cycles=_CYCLES.value,
     )  # fmt: skip
-    step = jax.jit(jax.vmap(one), donate_argnums=0)
+    many = jax.vmap(lambda stored, state: one(state, stored), (None, 0))
+    step = jax.jit(mesh.apart(many, grid, shared=1), donate_argnums=1)
     keys = jax.random.split(jax.random.key(0), count)
     init = jax.vmap(lambda key: update.init(key, self.nets, self.config))
-    held = [init(keys)]
+    stored, held = mesh.copy(self.stored, grid), [mesh.spread(init(keys), grid)]
 
     def call():
-      held[0], metrics = step(held[0])
+      held[0], metrics = step(stored, held[0])
       jax.block_until_ready((held[0], metrics))
 
     work = 2 * _CYCLES.value * count
-    return timing.Contender(f'rlt_jax, {count} agents', work, call)
+    name = f'rlt_jax, {count} agents'
+    if devices > 1:
+      name += f' on {devices} devices'
+    return timing.Contender(name, work, call)
 
   def naive(self) -> timing.Contender:
     """Separate jitted calls and a replay in NumPy."""
@@ -171,7 +179,11 @@ def _cycles_of(name, peer, wait):
 def measure(case: Case) -> list[dict]:
   """Times one size; returns its rows."""
   contenders = [case.fused(_CYCLES.value), case.fused(1), case.naive()]
-  contenders += [case.agents(int(n)) for n in _AGENTS.value]
+  for count in map(int, _AGENTS.value):
+    contenders.append(case.agents(count))
+    devices = math.gcd(count, jax.device_count())
+    if devices > 1:
+      contenders.append(case.agents(count, devices))
   with contextlib.ExitStack() as stack:
     if _PEERS.value:
       contenders += case.torch()
@@ -223,6 +235,8 @@ def main(argv: list[str]) -> None:
     raise SystemExit(
       f'error: --trace must name a folder that is new: {_TRACE.value}.'
     )
+  if _AGENTS.value:
+    timing.show_every_core()
   extra = {}
   if _PEERS.value:
     try:

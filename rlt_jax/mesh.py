@@ -4,6 +4,7 @@ Whatever is wide leads with its width (worlds [E], rows [B], one learner a
 seed), so one mesh axis serves all of them: `spread` splits leaves along their
 first axis, `copy` puts the rest whole on every device, and XLA adds what must
 be added. Functions stay as they are; only where their arguments live changes.
+What adds nothing up across its width goes through `apart`.
 
 On several hosts every process runs the same program with the same numbers:
 `join_hosts` first, then everything else as on one.
@@ -83,6 +84,32 @@ def spread(tree: Any, mesh: Mesh) -> Any:
 def copy(tree: Any, mesh: Mesh) -> Any:
   """Returns the tree, whole on every device of the mesh."""
   return _place(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def apart(
+  function: Callable[..., Any], mesh: Mesh, shared: int = 0
+) -> Callable[..., Any]:
+  """Returns the function, run by every device on its own share alone.
+
+  For what has nothing to do with its neighbours, such as worlds or agents: no
+  device waits for another, as it would for the slowest world of a solver's
+  loop, and what the function does in blocks it does to a device's share.
+
+  Args:
+    function: from trees whose leaves lead with a width to trees that do, too.
+      The mesh must divide the width.
+    mesh: of `make`.
+    shared: how many arguments, the first ones, every device gets whole.
+  """
+  whole, wide = PartitionSpec(), PartitionSpec(_AXIS)
+
+  def run(*args):
+    specs = (whole,) * shared + (wide,) * (len(args) - shared)
+    return jax.shard_map(
+      function, mesh=mesh, in_specs=specs, out_specs=wide, check_vma=False
+    )(*args)
+
+  return run
 
 
 def _place(tree: Any, sharding: NamedSharding) -> Any:

@@ -1,8 +1,9 @@
-"""Runs in a process of its own: a bandit's updates, spread over devices.
+"""Runs in a process of its own: updates and worlds, spread over devices.
 
 python -m tests.mesh_worker OUT DEVICES [COORDINATOR PROCESSES PROCESS]
 
-Writes the losses and the actor's params to OUT as .npz, from process 0.
+Writes a bandit's losses and its actor's params, and where the plugs of
+process 0's worlds went, to OUT as .npz, from process 0.
 """
 
 import sys
@@ -11,7 +12,9 @@ import jax
 import numpy as np
 
 from rlt_jax import agent, mesh, replay, update
+from rlt_jax.sim import insertion, over_worlds
 
+WORLDS = 16
 _Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
 CONFIG = update.UpdateConfig(batch=16, cycles=_UPDATES)
 
@@ -45,10 +48,29 @@ def train(devices):
   return metrics, state
 
 
+def move(devices):
+  """Returns the joints [E', 16] that this process holds after two steps."""
+  task = insertion.make()
+  keys = jax.random.split(jax.random.PRNGKey(0), WORLDS)
+  state = insertion.jit(jax.vmap(task.reset))(keys)
+  step = over_worlds(task.step)
+  if devices is not None:
+    grid = mesh.make(devices)
+    state, step = mesh.spread(state, grid), mesh.apart(step, grid)
+  step = insertion.jit(step)
+  for _ in range(2):
+    state = step(state, state.command + 0.01)
+  shards = sorted(
+    state.qpos.addressable_shards, key=lambda shard: shard.index[0].start or 0
+  )
+  return np.concatenate([shard.data for shard in shards])
+
+
 def main(out, devices, *hosts):
   if hosts:
     mesh.join_hosts(hosts[0], int(hosts[1]), int(hosts[2]))
   metrics, state = train(int(devices))
+  joints = move(int(devices))
   leaves = jax.tree.leaves(state.actor_params)
   kinds = {str(x.sharding.is_fully_replicated) for x in leaves}
   if jax.process_index() == 0:
@@ -56,6 +78,7 @@ def main(out, devices, *hosts):
       out,
       *[np.asarray(x.addressable_data(0)) for x in leaves],
       loss=np.asarray(metrics['critic_loss'].addressable_data(0)),
+      joints=joints,
       replicated=np.array(sorted(kinds)),
     )
 

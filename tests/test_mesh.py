@@ -39,30 +39,34 @@ def _finish(processes):
 @pytest.fixture(scope='module')
 def alone():
   metrics, state = mesh_worker.train(None)
-  return float(metrics['critic_loss']), jax.tree.leaves(state.actor_params)
+  leaves = jax.tree.leaves(state.actor_params)
+  return float(metrics['critic_loss']), leaves, mesh_worker.move(None)
 
 
-def _check_same(path, alone):
-  loss, leaves = alone
+def _check_same(path, alone, processes=1):
+  loss, leaves, joints = alone
+  share = mesh_worker.WORLDS // processes
   with np.load(path) as found:
     np.testing.assert_allclose(found['loss'], loss, rtol=1e-4)
     assert found['replicated'].tolist() == ['True']
+    assert found['joints'].shape == (share, 16)
+    np.testing.assert_allclose(found['joints'], joints[:share], atol=1e-5)
     for i, leaf in enumerate(leaves):
       np.testing.assert_allclose(found[f'arr_{i}'], leaf, atol=2e-4)
 
 
-def test_eight_devices_train_as_one_does(tmp_path, alone):
+def test_eight_devices_train_and_move_as_one_does(tmp_path, alone):
   _finish([_start(tmp_path / 'out.npz', 8, devices=8)])
   _check_same(tmp_path / 'out.npz', alone)
 
 
-def test_two_processes_train_as_one_does(tmp_path, alone):
+def test_two_processes_train_and_move_as_one_does(tmp_path, alone):
   with socket.socket() as free:
     free.bind(('127.0.0.1', 0))
     host = f'127.0.0.1:{free.getsockname()[1]}'
   out = tmp_path / 'out.npz'
   _finish([_start(out, 4, host, 2, i, devices=2) for i in range(2)])
-  _check_same(out, alone)
+  _check_same(out, alone, processes=2)
 
 
 def test_a_tree_is_spread_and_copied():

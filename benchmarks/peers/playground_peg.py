@@ -135,13 +135,14 @@ def _actuators(side: str) -> str:
 
 
 def make(
-  worlds: int, steps: int
+  worlds: int, steps: int, place: Callable[[Callable], Callable] = lambda f: f
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
   """Returns `run(qpos [E, 30])` -> the same after `steps`, and its start.
 
   Args:
     worlds: E.
     steps: control steps a call, the arms' commands at their start.
+    place: spreads a function of worlds over devices, see `mesh.apart`.
   """
   compiled = model()
   engine = mjx.put_model(compiled, impl='jax')
@@ -163,4 +164,4 @@ def make(
     step = lambda data, _: (mjx.step(engine, data), None)  # noqa: E731
     return jax.lax.scan(step, data, length=steps)[0].qpos
 
-  return jit(over_worlds(one)), jax.numpy.asarray(qpos)
+  return jit(place(over_worlds(one))), jax.numpy.asarray(qpos)

@@ -76,7 +76,7 @@ def make(scene: scene_lib.Scene, substeps: int, impl: str = 'jax') -> Engine:
 
 def _warp(scene: scene_lib.Scene, substeps: int) -> Engine:
   """Warp's engine: the contacts of all worlds share one list."""
-  base = mjx.put_model(scene.mj_model, impl='warp')
+  base = mjx.put_model(scene.mj_model, jax.local_devices()[0], impl='warp')
 
   def one(state: State, control: Array, worlds: int) -> Moved:
     data = _at(_warp_data(scene.mj_model, worlds), state)
@@ -102,6 +102,7 @@ def _warp_data(model: mujoco.MjModel, worlds: int) -> mjx.Data:
   """Returns data with room for every pair to touch in every world."""
   return mjx.make_data(
     model,
+    jax.local_devices()[0],
     impl='warp',
     naconmax=worlds * model.npair,
     njmax=_CONTACT_ROWS * model.npair + model.njnt,
@@ -134,7 +135,8 @@ def world_data(
   scene: scene_lib.Scene, model: mjx.Model, state: State
 ) -> mjx.Data:
   """Returns JAX data of one world at the state's configuration."""
-  return _at(mjx.make_data(model, impl='jax'), state)
+  data = mjx.make_data(model, jax.local_devices()[0], impl='jax')
+  return _at(data, state)
 
 
 def _at(data: mjx.Data, state: State) -> mjx.Data:

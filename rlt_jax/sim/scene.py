@@ -93,7 +93,8 @@ def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
   model = spec.compile()
   return Scene(
     mj_model=model,
-    mjx_model=mjx.put_model(model, impl='jax'),
+    # A device of this host: MJX's own choice is the first of all hosts.
+    mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
     clearance=clearance,
     plug_body=model.body('plug').id,
     right=_chain(model),
