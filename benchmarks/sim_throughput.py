@@ -10,7 +10,7 @@ its own share of the worlds; `warp`, under MuJoCo Warp, if it is installed;
 once every ten, as practice does; `c` is C MuJoCo stepping the same MJCF on
 every core, without verdicts; `playground` and `playground_spread` have the
 settings of MuJoCo Playground's peg task on primitive geometry, physics alone.
-Its control step is shorter, so every row also has simulated seconds a second.
+Its control step is shorter: every row also has simulated seconds a second.
 All hold still at their start: there the plug is in the air, while the
 playground's peg and socket lie on the table.
 
@@ -221,11 +221,9 @@ class Bench:
 
   def playground_spread(self, worlds: int) -> Callable:
     """The same, every device its own share of the worlds."""
-    grid = _grid(worlds)
     run, start = playground_peg.make(
-      worlds, round(_CALL_S / _PEG_S), lambda many: mesh.apart(many, grid)
+      worlds, round(_CALL_S / _PEG_S), _grid(worlds)
     )
-    start = mesh.spread(start, grid)
     return lambda: jax.block_until_ready(run(start))
 
 

@@ -12,6 +12,7 @@ twice.
 """
 
 from collections.abc import Callable
+import math
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ import mujoco
 from mujoco import mjx
 import numpy as np
 
+from rlt_jax import mesh
 from rlt_jax.sim import jit, over_worlds
 
 CONTROL_S = 0.0025  # s, one control step, one physics step
@@ -135,14 +137,14 @@ def _actuators(side: str) -> str:
 
 
 def make(
-  worlds: int, steps: int, place: Callable[[Callable], Callable] = lambda f: f
+  worlds: int, steps: int, grid: jax.sharding.Mesh | None = None
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
   """Returns `run(qpos [E, 30])` -> the same after `steps`, and its start.
 
   Args:
     worlds: E.
     steps: control steps a call, the arms' commands at their start.
-    place: spreads a function of worlds over devices, see `mesh.apart`.
+    grid: of devices, each with its own share of the worlds; or one device.
   """
   compiled = model()
   engine = mjx.put_model(compiled, impl='jax')
@@ -164,4 +166,14 @@ def make(
     step = lambda data, _: (mjx.step(engine, data), None)  # noqa: E731
     return jax.lax.scan(step, data, length=steps)[0].qpos
 
-  return jit(place(over_worlds(one))), jax.numpy.asarray(qpos)
+  many, qpos = over_worlds(one), jax.numpy.asarray(qpos)
+  if grid is None:
+    return jit(many), qpos
+
+  def share(qpos):
+    # With 32 such worlds on each of two devices jaxlib 0.10.2 waits for ever,
+    # see `sim.worlds`; with 16 it does not.
+    size = math.gcd(len(qpos), 16)
+    return jax.lax.map(many, qpos.reshape(-1, size, 30)).reshape(qpos.shape)
+
+  return jit(mesh.apart(share, grid)), mesh.spread(qpos, grid)
