@@ -16,7 +16,7 @@ playground's peg and socket lie on the table.
 
 Compile time is apart (the first call has it), contenders take turns. Memory a
 world is the largest that one of the row's compiled programs asks for; `vla`
-leaves out what the VLA itself takes.
+leaves out what the VLA itself takes, a spread row has its twin's.
 """
 
 from collections.abc import Callable, Iterator
@@ -46,6 +46,8 @@ _KINDS = (
   'playground_spread',
 )  # fmt: skip
 _BY_DEFAULT = [kind for kind in _KINDS if kind != 'warp']
+# What is spread differs from its twin only in where its worlds are.
+_TWINS = {'spread': 'physics', 'playground_spread': 'playground'}
 _LABELS = {
   'spread': 'physics, spread over all devices',
   'playground': playground_peg.LABEL,
@@ -214,17 +216,16 @@ class Bench:
       model, data, np.repeat(first[None], worlds, axis=0), control
     )
 
-  def playground(self, worlds: int) -> Callable:
-    """Another simulator's peg task, physics alone."""
-    run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S))
+  def playground(
+    self, worlds: int, grid: jax.sharding.Mesh | None = None
+  ) -> Callable:
+    """Another simulator's peg task, physics alone; on one device or a grid."""
+    run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S), grid)
     return lambda: jax.block_until_ready(run(start))
 
   def playground_spread(self, worlds: int) -> Callable:
     """The same, every device its own share of the worlds."""
-    run, start = playground_peg.make(
-      worlds, round(_CALL_S / _PEG_S), _grid(worlds)
-    )
-    return lambda: jax.block_until_ready(run(start))
+    return self.playground(worlds, _grid(worlds))
 
 
 def _grid(worlds: int) -> jax.sharding.Mesh:
@@ -238,8 +239,8 @@ def report(
   """Prints a row and returns it."""
   name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
   result, peer = timed[name], timed.get(f'c, {worlds} worlds')
-  peg = kind in ('playground', 'playground_spread')
-  control_s = _PEG_S if peg else 1 / insertion.CONTROL_HZ
+  twin = _TWINS.get(kind, kind)
+  control_s = _PEG_S if twin == 'playground' else 1 / insertion.CONTROL_HZ
   low, high = (rate / control_s for rate in result.spread)
   memory = '–'
   if per_world:
@@ -248,7 +249,7 @@ def report(
     f'| {name} | {result.median / control_s:,.0f} ({low:,.0f}–{high:,.0f}) | '
     f'{result.median:,.1f} | {result.first_s:.1f} | {memory} |'
   )
-  ours = kind in ('physics', 'spread', 'warp') and peer
+  ours = twin in ('physics', 'warp') and peer
   return {
     'name': name,
     'value': result.median / control_s,
@@ -273,7 +274,8 @@ def main(argv: list[str]) -> None:
   timing.show_every_core()
   bench, counts = Bench(), [int(w) for w in _WORLDS.value]
   try:
-    memory = {k: bytes_per_world(bench.lowered(k)) for k in _WITH.value}
+    kinds = {_TWINS.get(kind, kind) for kind in _WITH.value}
+    memory = {k: bytes_per_world(bench.lowered(k)) for k in sorted(kinds)}
     for per_world in filter(None, memory.values()):
       check_memory(max(counts), per_world)
   except ValueError as error:
@@ -289,7 +291,10 @@ def main(argv: list[str]) -> None:
     '| row | control steps/s (quartiles) | simulated s/s | first call, s | '
     'KiB a world; worlds that fit |\n|---|---|---|---|---|'
   )
-  rows = [report(*case, timed, memory[case[0]]) for case in cases]
+  rows = [
+    report(kind, worlds, timed, memory[_TWINS.get(kind, kind)])
+    for kind, worlds in cases
+  ]
   timing.finish(rows, origin, _OUT.value)
 
 

@@ -2,8 +2,8 @@
 
 python -m tests.mesh_worker OUT DEVICES [COORDINATOR PROCESSES PROCESS]
 
-Writes a bandit's losses and its actor's params, and where the plugs of
-process 0's worlds went, to OUT as .npz, from process 0.
+Writes a bandit's losses and its actor's params, and the joints of process 0's
+worlds after two steps, to OUT as .npz, from process 0.
 """
 
 import sys
