@@ -4,8 +4,8 @@
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
 
 A control step is 20 ms of one world: five physics steps and the verdict. Rows:
-`physics` alone; `spread`, the same, every device (on a CPU every core) with
-its own share of the worlds; `warp`, under MuJoCo Warp, if it is installed;
+`physics` alone; `physics_spread`, every device (on a CPU every core) with its
+own share of the worlds; `warp`, under MuJoCo Warp, if it is installed;
 `cameras` renders all three at every control step; `vla` asks the frozen VLA
 once every ten, as practice does; `c` is C MuJoCo stepping the same MJCF on
 every core, without verdicts; `playground` and `playground_spread` have the
@@ -42,14 +42,12 @@ from rlt_jax.sim import insertion
 from rlt_jax.sim.worlds import over_worlds
 
 _KINDS = (
-  'physics', 'spread', 'warp', 'cameras', 'vla', 'c', 'playground',
+  'physics', 'physics_spread', 'warp', 'cameras', 'vla', 'c', 'playground',
   'playground_spread',
 )  # fmt: skip
 _BY_DEFAULT = [kind for kind in _KINDS if kind != 'warp']
-# What is spread differs from its twin only in where its worlds are.
-_TWINS = {'spread': 'physics', 'playground_spread': 'playground'}
 _LABELS = {
-  'spread': 'physics, spread over all devices',
+  'physics_spread': 'physics, spread over all devices',
   'playground': playground_peg.LABEL,
   'playground_spread': f'{playground_peg.LABEL}, spread',
 }
@@ -149,7 +147,7 @@ class Bench:
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(self.play.chunk(state, hold).final)
 
-  def spread(self, worlds: int) -> Callable:
+  def physics_spread(self, worlds: int) -> Callable:
     """Physics and verdicts, every device its own share of the worlds."""
     grid, step = _grid(worlds), over_worlds(self.task.step)
 
@@ -239,8 +237,8 @@ def report(
   """Prints a row and returns it."""
   name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
   result, peer = timed[name], timed.get(f'c, {worlds} worlds')
-  twin = _TWINS.get(kind, kind)
-  control_s = _PEG_S if twin == 'playground' else 1 / insertion.CONTROL_HZ
+  peg = kind.startswith('playground')
+  control_s = _PEG_S if peg else 1 / insertion.CONTROL_HZ
   low, high = (rate / control_s for rate in result.spread)
   memory = '–'
   if per_world:
@@ -249,7 +247,7 @@ def report(
     f'| {name} | {result.median / control_s:,.0f} ({low:,.0f}–{high:,.0f}) | '
     f'{result.median:,.1f} | {result.first_s:.1f} | {memory} |'
   )
-  ours = twin in ('physics', 'warp') and peer
+  ours = kind.removesuffix('_spread') in ('physics', 'warp') and peer
   return {
     'name': name,
     'value': result.median / control_s,
@@ -274,8 +272,8 @@ def main(argv: list[str]) -> None:
   timing.show_every_core()
   bench, counts = Bench(), [int(w) for w in _WORLDS.value]
   try:
-    kinds = {_TWINS.get(kind, kind) for kind in _WITH.value}
-    memory = {k: bytes_per_world(bench.lowered(k)) for k in sorted(kinds)}
+    kinds = sorted({kind.removesuffix('_spread') for kind in _WITH.value})
+    memory = {k: bytes_per_world(bench.lowered(k)) for k in kinds}
     for per_world in filter(None, memory.values()):
       check_memory(max(counts), per_world)
   except ValueError as error:
@@ -292,8 +290,8 @@ def main(argv: list[str]) -> None:
     'KiB a world; worlds that fit |\n|---|---|---|---|---|'
   )
   rows = [
-    report(kind, worlds, timed, memory[_TWINS.get(kind, kind)])
-    for kind, worlds in cases
+    report(*case, timed, memory[case[0].removesuffix('_spread')])
+    for case in cases
   ]
   timing.finish(rows, origin, _OUT.value)
 
