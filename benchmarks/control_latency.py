@@ -23,8 +23,9 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
-from rlt_jax import agent, replay, update
-from rlt_jax.robot.policy import forward
+from rlt_jax import replay
+from rlt_jax.agents import rlt
+from rlt_jax.robot.policy.numpy_policy import forward
 
 _Z = flags.DEFINE_integer('z', 256, 'Width of z_rl.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Rows a batch.')
@@ -37,22 +38,22 @@ _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
 
 
 def _nets():
-  return agent.make_networks(
-    agent.AgentConfig(hidden=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
+  return rlt.make_networks(
+    rlt.AgentConfig(hidden=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
   )
 
 
 def learn(stop: threading.Event) -> None:
   """Updates flat out until told to stop."""
-  nets, config = _nets(), update.UpdateConfig(batch=_BATCH.value)
+  nets, config = _nets(), rlt.UpdateConfig(batch=_BATCH.value)
   ring = replay.make_ring(10_000, config.batch)
   stored = replay.ReplayState(
     rows=make_rows(jax.random.key(1), _Z.value, 10_000),
     pointer=jnp.int32(0),
     size=jnp.int32(10_000),
   )
-  state = update.init(jax.random.key(0), nets, config)
-  step = update.jit_update(nets, ring, config, 10)
+  state = rlt.init(jax.random.key(0), nets, config)
+  step = rlt.jit_update(nets, ring, config, 10)
   while not stop.is_set():
     state, metrics = step(state, stored)
     jax.block_until_ready(metrics)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from benchmarks import floor
-from rlt_jax import agent, replay, update
+from rlt_jax import replay
+from rlt_jax.agents import rlt
 from rlt_jax.types import Transition
 
 PROPRIO, CHUNK, ACTION = 28, 10, 14  # P, C, A of the paper's robot
@@ -19,14 +20,14 @@ class Shared(NamedTuple):
   """
 
   sizes: floor.Sizes
-  config: update.UpdateConfig
-  agent: agent.AgentConfig
-  nets: agent.Networks
+  config: rlt.UpdateConfig
+  agent: rlt.AgentConfig
+  nets: rlt.Networks
   rows: Transition
 
-  def start(self) -> update.TrainState:
+  def start(self) -> rlt.TrainState:
     """Returns the state that every contender begins from."""
-    return update.init(jax.random.key(0), self.nets, self.config)
+    return rlt.init(jax.random.key(0), self.nets, self.config)
 
 
 def make_shared(
@@ -37,12 +38,12 @@ def make_shared(
   capacity: int,
 ) -> Shared:
   """Builds one size; equal arguments give equal contents in any process."""
-  config = agent.AgentConfig(hidden=hidden, num_critics=critics)
+  config = rlt.AgentConfig(hidden=hidden, num_critics=critics)
   return Shared(
     sizes=floor.Sizes(z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, critics),
-    config=update.UpdateConfig(batch=batch),
+    config=rlt.UpdateConfig(batch=batch),
     agent=config,
-    nets=agent.make_networks(config, z_dim, PROPRIO, CHUNK, ACTION),
+    nets=rlt.make_networks(config, z_dim, PROPRIO, CHUNK, ACTION),
     rows=make_rows(jax.random.key(1), z_dim, capacity),
   )
 

@@ -34,12 +34,12 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.peers import playground_peg
-from rlt_jax import mesh
-from rlt_jax.rollout import cell as cell_lib
-from rlt_jax.rollout import play
-from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.sim import insertion
+from rlt_jax import sharding
+from rlt_jax.rollout import chunk_rollout
 from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.training import setup as setup_lib
+from rlt_jax.training.config import PracticeConfig
 
 _KINDS = (
   'physics', 'physics_spread', 'warp', 'cameras', 'vla', 'c', 'playground',
@@ -108,7 +108,7 @@ class Bench:
   def __init__(self):
     """Loads the task, its cameras, and the frozen parts."""
     self.config = PracticeConfig()
-    self.cell = cell_lib.make(self.config)
+    self.cell = setup_lib.make(self.config)
     self.task = self.cell.task
     self.play = self.cell.play
 
@@ -157,8 +157,8 @@ class Bench:
         0, _STEPS, lambda _, state: step(state, command), state
       )
 
-    run = insertion.jit(mesh.apart(hold, grid))
-    state = mesh.spread(self.start(worlds), grid)
+    run = insertion.jit(sharding.apart(hold, grid))
+    state = sharding.spread(self.start(worlds), grid)
     return lambda: jax.block_until_ready(run(state))
 
   def warp(self, worlds: int) -> Callable:
@@ -169,7 +169,7 @@ class Bench:
 
   def _warp_play(self) -> Callable:
     config = dataclasses.replace(self.config.task, impl='warp')
-    return play.make(insertion.make(config)).chunk
+    return chunk_rollout.make(insertion.make(config)).chunk
 
   def cameras(self, worlds: int) -> Callable:
     """The same, with all cameras at each control step."""
@@ -228,7 +228,7 @@ class Bench:
 
 def _grid(worlds: int) -> jax.sharding.Mesh:
   """Returns as many devices as divide the worlds."""
-  return mesh.make(math.gcd(worlds, jax.device_count()))
+  return sharding.make(math.gcd(worlds, jax.device_count()))
 
 
 def report(

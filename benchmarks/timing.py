@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from rlt_jax.rollout import provenance
+from rlt_jax.reporting import provenance
 
 
 class Contender(NamedTuple):

@@ -27,7 +27,8 @@ import jax.numpy as jnp
 
 from benchmarks import floor, inputs, timing
 from benchmarks.peers import fast_path, naive_jax
-from rlt_jax import mesh, replay, update
+from rlt_jax import replay, sharding
+from rlt_jax.agents import rlt
 
 _Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
 _HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
@@ -86,7 +87,7 @@ class Case:
 
   def fused(self, cycles: int) -> timing.Contender:
     """Ours: `cycles` cycles a dispatch."""
-    step = update.jit_update(self.nets, self.ring, self.config, cycles)
+    step = rlt.jit_update(self.nets, self.ring, self.config, cycles)
     held = [self.start()]
 
     def call():
@@ -99,21 +100,24 @@ class Case:
 
   def program(self) -> str:
     """Returns the compiled text of a dispatch."""
-    step = update.jit_update(self.nets, self.ring, self.config, _CYCLES.value)
+    step = rlt.jit_update(self.nets, self.ring, self.config, _CYCLES.value)
     return step.lower(self.start(), self.stored).compile().as_text()
 
   def agents(self, count: int, devices: int = 1) -> timing.Contender:
     """Ours, so many agents that share the rows, each device a share of them."""
-    grid = mesh.make(devices)
+    grid = sharding.make(devices)
     one = functools.partial(
-      update.update, nets=self.nets, replay=self.ring, config=self.config,
+      rlt.update, nets=self.nets, replay=self.ring, config=self.config,
       cycles=_CYCLES.value,
     )  # fmt: skip
     many = jax.vmap(lambda stored, state: one(state, stored), (None, 0))
-    step = jax.jit(mesh.apart(many, grid, shared=1), donate_argnums=1)
+    step = jax.jit(sharding.apart(many, grid, shared=1), donate_argnums=1)
     keys = jax.random.split(jax.random.key(0), count)
-    init = jax.vmap(lambda key: update.init(key, self.nets, self.config))
-    stored, held = mesh.copy(self.stored, grid), [mesh.spread(init(keys), grid)]
+    init = jax.vmap(lambda key: rlt.init(key, self.nets, self.config))
+    stored, held = (
+      sharding.copy(self.stored, grid),
+      [sharding.spread(init(keys), grid)],
+    )
 
     def call():
       held[0], metrics = step(stored, held[0])

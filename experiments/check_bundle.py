@@ -13,9 +13,9 @@ import time
 from absl import app, flags
 import numpy as np
 
-from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.robot import onnx_policy
-from rlt_jax.robot.policy import agree, NumpyPolicy
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy import onnx_policy
+from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
 
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder.', required=True)
 _CALLS = flags.DEFINE_integer('calls', 2000, 'Timed calls.')

@@ -16,10 +16,11 @@ from absl import app, flags
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax.rollout import assets, evaluate, results, session
-from rlt_jax.rollout import cell as cell_lib
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.evaluation import evaluator as evaluator_lib
+from rlt_jax.training import assets, practice_run, summary
+from rlt_jax.training import setup as setup_lib
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run whose actor to evaluate.')
 _ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
@@ -42,12 +43,13 @@ def policies_of(config: PracticeConfig):
       assets.load(
         _ASSETS.value, dataclasses.replace(config, base_horizon=int(h))
       )
-    cell = cell_lib.make(config, _ASSETS.value)
+    cell = setup_lib.make(config, _ASSETS.value)
     named = {
-      f'base, {h} steps': evaluate.base_policy(int(h)) for h in _HORIZONS.value
+      f'base, {h} steps': evaluator_lib.base_policy(int(h))
+      for h in _HORIZONS.value
     }
   else:
-    run = session.Session(
+    run = practice_run.Session(
       workdir=pathlib.Path(_WORKDIR.value),
       config=config,
       resume=True,
@@ -58,7 +60,7 @@ def policies_of(config: PracticeConfig):
       'mean': run.actor(0.0),
       'exploring': run.actor(config.agent.sigma),
     }
-  evaluator = cell_lib.make_evaluator(cell, config, _SEED.value)
+  evaluator = setup_lib.make_evaluator(cell, config, _SEED.value)
   return evaluator, named
 
 
@@ -81,7 +83,7 @@ def main(argv: list[str]) -> None:
   table = {}
   for name, policy in named.items():
     episodes, _ = evaluator.run(policy, _EPISODES.value)
-    print(f'{name}: {results.sentence(episodes)}', flush=True)
+    print(f'{name}: {summary.sentence(episodes)}', flush=True)
     table[name] = {
       'outcome': np.asarray(episodes.outcome).tolist(),
       'steps': np.asarray(episodes.steps).tolist(),

@@ -21,17 +21,18 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax import agent, update
 from rlt_jax import config as config_lib
+from rlt_jax.agents import rlt
 from rlt_jax.export import bundle
-from rlt_jax.robot.bundle import BundleSpec
-from rlt_jax.rollout import cell as cell_lib
-from rlt_jax.rollout import provenance, session
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.cell import Cell
-from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.sim import insertion, scene
-from rlt_jax.sim import teacher as teacher_lib
+from rlt_jax.reporting import provenance
+from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.tasks.ethernet import insertion, scene
+from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.training import practice_run
+from rlt_jax.training import setup as setup_lib
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.setup import Cell
 from rlt_jax.types import Params
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run.')
@@ -57,7 +58,7 @@ def of_run(workdir: pathlib.Path) -> Source:
   config = config_lib.from_json(
     PracticeConfig, (workdir / 'config.json').read_text()
   )
-  run = session.Session(
+  run = practice_run.Session(
     workdir=workdir, config=config, resume=True, assets=_ASSETS.value
   )
   steps = int(run.state.robot_steps)
@@ -67,13 +68,13 @@ def of_run(workdir: pathlib.Path) -> Source:
 def fresh() -> Source:
   """Returns the actor that practice begins with."""
   config = config_lib.override(PracticeConfig(), _SET.value)
-  cell = cell_lib.make(config, _ASSETS.value)
-  nets = agent.make_networks(
+  cell = setup_lib.make(config, _ASSETS.value)
+  nets = rlt.make_networks(
     config.agent, cell.perception.z_dim, cell.perception.proprio_dim,
     config.chunk, cell.perception.action_dim,
   )  # fmt: skip
   key = jax.random.PRNGKey(config.seed)
-  state = update.init(key, nets, config.update)
+  state = rlt.init(key, nets, config.update)
   return Source(state.actor_params, cell, config, '', 0)
 
 
@@ -106,7 +107,7 @@ def spec_of(source: Source) -> BundleSpec:
     proprio_mean=numbers(norm.proprio_mean),
     proprio_std=numbers(norm.proprio_std),
     cameras=scene.CAMERAS,
-    prompt=teacher_lib.INSERT,
+    prompt=scripted_expert_lib.INSERT,
     vla_fingerprint=cell.vla.spec.fingerprint,
     token_fingerprint=cell.token.spec.fingerprint,
     run={

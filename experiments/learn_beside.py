@@ -14,10 +14,10 @@ import time
 from absl import app, flags, logging
 
 from rlt_jax import config as config_lib
-from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.rollout.beside import BesideLearner
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.journal_learner import BesideLearner
 
 _JOURNAL = flags.DEFINE_string('journal', None, 'Folder.', required=True)
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder.', required=True)

@@ -23,11 +23,12 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.rollout import results
-from rlt_jax.sim import action, camera, insertion, kinematics
-from rlt_jax.sim import demos as demos_lib
-from rlt_jax.sim import teacher as teacher_lib
-from rlt_jax.vla import prompt as prompt_lib
+from rlt_jax.sim import action_space, camera, kinematics
+from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.training import summary
+from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
 _EPISODES = flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.')
@@ -43,7 +44,7 @@ _SEED = flags.DEFINE_integer('seed', 0, 'Seed of every draw.')
 _CLEARANCE = flags.DEFINE_float('clearance_mm', 0.3, 'Level of the task.')
 _LIKE = flags.DEFINE_string('like', '', 'Demos whose action unit to take.')
 _FRAMES = flags.DEFINE_bool('frames', True, 'False: only write demos.json.')
-_MODE = flags.DEFINE_enum('action_mode', 'offset', action.MODES, 'Delta.')
+_MODE = flags.DEFINE_enum('action_mode', 'offset', action_space.MODES, 'Delta.')
 _AIM_MM = flags.DEFINE_float(
   'aim_error_mm', None, "The operator's, std an axis."
 )
@@ -60,11 +61,11 @@ def arrays(demo, index, space, way):
     demo: to store. index: its number. space: of its chunks.
     way: (poses [F, A], final pose [A]) -> the tip's way left [F, 6].
   """
-  commands, valid = demos_lib.chunks(demo, HORIZON)
+  commands, valid = demonstrations_lib.chunks(demo, HORIZON)
   proprio = demo.proprio[demo.frame_steps]
   pose = proprio[:, : commands.shape[-1]]
   rows = len(proprio)
-  tokens = prompt_lib.tokenize(demo.prompt)
+  tokens = tokenizer_lib.tokenize(demo.prompt)
   return {
     **{f'images/{name}': image for name, image in demo.images.items()},
     'proprio': proprio.astype(np.float32),
@@ -76,17 +77,17 @@ def arrays(demo, index, space, way):
   }
 
 
-def unit(demos) -> action.ActionSpace:
+def unit(demos) -> action_space.ActionSpace:
   """Measures the action unit on the insertions' chunks of C steps."""
   commands, poses = [], []
   for demo in demos:
-    if demo.prompt != teacher_lib.INSERT:
+    if demo.prompt != scripted_expert_lib.INSERT:
       continue
-    chunk, valid = demos_lib.chunks(demo, CHUNK)
+    chunk, valid = demonstrations_lib.chunks(demo, CHUNK)
     whole = valid.all(axis=1)
     commands.append(chunk[whole])
     poses.append(demo.proprio[demo.frame_steps][whole, : chunk.shape[-1]])
-  return action.fit(
+  return action_space.fit(
     np.concatenate(commands), np.concatenate(poses), mode=_MODE.value
   )
 
@@ -106,11 +107,13 @@ def main(argv: list[str]) -> None:
   task = insertion.make(insertion.TaskConfig(clearance_mm=_CLEARANCE.value))
   habits = {'aim_error_mm': _AIM_MM.value, 'aim_error_deg': _AIM_DEG.value}
   habits = {name: x for name, x in habits.items() if x is not None}
-  teacher = teacher_lib.make(task, teacher_lib.TeacherConfig(**habits))
+  teacher = scripted_expert_lib.make(
+    task, scripted_expert_lib.TeacherConfig(**habits)
+  )
   render = camera.make(task.scene)
   roll = insertion.jit(
     functools.partial(
-      teacher_lib.demonstrate,
+      scripted_expert_lib.demonstrate,
       task=task,
       teacher=teacher,
       steps=_STEPS.value or task.config.time_limit,
@@ -128,7 +131,7 @@ def main(argv: list[str]) -> None:
   key, space, count = jax.random.PRNGKey(_SEED.value), None, 0
   if _LIKE.value:
     with np.load(sorted(pathlib.Path(_LIKE.value).glob('*.npz'))[0]) as demos:
-      space = action.ActionSpace(
+      space = action_space.ActionSpace(
         demos['action_scale'], str(demos['action_mode'])
       )
   table = {'outcome': [], 'steps': [], 'command': shlex.join(sys.argv)}
@@ -143,11 +146,14 @@ def main(argv: list[str]) -> None:
       table['steps'].append(int(trace.final.steps[e]))
     if not _FRAMES.value:
       continue
-    demos = demos_lib.record(trace, lift, render=render, stride=_STRIDE.value)
+    demos = demonstrations_lib.record(
+      trace, lift, render=render, stride=_STRIDE.value
+    )
     demos = [
       d
       for d in demos
-      if d.prompt == teacher_lib.LIFT or d.outcome == insertion.Outcome.SUCCESS
+      if d.prompt == scripted_expert_lib.LIFT
+      or d.outcome == insertion.Outcome.SUCCESS
     ]
     space = space or unit(demos)
     parts = [arrays(d, count + i, space, way) for i, d in enumerate(demos)]
@@ -165,7 +171,7 @@ def main(argv: list[str]) -> None:
       flush=True,
     )
   (out / 'demos.json').write_text(json.dumps(table) + '\n')
-  print(results.sentence(results.to_episodes(table)))
+  print(summary.sentence(summary.to_episodes(table)))
 
 
 if __name__ == '__main__':

@@ -17,9 +17,9 @@ import sys
 from absl import app, flags, logging
 
 from rlt_jax import config as config_lib
-from rlt_jax.rollout import session
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.training import practice_run
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
 _SET = flags.DEFINE_multi_string(
@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
   keep_compiled()
   try:
     config = config_lib.override(PracticeConfig(), _SET.value)
-    run = session.Session(
+    run = practice_run.Session(
       workdir=workdir,
       config=config,
       resume=_RESUME.value,

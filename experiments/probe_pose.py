@@ -20,11 +20,13 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.rollout import assets, probe, provenance
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.sim import teacher as teacher_lib
-from rlt_jax.vla import prompt as prompt_lib
+from rlt_jax.evaluation import pose_probe
+from rlt_jax.reporting import provenance
+from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.training import assets
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
 _POSES = flags.DEFINE_integer('poses', 12_000, 'Multiple of 100, over 1000.')
@@ -41,11 +43,11 @@ def main(argv: list[str]) -> None:
   pose_key, fit_key = jax.random.split(jax.random.key(_SEED.value))
   try:
     vla, token, _ = assets.load(_ASSETS.value, PracticeConfig())
-    columns, truth = probe.features(
+    columns, truth = pose_probe.features(
       pose_key,
       vla=vla,
       token=token,
-      prompt=prompt_lib.tokenize(teacher_lib.INSERT),
+      prompt=tokenizer_lib.tokenize(scripted_expert_lib.INSERT),
       poses=_POSES.value,
     )
   except (ValueError, OSError) as error:
@@ -56,15 +58,15 @@ def main(argv: list[str]) -> None:
     table[name] = error
     print(f'{name:12s}', *(f'{e:12.3f}' for e in error), flush=True)
 
-  print(f'{"rms error":12s}', *(f'{name:>12s}' for name in probe.AXES))
+  print(f'{"rms error":12s}', *(f'{name:>12s}' for name in pose_probe.AXES))
   tell('constant', truth.std(0))
   for name, x in columns.items():
     if name != 'joints':
       x = np.concatenate([x, columns['joints']], axis=1)
-    tell(name, probe.fit(x, truth, fit_key, _STEPS.value))
+    tell(name, pose_probe.fit(x, truth, fit_key, _STEPS.value))
   if _OUT.value:
     record = {
-      name: dict(zip(probe.AXES, np.round(error, 4).tolist(), strict=True))
+      name: dict(zip(pose_probe.AXES, np.round(error, 4).tolist(), strict=True))
       for name, error in table.items()
     }
     record |= {

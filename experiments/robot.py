@@ -23,26 +23,27 @@ from typing import Any
 
 from absl import app, flags
 
-from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.robot import lock, preflight, realtime, snapshot, workcell
+from rlt_jax.robot import lock, preflight, realtime, robot_setup
 from rlt_jax.robot import station as station_lib
 from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.attempt import PilotConfig
 from rlt_jax.robot.clock import MonotonicClock
-from rlt_jax.robot.episodes import EpisodeLog
-from rlt_jax.robot.journal import Journal, JournalError
-from rlt_jax.robot.loop import Loop, LoopConfig
+from rlt_jax.robot.control.loop import Loop, LoopConfig
+from rlt_jax.robot.control.watchdog import Watchdog
+from rlt_jax.robot.dashboard import Display
+from rlt_jax.robot.episode_controller import Pilot
 from rlt_jax.robot.operator import terminal
 from rlt_jax.robot.operator.events import DeviceError
-from rlt_jax.robot.outbox import Outbox
-from rlt_jax.robot.panel import Display
-from rlt_jax.robot.pilot import Pilot
-from rlt_jax.robot.policy import NumpyPolicy
-from rlt_jax.robot.session import Plan, Session
-from rlt_jax.robot.sight import Sight
-from rlt_jax.robot.watchdog import Watchdog
-from rlt_jax.robot.workcell import Workcell
-from rlt_jax.wire.codec import WireError
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy import snapshot
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
+from rlt_jax.robot.policy.vla_queries import Sight
+from rlt_jax.robot.recording.episodes import EpisodeLog
+from rlt_jax.robot.recording.journal import Journal, JournalError
+from rlt_jax.robot.recording.write_buffer import Outbox
+from rlt_jax.robot.robot_setup import Workcell
+from rlt_jax.robot.run_schedule import Plan, Session
+from rlt_jax.serving.codec import WireError
 
 _STATION = flags.DEFINE_string('station', None, "A file, or 'twin'.",
                                required=True)  # fmt: skip
@@ -69,14 +70,14 @@ _VLA = flags.DEFINE_string('vla', 'ws://127.0.0.1:8000', "The twin's.")
 def build(clock: MonotonicClock, stack: contextlib.ExitStack) -> Workcell:
   """Builds the station."""
   if _STATION.value != 'twin':
-    return workcell.build(_STATION.value, clock, stack)
-  from rlt_jax.rollout import twin_cell
-  from rlt_jax.rollout.cache import keep_compiled
+    return robot_setup.build(_STATION.value, clock, stack)
+  from rlt_jax.sim_robot import sim_station
+  from rlt_jax.training.compilation_cache import keep_compiled
 
   if not _BUNDLE.value:
     raise ValueError('--bundle must name a folder for the twin.')
   keep_compiled()
-  return twin_cell.build(
+  return sim_station.build(
     clock, stack, bundle=_BUNDLE.value, vla=_VLA.value, seed=_SEED.value
   )
 
@@ -182,12 +183,12 @@ def report(
   session: Session, pilot: Pilot, workdir: pathlib.Path, host: dict[str, Any]
 ) -> None:
   """Writes what there is to report."""
-  from rlt_jax.rollout import robot_report
+  from rlt_jax.reporting import robot_report
 
   about = {'command': shlex.join(['python', '-m', 'experiments.robot',
                                   *sys.argv[1:]])}  # fmt: skip
   with contextlib.suppress(ImportError):  # a host without JAX
-    from rlt_jax.rollout import provenance
+    from rlt_jax.reporting import provenance
 
     about |= {
       'device': provenance.device(),

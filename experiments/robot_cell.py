@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from absl import app, flags
 
-from rlt_jax.robot import bundle as bundle_lib
+from rlt_jax.robot.policy import bundle as bundle_lib
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')

@@ -13,11 +13,10 @@ import pathlib
 
 from absl import app, flags
 
-from rlt_jax.rollout import assets as assets_lib
-from rlt_jax.rollout import serving
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
-from rlt_jax.wire import server
+from rlt_jax.serving import server, vla_service
+from rlt_jax.training import assets as assets_lib
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
 
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
 _PORT = flags.DEFINE_integer('port', server.PORT, 'Port; 0 takes a free one.')
@@ -45,9 +44,9 @@ def main(argv: list[str]) -> None:
         raise ValueError(f'token_file must hold a token: {_TOKEN_FILE.value}.')
     server.check_host(_HOST.value, token_text)  # before the compiling
     vla, token, _ = assets_lib.load(_ASSETS.value, PracticeConfig())
-    spec = serving.make_spec(vla, token)
+    spec = vla_service.make_spec(vla, token)
     service = server.PolicyServer(
-      serving.make_infer(vla, token, spec, _SEED.value),
+      vla_service.make_infer(vla, token, spec, _SEED.value),
       spec.metadata(),
       host=_HOST.value,
       port=_PORT.value,

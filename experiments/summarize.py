@@ -14,7 +14,8 @@ import pathlib
 from absl import app, flags
 import numpy as np
 
-from rlt_jax.rollout import results, statistics
+from rlt_jax.reporting import statistics
+from rlt_jax.training import summary
 
 _OUT = flags.DEFINE_string('out', None, 'JSON file to write.', required=True)
 
@@ -45,7 +46,7 @@ def variant(name: str, workdirs: list[str]) -> dict:
       continue
     # The base has no seed: every run evaluates the same episodes.
     among = loaded[:1] if key == 'base' else loaded
-    parts = [results.to_episodes(data[key]) for _, data in among]
+    parts = [summary.to_episodes(data[key]) for _, data in among]
     each = [statistics.summarize(p) for p in parts]
     points[key] = statistics.summarize(_pool(parts)) | {
       'by_seed': [

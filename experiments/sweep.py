@@ -17,9 +17,9 @@ import sys
 from absl import app, flags, logging
 
 from rlt_jax import config as config_lib
-from rlt_jax.rollout import sweep
-from rlt_jax.rollout.cache import keep_compiled
-from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.training import sweep
+from rlt_jax.training.compilation_cache import keep_compiled
+from rlt_jax.training.config import PracticeConfig
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'Folder.', required=True)
 _SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2', '3'], 'Of the runs.')

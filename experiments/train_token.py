@@ -20,9 +20,9 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.tokens import diagnostics, rl_token, train
-from rlt_jax.tokens.config import count_image_tokens, TokenConfig
-from rlt_jax.tokens.objective import VlaHooks
+from rlt_jax.rl_token import diagnostics, rl_token, train
+from rlt_jax.rl_token.config import count_image_tokens, TokenConfig
+from rlt_jax.rl_token.objective import VlaHooks
 from rlt_jax.types import Observation
 
 _DEMOS = flags.DEFINE_string('demos', 'data/demos', '.npz file, or folder.')
@@ -102,7 +102,7 @@ def embed(vla, frames, cameras) -> tuple[np.ndarray, np.ndarray]:
 
 def joint_hooks(vla, num_image_tokens: int) -> VlaHooks:
   """Returns what joint training needs of a `PiVla`."""
-  from rlt_jax.vla import model, objective
+  from rlt_jax.vlas.pi_small import model, objective
 
   loss_config = objective.LossConfig()
 
@@ -147,7 +147,7 @@ def probe(token, tokens, mask, frames, split) -> dict[str, float]:
 
 def write_vla(vla, params):
   """Saves a `PiVla` with new params under the token's folder; returns it."""
-  from rlt_jax.vla import pi_vla
+  from rlt_jax.vlas.pi_small import pi_vla
 
   vla = pi_vla.make(
     params,
@@ -201,7 +201,7 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}.')
   # Here and not above: the rest of this file serves any VLA.
-  from rlt_jax.vla import dataset, pi_vla
+  from rlt_jax.vlas.pi_small import dataset, pi_vla
 
   out = pathlib.Path(_OUT.value)
   if (out / 'token.json').exists():

@@ -18,9 +18,9 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.vla import dataset, pi_vla, train
-from rlt_jax.vla.config import PiConfig
-from rlt_jax.vla.objective import LossConfig
+from rlt_jax.vlas.pi_small import dataset, pi_vla, train
+from rlt_jax.vlas.pi_small.config import PiConfig
+from rlt_jax.vlas.pi_small.objective import LossConfig
 
 _DEMOS = flags.DEFINE_string('demos', 'data/demos', '.npz file, or folder.')
 _OUT = flags.DEFINE_string('out', None, 'Folder to write.', required=True)

@@ -59,7 +59,7 @@ class VlaSpec:
 
   fingerprint: hex digest of weights, normalisation and this spec's numbers.
   action_scale: per action entry, the physical size (rad or m) of one
-    normalised unit; `sim.action.ActionSpace` holds the same numbers.
+    normalised unit; `sim.action_space.ActionSpace` holds the same numbers.
   """
 
   cameras: tuple[str, ...]

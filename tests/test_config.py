@@ -4,7 +4,7 @@ import json
 import pytest
 
 from rlt_jax import config as config_lib
-from rlt_jax.rollout.config import PracticeConfig
+from rlt_jax.training.config import PracticeConfig
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from rlt_jax import agent
+from rlt_jax.agents import rlt
+from rlt_jax.agents.rlt import losses, UpdateConfig
+from rlt_jax.agents.rlt.train_state import optimizers, TrainState
 from rlt_jax.types import Transition
-from rlt_jax.update import losses, UpdateConfig
-from rlt_jax.update.state import optimizers, TrainState
 
 
 class NaiveUpdate:
@@ -23,7 +23,7 @@ class NaiveUpdate:
 
   def __init__(
     self,
-    nets: agent.Networks,
+    nets: rlt.Networks,
     config: UpdateConfig,
     state: TrainState,
     rows: Transition,
@@ -87,7 +87,7 @@ class NaiveUpdate:
 
 
 def _target(nets, config, actor_params, target_params, batch, key):
-  chunk = agent.act(
+  chunk = rlt.act(
     nets,
     actor_params,
     batch.next_z_rl,
@@ -118,10 +118,10 @@ def _actor_step(nets, config, params, opt_state, critic_params, batch, key):
     dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
   )
   idle = nets.config.idle_entries
-  reference = agent.still(batch.ref_chunk, idle)
+  reference = rlt.still(batch.ref_chunk, idle)
   ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
-  noise = agent.still(
-    agent.exploration_noise(
+  noise = rlt.still(
+    rlt.exploration_noise(
       noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
     ),
     idle,

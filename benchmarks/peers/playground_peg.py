@@ -20,8 +20,9 @@ import mujoco
 from mujoco import mjx
 import numpy as np
 
-from rlt_jax import mesh
-from rlt_jax.sim import jit, over_worlds
+from rlt_jax import sharding
+from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.ethernet.insertion import jit
 
 CONTROL_S = 0.0025  # s, one control step, one physics step
 LABEL = 'playground settings on primitive geometry'
@@ -176,4 +177,4 @@ def make(
     size = math.gcd(len(qpos), 16)
     return jax.lax.map(many, qpos.reshape(-1, size, 30)).reshape(qpos.shape)
 
-  return jit(mesh.apart(share, grid)), mesh.spread(qpos, grid)
+  return jit(sharding.apart(share, grid)), sharding.spread(qpos, grid)

@@ -11,10 +11,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from rlt_jax.export import onnx_graph
-from rlt_jax.robot import bundle as reading
-from rlt_jax.robot import onnx_policy
-from rlt_jax.robot.bundle import BundleSpec
-from rlt_jax.robot.policy import agree, NumpyPolicy
+from rlt_jax.robot.policy import bundle as reading
+from rlt_jax.robot.policy import onnx_policy
+from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
 from rlt_jax.types import Params
 
 PLATFORMS = ('cpu', 'cuda')

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.robot.policy.bundle import BundleSpec
 
 # Old enough for the runtimes of robot computers.
 _OPSET = 17

@@ -13,13 +13,13 @@ import dm_env
 from dm_env import specs
 import numpy as np
 
-from rlt_jax.robot import ladder
 from rlt_jax.robot.arm import Arm, ArmError, Reading
 from rlt_jax.robot.clock import Clock
-from rlt_jax.robot.driving import Wanted
-from rlt_jax.robot.ladder import Rung
-from rlt_jax.robot.loop import Loop
-from rlt_jax.robot.record import Tick
+from rlt_jax.robot.control import stop_states
+from rlt_jax.robot.control.commands import Wanted
+from rlt_jax.robot.control.loop import Loop
+from rlt_jax.robot.control.stop_states import Rung
+from rlt_jax.robot.control.telemetry import Tick
 
 _SEEN_PREFIX = 'images/'
 RUNNING, SUCCESS, FAILURE, ABORT, TIME_OUT = (
@@ -212,7 +212,8 @@ class ArmEnvironment(dm_env.Environment):
       self.loop.tick()  # hears whether a person has resumed it
     if self.loop.state.rung is not Rung.RUN:
       raise ArmError(
-        f'The arm must run before an episode: {ladder.words(self.loop.state)}.'
+        f'The arm must run before an episode: '
+        f'{stop_states.words(self.loop.state)}.'
       )
 
   def _check(self, action: np.ndarray) -> Wanted:

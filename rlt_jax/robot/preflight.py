@@ -11,17 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlt_jax.robot import bundle as bundle_lib
-from rlt_jax.robot import guard
 from rlt_jax.robot.arm import Arm, ArmError, ArmSpec
-from rlt_jax.robot.bundle import BundleSpec
 from rlt_jax.robot.clock import Clock
+from rlt_jax.robot.control import safety_limits
+from rlt_jax.robot.control.histograms import Histogram
 from rlt_jax.robot.environment import Cameras
-from rlt_jax.robot.histograms import Histogram
-from rlt_jax.robot.policy import NumpyPolicy
-from rlt_jax.robot.workcell import Workcell
-from rlt_jax.wire import contract
-from rlt_jax.wire.contract import WireSpec
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
+from rlt_jax.robot.robot_setup import Workcell
+from rlt_jax.serving import schema
+from rlt_jax.serving.schema import WireSpec
 
 OK, NOTE, BAD = 'ok', 'note', 'bad'
 _DARK, _BRIGHT = 10.0, 245.0  # mean of a picture that shows something
@@ -65,7 +65,9 @@ def look(
 
 def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
   """Compares the policy's bundle with the arm's file."""
-  found = [_try('guard', 'can use the limits of the arm', guard.check, spec)]
+  found = [
+    _try('guard', 'can use the limits of the arm', safety_limits.check, spec)
+  ]
   for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high'):
     value = getattr(spec, name)
     if name in ('joint_low', 'joint_high'):
@@ -208,7 +210,7 @@ def check_vla(
 ) -> list[Finding]:
   """Asks the VLA about black pictures; nothing acts on the answers."""
   side = (wire.image_size, wire.image_size, 3)
-  request = contract.make_request(
+  request = schema.make_request(
     wire,
     images={name: np.zeros(side, np.uint8) for name in wire.cameras},
     proprio=np.float32(bundle.proprio_mean),

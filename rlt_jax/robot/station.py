@@ -14,13 +14,13 @@ from typing import Any
 
 from rlt_jax.robot import arm as arm_lib
 from rlt_jax.robot.arm import Arm, ArmSpec
-from rlt_jax.robot.bundle import BundleSpec
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.environment import Cameras
 from rlt_jax.robot.operator.events import Device
-from rlt_jax.wire import contract
-from rlt_jax.wire.client import VlaClient
-from rlt_jax.wire.contract import WireSpec
+from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.serving import schema
+from rlt_jax.serving.client import VlaClient
+from rlt_jax.serving.schema import WireSpec
 
 _ARMS = {
   'trossen': ('rlt_jax.robot.arms.trossen', 'TrossenArms', 'TrossenConfig'),
@@ -180,10 +180,10 @@ def connect_vla(
   client = VlaClient(
     address,
     expected=expected_of(bundle),
-    parse=lambda message: contract.read_reply(specs[0], message),
+    parse=lambda message: schema.read_reply(specs[0], message),
   )
   try:
-    specs.append(contract.read_metadata(client.wait_ready(timeout_s)))
+    specs.append(schema.read_metadata(client.wait_ready(timeout_s)))
     if specs[0].horizon < bundle.chunk:
       raise ValueError(
         f"The VLA's horizon must be at least the policy's chunk, "

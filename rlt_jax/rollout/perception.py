@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import insertion
-from rlt_jax.sim import scene as scene_lib
-from rlt_jax.sim.action import ActionSpace
-from rlt_jax.tokens.rl_token import RlToken
+from rlt_jax.rl_token.rl_token import RlToken
+from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
 
 Z_SOURCES = ('token', 'zeros', 'socket_blind', 'true_pose')

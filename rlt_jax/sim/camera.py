@@ -15,8 +15,9 @@ import mujoco
 from mujoco import mjx
 import numpy as np
 
-from rlt_jax.sim import insertion, physics
-from rlt_jax.sim import scene as scene_lib
+from rlt_jax.sim import physics
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.types import Array
 
 IMAGE_SIZE = 64

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from rlt_jax.sim import scene as scene_lib
+from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.types import Array
 
 

@@ -14,8 +14,8 @@ from mujoco import mjx
 from mujoco.mjx import warp as mjx_warp
 
 from rlt_jax.sim import kinematics
-from rlt_jax.sim import scene as scene_lib
-from rlt_jax.sim.state import State
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.state import State
 from rlt_jax.types import Array
 
 _CONTACT_ROWS = 4  # a pyramidal contact's, with condim 3

@@ -9,17 +9,18 @@ import pytest
 
 from benchmarks import floor, inputs
 from benchmarks.peers import fast_path, naive_jax
-from rlt_jax import agent, replay, update
-from rlt_jax.update import step
+from rlt_jax import replay
+from rlt_jax.agents import rlt
+from rlt_jax.agents.rlt import fused_update
 
 _Z, _ROWS = 8, 64
-_CONFIG = update.UpdateConfig(batch=16, beta=1e-3)
-_AGENT = agent.AgentConfig(hidden=(32, 32), sigma=0.0)
+_CONFIG = rlt.UpdateConfig(batch=16, beta=1e-3)
+_AGENT = rlt.AgentConfig(hidden=(32, 32), sigma=0.0)
 
 
 @pytest.fixture(scope='module')
 def nets():
-  return agent.make_networks(_AGENT, _Z, 28, 10, 14)
+  return rlt.make_networks(_AGENT, _Z, 28, 10, 14)
 
 
 @pytest.fixture(scope='module')
@@ -33,17 +34,17 @@ def batch(rows):
 
 
 def _start(nets):
-  return update.init(jax.random.key(0), nets, _CONFIG)
+  return rlt.init(jax.random.key(0), nets, _CONFIG)
 
 
 def _ours(nets, batch, steps):
   """Returns losses of `steps` critic steps, then an actor step; the state."""
-  act = jax.jit(functools.partial(step._next_chunk, nets=nets))
+  act = jax.jit(functools.partial(fused_update._next_chunk, nets=nets))
   critic = jax.jit(
-    functools.partial(step._critic_step, nets=nets, config=_CONFIG)
+    functools.partial(fused_update._critic_step, nets=nets, config=_CONFIG)
   )
   actor = jax.jit(
-    functools.partial(step._actor_step, nets=nets, config=_CONFIG)
+    functools.partial(fused_update._actor_step, nets=nets, config=_CONFIG)
   )
   state, losses = _start(nets), []
   for i in range(steps):

@@ -6,23 +6,23 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax import agent
+from rlt_jax.agents import rlt
 from rlt_jax.export import bundle
-from rlt_jax.robot import bundle as reading
-from rlt_jax.robot import onnx_policy
-from rlt_jax.robot.policy import agree, NumpyPolicy
+from rlt_jax.robot.policy import bundle as reading
+from rlt_jax.robot.policy import onnx_policy
+from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
 from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
 
 
 def _actor(spec=_SPEC):
-  config = agent.AgentConfig(
+  config = rlt.AgentConfig(
     hidden=spec.hidden,
     idle_entries=spec.idle_entries,
     reference_input=spec.reference_input,
   )
-  nets = agent.make_networks(
+  nets = rlt.make_networks(
     config, spec.z_dim, spec.proprio_dim, spec.chunk, spec.action_dim
   )
   return nets, nets.init_actor(jax.random.key(0))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rlt_jax.robot.bundle import BundleSpec
+from rlt_jax.robot.policy.bundle import BundleSpec
 
 
 def make_spec(**changes) -> BundleSpec:

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arm import ArmError
+from rlt_jax.robot.control.loop import LoopConfig
+from rlt_jax.robot.control.stop_states import Event, Kind
 from rlt_jax.robot.environment import ArmEnvironment
-from rlt_jax.robot.ladder import Event, Kind
-from rlt_jax.robot.loop import LoopConfig
-from tests.robot.stand_in import Clock, StandIn
+from tests.robot.fake_arm import Clock, StandIn
 
 _HOME = np.zeros(4, np.float32)
 _LIMIT = 6

@@ -11,12 +11,12 @@ import os
 import numpy as np
 import pytest
 
-from rlt_jax.robot import episodes
 from rlt_jax.robot.arms.faults import CameraFault, Fault
-from rlt_jax.robot.ladder import Event, Kind, Rung
+from rlt_jax.robot.control.stop_states import Event, Kind, Rung
 from rlt_jax.robot.operator.events import DeviceError
-from rlt_jax.robot.session import Plan, Session
-from tests.robot.rig import PERIOD, Rig
+from rlt_jax.robot.recording import episodes
+from rlt_jax.robot.run_schedule import Plan, Session
+from tests.robot.fakes import PERIOD, Rig
 
 
 def at(rig, index, do):

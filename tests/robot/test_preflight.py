@@ -7,10 +7,10 @@ from rlt_jax.robot import preflight
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
 from rlt_jax.robot.arms.faults import CameraFault, Fault
-from rlt_jax.robot.policy import NumpyPolicy
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.preflight import BAD, Finding, NOTE, OK
 from tests.robot.conftest import make_layers, make_spec
-from tests.robot.rig import ARM, BUNDLE, Clock, PERIOD, Vla, WIRE
+from tests.robot.fakes import ARM, BUNDLE, Clock, PERIOD, Vla, WIRE
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pathlib
 
 import pytest
 
-from rlt_jax.robot import arms, station, workcell
+from rlt_jax.robot import arms, robot_setup, station
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.lock import LockedError
 from rlt_jax.robot.operator.scripted import Scripted
-from rlt_jax.wire.codec import WireError
-from tests.robot.rig import ARM, BUNDLE, Clock, WIRE
+from rlt_jax.serving.codec import WireError
+from tests.robot.fakes import ARM, BUNDLE, Clock, WIRE
 
 _STATION = {
   'name': 'test',
@@ -56,16 +56,16 @@ def test_a_station_is_built_under_a_lock(tmp_path):
 
   path = write(tmp_path, name=f'test-{tmp_path.name}')
   with contextlib.ExitStack() as stack:
-    cell = workcell.build(str(path), Clock(), stack)
+    cell = robot_setup.build(str(path), Clock(), stack)
     assert isinstance(cell.arm, FakeArm) and cell.time_limit == 100
     assert cell.cameras.shapes == {'wrist': (8, 8, 3)}
     assert cell.operator.name == 'scripted'
     assert cell.bundle == str(tmp_path / 'bundle')
     cell.arm.observe()  # connected
     with pytest.raises(LockedError, match='must have one user'):
-      workcell.build(str(path), Clock(), stack)
+      robot_setup.build(str(path), Clock(), stack)
   with contextlib.ExitStack() as stack:
-    workcell.build(str(path), Clock(), stack)  # given back
+    robot_setup.build(str(path), Clock(), stack)  # given back
 
 
 @pytest.mark.parametrize('field', sorted(_STATION))
@@ -100,7 +100,7 @@ def test_a_wrong_field_is_refused(tmp_path, change, message):
 
 
 def _serve(metadata):
-  server = pytest.importorskip('rlt_jax.wire.server')
+  server = pytest.importorskip('rlt_jax.serving.server')
   return server.PolicyServer(lambda request: request, metadata, port=0)
 
 

@@ -4,10 +4,10 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax.rl_token import rl_token
 from rlt_jax.rollout import perception
-from rlt_jax.sim import insertion, teacher
-from rlt_jax.tokens import rl_token
-from rlt_jax.vla import pi_vla, prompt
+from rlt_jax.tasks.ethernet import insertion, scripted_expert
+from rlt_jax.vlas.pi_small import pi_vla, tokenizer
 
 
 @pytest.fixture(scope='module')
@@ -38,11 +38,13 @@ def _render(level):
   return render
 
 
-def _see(parts, *, level=0, z_source='token', words=teacher.INSERT, seed=0):
+def _see(
+  parts, *, level=0, z_source='token', words=scripted_expert.INSERT, seed=0
+):
   vla, token = parts
   sight = perception.make(
     render=_render(level), vla=vla, token=token,
-    prompt=prompt.tokenize(words), z_source=z_source,
+    prompt=tokenizer.tokenize(words), z_source=z_source,
   )  # fmt: skip
   return sight.perceive(_world(seed), jax.random.PRNGKey(0))
 
@@ -62,7 +64,10 @@ def test_groups_see_what_each_sees_with_its_own_key(parts):
     return {n: np.tile(x, (times, 1, 1, 1)) for n, x in _render(0)(0).items()}
 
   sight = perception.make(
-    render=render, vla=vla, token=token, prompt=prompt.tokenize(teacher.INSERT)
+    render=render,
+    vla=vla,
+    token=token,
+    prompt=tokenizer.tokenize(scripted_expert.INSERT),
   )
   keys = jax.random.split(jax.random.PRNGKey(0), 2)
   worlds = [_world(0), _world(1)]
@@ -92,7 +97,7 @@ def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(parts):
 
 def test_the_instruction_reaches_the_vla(parts):
   # Seen in the token: an untrained expert ignores its prefix.
-  one, other = _see(parts), _see(parts, words=teacher.LIFT)
+  one, other = _see(parts), _see(parts, words=scripted_expert.LIFT)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
@@ -102,7 +107,7 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
   worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
   sight = perception.make(
     render=_render(0), vla=vla, token=token,
-    prompt=prompt.tokenize(teacher.INSERT), z_source='true_pose',
+    prompt=tokenizer.tokenize(scripted_expert.INSERT), z_source='true_pose',
     scene=task.scene,
   )  # fmt: skip
   z_rl = np.asarray(sight.perceive(worlds, jax.random.PRNGKey(0)).z_rl)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import camera
-from rlt_jax.sim import scene as scene_lib
+from rlt_jax.tasks.ethernet import scene as scene_lib
 
 _WORLDS = 20
 _WRISTS = ('wrist_left', 'wrist_right')

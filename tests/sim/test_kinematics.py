@@ -7,8 +7,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from rlt_jax.sim import insertion, kinematics
-from rlt_jax.sim import scene as scene_lib
+from rlt_jax.sim import kinematics
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
 
 _ROWS = 20
 

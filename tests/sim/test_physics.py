@@ -18,8 +18,9 @@ import mujoco
 import numpy as np
 import pytest
 
-from rlt_jax.sim import action, insertion
-from rlt_jax.sim import scene as scene_lib
+from rlt_jax.sim import action_space
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
 
 _STEPS = 72
 _ABOVE = 0.002  # m, where a push starts
@@ -144,7 +145,7 @@ def _run_c(task, state, commands, row):
   depths = []
   for command in commands[:, row]:
     measured = scene_lib.to_joints(np.array(data.qpos))
-    executed = action.limit_command(command, measured, reach, low, high)
+    executed = action_space.limit_command(command, measured, reach, low, high)
     data.ctrl[:] = scene_lib.to_actuators(np.asarray(executed))
     mujoco.mj_step(model, data, task.config.substeps)
     mujoco.mj_kinematics(model, data)

@@ -6,8 +6,9 @@ from mujoco.mjx import warp as mjx_warp
 import numpy as np
 import pytest
 
-from rlt_jax.sim import insertion, physics
-from rlt_jax.sim.config import Outcome, TaskConfig
+from rlt_jax.sim import physics
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
 from tests.sim import test_physics as pushes
 
 _WARP = TaskConfig(impl='warp')

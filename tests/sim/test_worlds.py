@@ -14,7 +14,7 @@ from rlt_jax.sim import worlds
 _PROGRAM = """
 import jax
 import jax.numpy as jnp
-from rlt_jax import sim
+from rlt_jax.sim.worlds import over_worlds
 
 def step(x, mass):
   one, other = (jnp.linalg.cholesky(k * mass + 0 * x) for k in (1, 2))
@@ -22,7 +22,7 @@ def step(x, mass):
 
 @jax.jit
 def run(mass):
-  many = sim.over_worlds(step)
+  many = over_worlds(step)
   return jax.lax.scan(
     lambda x, _: (many(x, mass), None), jnp.zeros_like(mass), length=200
   )[0]

@@ -5,9 +5,9 @@ import math
 
 import numpy as np
 
-from rlt_jax.robot import workspace
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.control import workspace
 from rlt_jax.robot.operator import jacobian
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 

@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from rlt_jax.robot import arm, workspace
+from rlt_jax.robot import arm
 from rlt_jax.robot.arms import base
+from rlt_jax.robot.control import workspace
 from tests.robot.arms.conftest import SPECS
 
 _NAMES = sorted(path.stem for path in SPECS.glob('*.json'))

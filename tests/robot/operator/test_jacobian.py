@@ -1,6 +1,6 @@
 import numpy as np
 
-from rlt_jax.robot import workspace
+from rlt_jax.robot.control import workspace
 from rlt_jax.robot.operator import jacobian
 from tests.robot.operator.conftest import make_arm_spec
 

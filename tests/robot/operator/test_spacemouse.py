@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from rlt_jax.robot import workspace
+from rlt_jax.robot.control import workspace
 from rlt_jax.robot.operator import jacobian
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.spacemouse import SpaceMouse, SpaceMouseConfig

@@ -1,0 +1,151 @@
+"""What features tell of the plug's true pose, by a small network's error.
+
+Only a simulator can ask this: no policy is told the pose.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from rlt_jax.rl_token.rl_token import RlToken
+from rlt_jax.sim import camera, kinematics
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
+
+AXES = ('x_mm', 'y_mm', 'z_mm', 'about_x_deg', 'about_y_deg', 'about_z_deg')
+_ACROSS, _HEIGHT, _TURN = 1e-3, (-1e-3, 6e-3), np.deg2rad(2.0)
+_BATCH = 20  # poses rendered at a time
+_HELD_OUT = 0.1
+
+
+def draw(key: PRNGKey, task: insertion.Task) -> insertion.State:
+  """Returns a State with the plug near the mouth; `key` is consumed."""
+  keys = jax.random.split(key, 4)
+  state, right = task.reset(keys[0]), task.scene.right
+  low, high = _HEIGHT
+  place = jnp.append(
+    _ACROSS * jax.random.normal(keys[1], (2,)),
+    jax.random.uniform(keys[2], minval=low, maxval=high),
+  )
+  turn = kinematics.rotation(_TURN * jax.random.normal(keys[3], (3,)))
+  socket = kinematics.rotation(state.socket_rot)
+  arm = kinematics.solve_tip(
+    right,
+    state.qpos[:6],
+    state.grasp_pos,
+    state.grasp_rot,
+    state.socket_pos + socket @ place,
+    socket @ turn @ jnp.asarray(right.base_mat),
+    iterations=5,
+  )
+  joints = jnp.asarray(task.scene.home).at[:6].set(arm)
+  return state.replace(qpos=scene_lib.to_actuators(joints))
+
+
+def features(
+  key: PRNGKey,
+  *,
+  vla: FrozenVla,
+  token: RlToken,
+  prompt: np.ndarray,
+  poses: int,
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+  """Returns features by name [F, ...] and the true pose [F, 6], mm and degrees.
+
+  Args:
+    key: consumed; the poses.
+    vla, token: what embeds them.
+    prompt: int32 [L].
+    poses: F, a multiple of 100 above 1000.
+
+  Raises:
+    ValueError: any other number of poses.
+  """
+  if poses <= 1000 or poses % 100:
+    raise ValueError(f'poses must be a multiple of 100 above 1000: {poses}.')
+  task = insertion.make()
+  render = camera.make(task.scene)
+  start = insertion.jit(jax.vmap(functools.partial(draw, task=task)))
+  tell = jax.jit(
+    jax.vmap(functools.partial(insertion.plug_in_socket, task.scene))
+  )
+  words = np.tile(prompt, (_BATCH, 1))
+
+  @jax.jit
+  def embed(vla_params, token_params, observation):
+    # Only the reference chunk, left out, depends on the key.
+    out = vla.apply(vla_params, observation, jax.random.key(0))
+    z_rl = token.apply(token_params, out.tokens, out.mask)
+    count = token.config.num_image_tokens
+    return out.tokens[:, :count], z_rl
+
+  columns = {'joints': [], 'z_rl': [], 'mean_token': [], 'tokens': []}
+  truth = []
+  for i in range(poses // _BATCH):
+    keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
+    state = start(keys)
+    proprio = insertion.proprio(state)
+    observation = Observation(render(state), proprio, words)
+    tokens, z_rl = embed(vla.params, token.params, observation)
+    columns['joints'].append(proprio[:, :6])
+    columns['z_rl'].append(z_rl)
+    columns['mean_token'].append(tokens.mean(1))
+    columns['tokens'].append(tokens.reshape(_BATCH, -1))
+    truth.append(tell(state))
+  columns = {n: np.concatenate(jax.device_get(x)) for n, x in columns.items()}
+  truth = np.concatenate(jax.device_get(truth))
+  return columns, np.concatenate(
+    [1e3 * truth[:, :3], np.rad2deg(truth[:, 3:])], axis=1
+  )
+
+
+class _Probe(nn.Module):
+  """Two layers of 256, normalised."""
+
+  @nn.compact
+  def __call__(self, x):
+    for _ in range(2):
+      x = nn.LayerNorm()(nn.gelu(nn.Dense(256)(x)))
+    return nn.Dense(len(AXES))(x)
+
+
+def fit(x: Array, y: Array, key: PRNGKey, steps: int) -> np.ndarray:
+  """Returns the rms error [6] on the last tenth of the rows.
+
+  Args:
+    x: [F, features]. y: [F, 6].
+    key: consumed; weights and order.
+    steps: gradient steps of 128 rows.
+  """
+  count = len(x) - int(_HELD_OUT * len(x))
+  x = (x - x[:count].mean(0)) / (x[:count].std(0) + 1e-4)
+  mean, std = y[:count].mean(0), y[:count].std(0)
+  x, target = jnp.asarray(x), jnp.asarray((y - mean) / std)
+  init_key, key = jax.random.split(key)
+  net = _Probe()
+  params = net.init(init_key, x[:1])
+  rate = optax.warmup_cosine_decay_schedule(0.0, 1e-3, steps // 20, steps)
+  optimizer = optax.adamw(rate, weight_decay=1e-2)
+
+  @jax.jit
+  def step(params, opt_state, key):
+    rows = jax.random.randint(key, (128,), 0, count)
+
+    def loss(params):
+      return jnp.square(net.apply(params, x[rows]) - target[rows]).mean()
+
+    updates, opt_state = optimizer.update(
+      jax.grad(loss)(params), opt_state, params
+    )
+    return optax.apply_updates(params, updates), opt_state
+
+  opt_state = optimizer.init(params)
+  for i in range(steps):
+    params, opt_state = step(params, opt_state, jax.random.fold_in(key, i))
+  error = (jax.jit(net.apply)(params, x[count:]) - target[count:]) * std
+  return np.sqrt(np.square(error).mean(0))

@@ -1,0 +1,226 @@
+"""What a run writes while it practises: a metrics file and a live line."""
+
+from collections.abc import Callable, Mapping
+import json
+import math
+import os
+import pathlib
+import shutil
+import sys
+import time
+from typing import Any, TextIO
+
+import numpy as np
+
+from rlt_jax.reporting import statistics
+
+METRICS_FILE = 'metrics.jsonl'
+_TENSORBOARD_FOLDER = 'tensorboard'
+
+
+class MetricsWriter:
+  """Appends rows to `workdir/metrics.jsonl` and, if installed, TensorBoard.
+
+  Every row carries `robot_steps`, the control steps done so far, which is the
+  axis of every plot and the point where a resumed run cuts the file.
+  """
+
+  def __init__(
+    self, workdir: str | os.PathLike[str], *, resume_steps: int | None = None
+  ):
+    """Opens the file.
+
+    Args:
+      workdir: created if missing.
+      resume_steps: `robot_steps` of the restored checkpoint; later rows are
+        dropped, as the resumed run writes them again. None for a new run.
+
+    Raises:
+      ValueError: a new run in a folder that already has metrics, or a row of
+        the old file without `robot_steps`.
+    """
+    self._path = pathlib.Path(workdir) / METRICS_FILE
+    self._path.parent.mkdir(parents=True, exist_ok=True)
+    if resume_steps is not None:
+      _cut(self._path, resume_steps)
+    elif self._path.exists() and self._path.stat().st_size:
+      raise ValueError(f'A new run needs a folder without {self._path}.')
+    self._file = self._path.open('a', encoding='utf-8')
+    self._board = _tensorboard(self._path.parent, resume_steps)
+
+  def write(self, step: Mapping[str, Any]) -> None:
+    """Writes one row of scalars; NaN and infinity become null.
+
+    Args:
+      step: `robot_steps` and any numbers, strings, bools or None; arrays must
+        be scalar.
+
+    Raises:
+      ValueError: no `robot_steps`, or a value that is no scalar.
+    """
+    if 'robot_steps' not in step:
+      raise ValueError(f'A row must have robot_steps: {sorted(step)}.')
+    row = {name: _scalar(name, value) for name, value in step.items()}
+    self._file.write(json.dumps(row, allow_nan=False) + '\n')
+    # A crash must not take the rows that explain it along.
+    self._file.flush()
+    if self._board is not None:
+      for name, value in row.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+          self._board.add_scalar(name, value, row['robot_steps'])
+
+  def close(self) -> None:
+    """Closes the files."""
+    self._file.close()
+    if self._board is not None:
+      self._board.close()
+
+  def __enter__(self) -> 'MetricsWriter':
+    return self
+
+  def __exit__(self, *unused_exception) -> None:
+    self.close()
+
+
+def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns the rows of `workdir/metrics.jsonl`; none without the file.
+
+  A last line without its newline was cut off by a crash and is left out.
+
+  Raises:
+    ValueError: a whole line that is no JSON object with `robot_steps`.
+  """
+  path = pathlib.Path(workdir) / METRICS_FILE
+  if not path.exists():
+    return []
+  *lines, _ = path.read_text(encoding='utf-8').split('\n')
+  rows = []
+  for number, line in enumerate(lines, start=1):
+    try:
+      row = json.loads(line)
+      row['robot_steps'] + 0
+    except (ValueError, KeyError, TypeError):
+      raise ValueError(
+        f'{path}:{number} must be an object with robot_steps: {line[:80]!r}.'
+      ) from None
+    rows.append(row)
+  return rows
+
+
+class LiveLine:
+  """Shows one line of progress.
+
+  On a terminal the line overwrites itself; in a log file a line is printed
+  every `interval_s`.
+  """
+
+  def __init__(
+    self,
+    stream: TextIO | None = None,
+    *,
+    interval_s: float = 5.0,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    self._stream = stream if stream is not None else sys.stdout
+    self._tty = self._stream.isatty()
+    # Ten redraws per second is as much as an eye follows.
+    self._interval_s = 0.1 if self._tty else interval_s
+    self._clock = clock
+    self._last = -math.inf
+
+  def show(
+    self,
+    episodes: statistics.Episodes,
+    *,
+    robot_steps: int,
+    updates_per_s: float,
+    phase: str,
+    beta_ratio: float | None = None,
+    window: int = 50,
+    control_hz: float = 50,
+  ) -> None:
+    """Shows the state, unless the last line is too recent.
+
+    Args:
+      episodes: all so far; the last `window` give success and throughput.
+      robot_steps: control steps so far, all robots together.
+      updates_per_s: critic updates per wall-clock second.
+      phase: 'warm-up' or 'practice'.
+      beta_ratio: distance of the actor to the reference over the reference's
+        own spread; None before the first update.
+      window, control_hz: see above; control steps per second.
+    """
+    now = self._clock()
+    if now - self._last < self._interval_s:
+      return
+    self._last = now
+    seconds = int(robot_steps / control_hz)
+    recent = statistics.Episodes(*(column[-window:] for column in episodes))
+    success = throughput = '–'
+    if len(recent.success):
+      summary = statistics.summarize(recent, control_hz)
+      success = f'{summary["success"]:.0%}'
+      throughput = f'{summary["throughput_per_10min"]:.0f}'
+    ratio = '–' if beta_ratio is None else f'{beta_ratio:.2f}'
+    self._print(
+      f'robot {seconds // 60:02d}:{seconds % 60:02d} | {phase} | '
+      f'success {success} of last {len(recent.success)} | '
+      f'{throughput} per 10 min | {updates_per_s:.0f} updates/s | '
+      f'beta ratio {ratio}'
+    )
+
+  def close(self) -> None:
+    """Leaves the last line standing."""
+    if self._tty and self._last > -math.inf:
+      self._stream.write('\n')
+      self._stream.flush()
+
+  def _print(self, text: str) -> None:
+    if self._tty:
+      # A wrapped line could not be overwritten.
+      text = text[: shutil.get_terminal_size().columns - 1]
+      self._stream.write(f'\r{text}\x1b[K')
+    else:
+      self._stream.write(text + '\n')
+    self._stream.flush()
+
+
+def _scalar(name: str, value: Any) -> Any:
+  if value is None or isinstance(value, str | bool | int):
+    return value
+  array = np.asarray(value)
+  if array.shape or array.dtype.kind == 'O':
+    raise ValueError(f'{name} must be a scalar: {value!r}.')
+  item = array.item()
+  return item if math.isfinite(item) else None
+
+
+def _cut(path: pathlib.Path, robot_steps: int) -> None:
+  """Drops rows beyond `robot_steps`, in one rename."""
+  rows = [
+    row
+    for row in read_metrics(path.parent)
+    if row['robot_steps'] <= robot_steps
+  ]
+  whole = path.with_name(path.name + '.tmp')
+  whole.write_text(''.join(json.dumps(row) + '\n' for row in rows), 'utf-8')
+  os.replace(whole, path)
+
+
+def _tensorboard(workdir: pathlib.Path, resume_steps: int | None) -> Any:
+  """Returns a SummaryWriter, or None with a notice where there is no package.
+
+  Imported here: a robot's computer need not have it.
+  """
+  try:
+    import tensorboardX
+  except ImportError:
+    print(
+      f'tensorboardX is not installed: metrics go to {METRICS_FILE} only.',
+      file=sys.stderr,
+    )
+    return None
+  purge = None if resume_steps is None else resume_steps + 1
+  return tensorboardX.SummaryWriter(
+    str(workdir / _TENSORBOARD_FOLDER), purge_step=purge
+  )

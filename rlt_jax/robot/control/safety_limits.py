@@ -1,0 +1,287 @@
+"""The last check before an arm: what is sent keeps every limit of its file.
+
+One pure function. A command that can be made safe by going less far is
+shortened, and the entries it changed are named; one that cannot be trusted
+(not finite, too old, no way back inside) means "hold", with the reason in
+words. Nothing is sent then.
+"""
+
+import enum
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from rlt_jax.robot.arm import ArmSpec, Reading
+from rlt_jax.robot.control import workspace
+
+
+class Limit(enum.IntFlag):
+  """Which limit changed an entry of a command; bits of `changed`."""
+
+  RANGE = 1
+  STEP = 2
+  VELOCITY = 4
+  WORKSPACE = 8
+
+
+class Hold(enum.IntEnum):
+  """Why nothing may be sent; the first of these that applies."""
+
+  NO = 0
+  NOT_FINITE = 1
+  OLD_OBSERVATION = 2
+  OLD_ACTION = 3
+  CONFLICT = 4  # range, step and velocity leave no command at all
+  OUTSIDE = 5  # no way that keeps the tip in its box or brings it nearer
+
+
+class Guarded(NamedTuple):
+  """One tick's answer.
+
+  command: float64 [A], what may be sent; None: nothing, the arm must hold.
+  changed: uint8 [A], bits of `Limit`.
+  verdict: '' or why the arm must hold, in words.
+  """
+
+  command: np.ndarray | None
+  changed: np.ndarray
+  verdict: str
+
+
+class GuardedBatch(NamedTuple):
+  """The same for N ticks.
+
+  command: float64 [N, A], NaN where the arm must hold. changed: uint8
+  [N, A], bits of `Limit`. hold: uint8 [N], of `Hold`.
+  """
+
+  command: np.ndarray
+  changed: np.ndarray
+  hold: np.ndarray
+
+
+def limit(
+  spec: ArmSpec,
+  command: np.ndarray,
+  *,
+  reading: Reading,
+  previous: np.ndarray | None,
+  now: float,
+  made: float,
+  period_s: float,
+  tip: workspace.Tip = workspace.tip_position,
+) -> Guarded:
+  """Returns the command that may be sent, or why the arm must hold.
+
+  Args:
+    spec: the arm's file; every limit is from there.
+    command: [A] wanted joint targets.
+    reading: the newest one.
+    previous: [A] the command sent one period ago; None after a hold, when the
+      arm's velocity counts from the measured pose.
+    now: s.
+    made: s, when that was observed which the command was computed from.
+    period_s: s between two commands.
+    tip: forward kinematics, for an arm that `Chain` cannot describe.
+
+  Raises:
+    ValueError: a shape is not [A], period_s is not positive, or a chain of
+      the spec breaks its rule.
+  """
+  if previous is None:
+    previous = reading.position
+  rows = {}
+  for name, value in (
+    ('command', command),
+    ('position', reading.position),
+    ('velocity', reading.velocity),
+    ('previous', previous),
+  ):
+    rows[name] = np.asarray(value, np.float64)[None]
+    if rows[name].shape != (1, spec.action_dim):
+      raise ValueError(
+        f'{name} must have the shape ({spec.action_dim},): {np.shape(value)}.'
+      )
+  for name, value in (
+    ('observed', reading.time),
+    ('now', now),
+    ('made', made),
+  ):
+    rows[name] = np.array([value], np.float64)
+  batch = limit_batch(spec, **rows, period_s=period_s, tip=tip)
+  hold = Hold(int(batch.hold[0]))
+  if hold is Hold.NO:
+    return Guarded(batch.command[0], batch.changed[0], '')
+  row = {name: value[0] for name, value in rows.items()}
+  return Guarded(None, batch.changed[0], _words(spec, hold, row, period_s))
+
+
+def limit_batch(
+  spec: ArmSpec,
+  *,
+  command: np.ndarray,
+  position: np.ndarray,
+  velocity: np.ndarray,
+  previous: np.ndarray,
+  observed: np.ndarray,
+  now: np.ndarray,
+  made: np.ndarray,
+  period_s: float,
+  tip: workspace.Tip = workspace.tip_position,
+) -> GuardedBatch:
+  """Does `limit` for N ticks at once: [N, A] poses and [N] times."""
+  if not 0.0 < period_s < np.inf:
+    raise ValueError(f'period_s must be positive: {period_s}.')
+  table = _table(spec)
+  finite = np.ones(len(command), bool)
+  for value in (command, position, velocity, previous):
+    finite &= np.isfinite(value).all(axis=1)
+  with np.errstate(invalid='ignore', over='ignore'):  # no age: too old
+    seen, thought = now - observed, now - made
+  hold = np.select(
+    [
+      ~finite,
+      ~((seen >= 0.0) & (seen <= spec.max_observation_age_s)),
+      ~((thought >= 0.0) & (thought <= spec.max_action_age_s)),
+    ],
+    [Hold.NOT_FINITE, Hold.OLD_OBSERVATION, Hold.OLD_ACTION],
+    Hold.NO,
+  ).astype(np.uint8)
+  # Rows that are held go on as the stow pose, which breaks no arithmetic.
+  rest = (hold != Hold.NO)[:, None]
+  pose = np.where(rest, table.stow, position)
+  before = np.where(rest, table.stow, previous)
+  way = table.max_velocity * period_s
+  low = np.maximum(table.low, np.maximum(pose - table.max_step, before - way))
+  high = np.minimum(table.high, np.minimum(pose + table.max_step, before + way))
+  hold[(hold == Hold.NO) & (low > high).any(axis=1)] = Hold.CONFLICT
+  rest = (hold != Hold.NO)[:, None]
+  wanted, pose, before, low, high = (
+    np.where(rest, table.stow, x) for x in (command, pose, before, low, high)
+  )
+  changed = np.zeros(wanted.shape, np.uint8)
+
+  # Range first: a target of 1e308 has no direction to be shortened along.
+  out = np.clip(wanted, table.low, table.high)
+  changed |= _mark(out != wanted, Limit.RANGE)
+  for start, reach, bit in (
+    (pose, table.max_step, Limit.STEP),
+    (before, way, Limit.VELOCITY),
+  ):
+    out, shorter = _shorten(out, start, reach, table.groups)
+    changed |= _mark(shorter, bit)
+  # What went towards `before` may have left the reach of `pose`, where the
+  # arm lags; then each entry goes alone to the nearest place that keeps all.
+  for near, far, bit in (
+    (table.low, table.high, Limit.RANGE),
+    (pose - table.max_step, pose + table.max_step, Limit.STEP),
+    (before - way, before + way, Limit.VELOCITY),
+  ):
+    changed |= _mark((out < near) | (out > far), bit)
+  out = np.clip(out, low, high)
+  nearest = np.clip(pose, low, high)
+  for chain, joints in zip(spec.chains, table.chains, strict=True):
+    kept = workspace.keep_inside(
+      chain, out[:, joints], pose[:, joints], nearest[:, joints], tip
+    )
+    changed[:, joints] |= _mark(kept.joints != out[:, joints], Limit.WORKSPACE)
+    out[:, joints] = kept.joints
+    hold[kept.lost & (hold == Hold.NO)] = Hold.OUTSIDE
+  rest = hold != Hold.NO
+  out[rest], changed[rest] = np.nan, 0
+  return GuardedBatch(out, changed, hold)
+
+
+def check(spec: ArmSpec) -> None:
+  """Raises a ValueError if the guard cannot use the spec's chains."""
+  _table(spec)
+
+
+class _Table(NamedTuple):
+  """A spec as arrays [A]; groups and chains are indices of joints."""
+
+  low: np.ndarray
+  high: np.ndarray
+  max_step: np.ndarray
+  max_velocity: np.ndarray
+  stow: np.ndarray
+  groups: tuple[np.ndarray, ...]
+  chains: tuple[np.ndarray, ...]
+
+
+@functools.lru_cache(maxsize=8)
+def _table(spec: ArmSpec) -> _Table:
+  chains = workspace.chain_joints(spec)
+  return _Table(
+    np.array(spec.joint_low),
+    np.array(spec.joint_high),
+    np.array(spec.max_step),
+    np.array(spec.max_velocity),
+    np.array(spec.stow),
+    workspace.joint_groups(spec),
+    chains,
+  )
+
+
+def _mark(entries: np.ndarray, bit: Limit) -> np.ndarray:
+  return np.where(entries, np.uint8(bit), np.uint8(0))
+
+
+def _shorten(
+  wanted: np.ndarray,
+  start: np.ndarray,
+  reach: np.ndarray,
+  groups: tuple[np.ndarray, ...],
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns commands [N, A] within reach of start, and bool [N, A] which are.
+
+  An arm's joints are shortened together, so that the hand stays on the way it
+  was sent: cutting each alone would bend a straight push.
+  """
+  over = np.abs(wanted - start) / reach
+  for joints in groups:
+    over[:, joints] = over[:, joints].max(axis=1, keepdims=True)
+  shorter = over > 1.0
+  # Within reach, the command itself: a division would round it.
+  out = start + (wanted - start) / np.maximum(over, 1.0)
+  return np.where(shorter, out, wanted), shorter & (out != wanted)
+
+
+def _words(spec: ArmSpec, hold: Hold, row: dict, period_s: float) -> str:
+  """Says the rule and the value that broke it."""
+  names = spec.joint_names
+  if hold is Hold.NOT_FINITE:
+    bad = [
+      f'{name} of {joint} is {x}'
+      for name in ('command', 'position', 'velocity', 'previous')
+      for joint, x in zip(names, row[name], strict=True)
+      if not np.isfinite(x)
+    ]
+    return f'Command and reading must be finite: {", ".join(bad)}.'
+  if hold in (Hold.OLD_OBSERVATION, Hold.OLD_ACTION):
+    old = hold is Hold.OLD_OBSERVATION
+    what = 'observation' if old else 'action'
+    age = row['now'] - row['observed' if old else 'made']
+    most = spec.max_observation_age_s if old else spec.max_action_age_s
+    return f'The {what} must be 0 to {most} s old: {age:.3f} s.'
+  if hold is Hold.CONFLICT:
+    way = np.array(spec.max_velocity) * period_s
+    pose, before, step = row['position'], row['previous'], spec.max_step
+    low = np.max([spec.joint_low, pose - step, before - way], axis=0)
+    high = np.min([spec.joint_high, pose + step, before + way], axis=0)
+    i = int(np.argmax(low > high))
+    return (
+      f'{names[i]} must stay in {spec.joint_low[i]} to {spec.joint_high[i]}, '
+      f'within {step[i]} of the measured pose and {way[i]:.4g} of the command '
+      f'before: measured {pose[i]:.4g}, before {before[i]:.4g}.'
+    )
+  return (
+    'The tip must stay in its workspace, and from outside may only return: '
+    f'measured pose {_numbers(row["position"])}, '
+    f'command {_numbers(row["command"])}.'
+  )
+
+
+def _numbers(values: np.ndarray) -> str:
+  return '[' + ', '.join(f'{x:.4g}' for x in values) + ']'

@@ -1,0 +1,133 @@
+"""The exported actor in plain NumPy, for a host without JAX."""
+
+from collections.abc import Callable
+import pathlib
+
+import numpy as np
+
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy.bundle import BundleSpec
+
+AGREE = 1e-5  # normalised units, the forms of one policy
+
+
+def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
+  """Returns the last layer's output [out] for an input [in].
+
+  Args:
+    layers: kernels [in, out] and biases [out], in turns.
+    x: float32 [in].
+  """
+  last = len(layers) - 2
+  for i in range(0, len(layers), 2):
+    x = x @ layers[i] + layers[i + 1]
+    if i < last:
+      x = np.maximum(x, 0.0)
+  return x
+
+
+def draw_noise(spec: BundleSpec, rng: np.random.Generator) -> np.ndarray:
+  """Returns exploration [A] in normalised units; consumes from `rng`.
+
+  One draw is held over a chunk: it moves the arm instead of shaking it.
+  """
+  noise = spec.sigma * rng.normal(size=spec.action_dim)
+  noise[list(spec.idle_entries)] = 0.0
+  return noise.astype(np.float32)
+
+
+class NumpyPolicy:
+  """The actor's mean: (z_rl, proprioception, reference) to a chunk (Eq. 4).
+
+  Hold BLAS to one thread (`OMP_NUM_THREADS=1`): with more, a call that takes
+  microseconds waits for sleeping threads.
+  """
+
+  def __init__(self, spec: BundleSpec, layers: list[np.ndarray]):
+    """Takes what `bundle.load` returns."""
+    bundle_lib.check_layers(spec, layers)
+    self.spec = spec
+    self._layers = [np.asarray(x, np.float32) for x in layers]
+    self._mean = np.array(spec.proprio_mean, np.float32)
+    self._std = np.array(spec.proprio_std, np.float32)
+    self._scale = np.array(spec.action_scale, np.float32)
+    self._idle = list(spec.idle_entries)
+
+  @classmethod
+  def load(cls, folder: str | pathlib.Path) -> 'NumpyPolicy':
+    """Reads a bundle; see `bundle.load` for what it refuses."""
+    return cls(*bundle_lib.load(folder))
+
+  def act(
+    self, z_rl: np.ndarray, proprio: np.ndarray, reference: np.ndarray
+  ) -> np.ndarray:
+    """Returns the chunk [C, A], normalised units.
+
+    Args:
+      z_rl: [Z] the RL token.
+      proprio: [P] as measured, rad, m and their rates.
+      reference: [C, A] normalised, the first C steps of the VLA's chunk.
+
+    Raises:
+      ValueError: a shape that is not the bundle's, or a number that is not
+        finite.
+    """
+    spec = self.spec
+    x = []
+    for name, value, shape in (
+      ('z_rl', z_rl, (spec.z_dim,)),
+      ('proprio', proprio, (spec.proprio_dim,)),
+      ('reference', reference, (spec.chunk, spec.action_dim)),
+    ):
+      value = np.asarray(value, np.float32)
+      if value.shape != shape:
+        raise ValueError(f'{name} must have the shape {shape}: {value.shape}.')
+      if not np.isfinite(value).all():
+        raise ValueError(f'{name} must be finite: {value}.')
+      x.append(value)
+    x[1] = (x[1] - self._mean) / self._std
+    if not spec.reference_input:
+      x.pop()
+    h = forward(self._layers, np.concatenate([part.ravel() for part in x]))
+    chunk = h.reshape(spec.chunk, spec.action_dim)
+    chunk[:, self._idle] = 0.0
+    return chunk
+
+  def decode(self, chunk: np.ndarray, pose: np.ndarray) -> np.ndarray:
+    """Returns commands [C, A] (rad, m) of a chunk begun at pose [A]."""
+    steps = chunk * self._scale
+    if self.spec.action_mode == 'increment':
+      steps = np.cumsum(steps, axis=0)
+    return pose + steps
+
+
+def agree(
+  name: str, policy: NumpyPolicy, other: Callable, *, draws: int = 32
+) -> float:
+  """Returns the largest difference of two forms on random inputs.
+
+  Args:
+    name: what the other form is called in the error.
+    policy: of the bundle.
+    other: takes and gives what `NumpyPolicy.act` does.
+    draws: random inputs.
+
+  Raises:
+    ValueError: they differ by more than `AGREE`.
+  """
+  spec, rng, worst = policy.spec, np.random.default_rng(0), 0.0
+  for _ in range(draws):
+    z_rl = rng.normal(size=spec.z_dim).astype(np.float32)
+    proprio = np.float32(
+      spec.proprio_mean + rng.normal(size=spec.proprio_dim) * spec.proprio_std
+    )
+    reference = rng.normal(size=(spec.chunk, spec.action_dim))
+    reference = reference.astype(np.float32)
+    chunk = policy.act(z_rl, proprio, reference)
+    apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
+    worst = max(worst, float(apart.max()))
+  if not worst <= AGREE:
+    raise ValueError(
+      f'NumPy and {name} must agree to {AGREE:g} normalised units: {worst:g}.'
+    )
+  return worst

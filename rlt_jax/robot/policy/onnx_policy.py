@@ -1,0 +1,60 @@
+"""The exported actor in ONNX Runtime, for hosts that have it anyway."""
+
+from collections.abc import Callable
+import pathlib
+
+import numpy as np
+
+from rlt_jax.robot.policy import bundle as bundle_lib
+
+# (z_rl [Z], proprio [P], reference [C, A]) -> chunk [C, A].
+Act = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+
+def load(folder: str | pathlib.Path) -> Act:
+  """Returns a bundle's ONNX form; see `make`.
+
+  Raises:
+    ValueError: the bundle has none.
+  """
+  path = pathlib.Path(folder) / bundle_lib.ONNX
+  if not path.exists():
+    raise ValueError(
+      f'The bundle must have been exported with --onnx: {path} is missing.'
+    )
+  return make(path.read_bytes())
+
+
+def make(graph: bytes) -> Act:
+  """Returns a graph as a function with `NumpyPolicy.act`'s shapes and units.
+
+  It runs on one thread: more would wait for each other longer than the
+  products take.
+
+  Raises:
+    ModuleNotFoundError: `onnxruntime` is missing; the text says what to
+      install.
+  """
+  try:
+    import onnxruntime
+  except ModuleNotFoundError:
+    raise ModuleNotFoundError(
+      'The ONNX form needs ONNX Runtime: pip install onnxruntime'
+    ) from None
+  options = onnxruntime.SessionOptions()
+  options.intra_op_num_threads = options.inter_op_num_threads = 1
+  session = onnxruntime.InferenceSession(
+    graph, options, providers=['CPUExecutionProvider']
+  )
+
+  def act(z_rl, proprio, reference):
+    return session.run(
+      None,
+      {
+        'z_rl': np.asarray(z_rl, np.float32),
+        'proprio': np.asarray(proprio, np.float32),
+        'reference': np.asarray(reference, np.float32),
+      },
+    )[0]
+
+  return act

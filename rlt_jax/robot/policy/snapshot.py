@@ -1,0 +1,69 @@
+"""The learner's newest weights as a file, for the loop to take.
+
+One file, replaced whole: a loop that reads while the learner writes gets the
+one before. Taken between episodes only, so that one policy drives an episode.
+"""
+
+import os
+import pathlib
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy.bundle import BundleSpec
+
+FILE = 'actor.safetensors'
+
+
+class Snapshot(NamedTuple):
+  """layers: of the actor, as in a bundle. version: counts snapshots, from 1.
+  rows, critic_steps: what it was learned from. written: s since the epoch."""
+
+  layers: list[np.ndarray]
+  version: int
+  rows: int
+  critic_steps: int
+  written: float
+
+
+def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
+  """Replaces the folder's snapshot; the folder must exist."""
+  path = pathlib.Path(folder) / FILE
+  partial = path.with_suffix('.partial')
+  save_file(
+    {f'{i:02d}': np.asarray(x) for i, x in enumerate(snapshot.layers)},
+    partial,
+    metadata={
+      name: repr(getattr(snapshot, name)) for name in Snapshot._fields[1:]
+    },
+  )
+  os.replace(partial, path)
+
+
+def read(
+  folder: str | os.PathLike[str], spec: BundleSpec, newer_than: int = 0
+) -> Snapshot | None:
+  """Returns the snapshot, or None where there is none newer than a version.
+
+  Raises:
+    ValueError: its layers do not fit the spec.
+  """
+  path = pathlib.Path(folder) / FILE
+  if not path.exists():
+    return None
+  with safe_open(path, framework='numpy') as file:
+    said = file.metadata()
+    if int(said['version']) <= newer_than:
+      return None
+    layers = [file.get_tensor(name) for name in sorted(file.keys())]
+  bundle_lib.check_layers(spec, layers)
+  return Snapshot(
+    layers,
+    int(said['version']),
+    int(said['rows']),
+    int(said['critic_steps']),
+    float(said['written']),
+  )

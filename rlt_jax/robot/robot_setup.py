@@ -1,0 +1,80 @@
+"""A station that is built: what the loop needs, under one lock."""
+
+from collections.abc import Callable
+import contextlib
+from typing import NamedTuple
+
+from rlt_jax.robot import lock, station
+from rlt_jax.robot.arm import Arm
+from rlt_jax.robot.clock import Clock
+from rlt_jax.robot.control.watchdog import WatchdogConfig
+from rlt_jax.robot.environment import Cameras
+from rlt_jax.robot.operator.alignment import HandoverConfig
+from rlt_jax.robot.operator.events import Device
+
+
+class Workcell(NamedTuple):
+  """Fields as in `station.Station`.
+
+  arm: connected and locked. hands: its tolerances. prepare: called with the
+  mode and number of an attempt before it begins, while the arm holds.
+  """
+
+  arm: Arm
+  cameras: Cameras
+  operator: Device
+  hands: HandoverConfig
+  prepare: Callable[[str, int], None]
+  bundle: str
+  vla: str
+  time_limit: int
+  critical_at_once: bool
+  max_camera_age_s: float
+  max_same_picture_s: float | None
+  watchdog: WatchdogConfig | None
+
+
+def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> Workcell:
+  """Builds what a station's file says, and connects the arm.
+
+  Args:
+    path: of the file.
+    clock: the loop's.
+    stack: closes it all.
+
+  Raises:
+    ValueError: the file or its arm's breaks a rule, by name.
+    LockedError: another loop drives this arm.
+    ArmError: it cannot be connected.
+  """
+  said, spec = station.load(path)
+  stack.enter_context(lock.lock_arm(spec.name))
+  arm = station.build_arm(path, clock)
+  arm.connect()
+  stack.callback(arm.disconnect)
+  watchdog = None
+  if said.watchdog_timeout_s is not None:
+    watchdog = WatchdogConfig(
+      factory='rlt_jax.robot.station:build_arm',
+      arguments={'path': str(path)},
+      timeout_s=said.watchdog_timeout_s,
+      connect=said.watchdog_connect,
+    )
+  return Workcell(
+    arm=arm,
+    cameras=station.build_cameras(said, clock),
+    operator=station.build_operator(said, clock),
+    hands=HandoverConfig.for_arm(
+      spec,
+      align_tolerance=said.align_tolerance,
+      keep_tolerance=said.keep_tolerance,
+    ),
+    prepare=lambda mode, number: None,
+    bundle=said.bundle,
+    vla=said.vla,
+    time_limit=said.time_limit,
+    critical_at_once=said.critical_at_once,
+    max_camera_age_s=said.max_camera_age_s,
+    max_same_picture_s=said.max_same_picture_s,
+    watchdog=watchdog,
+  )

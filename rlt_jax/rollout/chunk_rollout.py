@@ -1,0 +1,95 @@
+"""Plays chunks of commands in E worlds side by side."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet.insertion import Outcome
+from rlt_jax.types import Array
+
+
+class Played(NamedTuple):
+  """C control steps of E worlds.
+
+  states: State [C, E] before each step. final: State [E] after the last one.
+  measured, command: [E, C, A] the pose before each step and the executed
+  command, rad and m. reward: [E, C]. valid: bool [E, C], False once the
+  episode had ended. terminated, truncated: bool [E], see `Segment`.
+  """
+
+  states: insertion.State
+  final: insertion.State
+  measured: Array
+  command: Array
+  reward: Array
+  valid: Array
+  terminated: Array
+  truncated: Array
+
+
+class Play(NamedTuple):
+  """The jitted task, traced and compiled once for all who play it.
+
+  chunk: (State [E], commands [E, C, A]) -> Played. begin: (keys [M], size) ->
+  M fresh worlds, made `size` at a time: one size compiles once, whatever M.
+  The keys are consumed.
+  """
+
+  chunk: Callable[[insertion.State, Array], Played]
+  begin: Callable[[Array, int], insertion.State]
+
+
+def make(task: insertion.Task) -> Play:
+  """Jits a task; share the result, as each compiles for a minute."""
+
+  many = over_worlds(task.step)
+
+  def chunk(state: insertion.State, commands: Array) -> Played:
+    began = state.outcome == Outcome.RUNNING
+
+    def step(state, command):
+      after = many(state, command)
+      running = state.outcome == Outcome.RUNNING
+      return after, (state, after.command, after.reward, running)
+
+    final, (states, executed, reward, valid) = jax.lax.scan(
+      step, state, jnp.swapaxes(commands, 0, 1)
+    )
+    ended = began & (final.outcome != Outcome.RUNNING)
+    timed_out = final.outcome == Outcome.TIME_OUT
+    return Played(
+      states=states,
+      final=final,
+      measured=jnp.swapaxes(insertion.joint_positions(states), 0, 1),
+      command=jnp.swapaxes(executed, 0, 1),
+      reward=reward.T,
+      valid=valid.T,
+      terminated=ended & ~timed_out,
+      truncated=ended & timed_out,
+    )
+
+  reset = insertion.jit(jax.vmap(task.reset))
+
+  def begin(keys: Array, size: int) -> insertion.State:
+    count = len(keys)
+    padded = np.minimum(np.arange(-(-count // size) * size), count - 1)
+    parts = [reset(keys[rows]) for rows in padded.reshape(-1, size)]
+    return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+
+  return Play(insertion.jit(chunk), begin)
+
+
+def renew(
+  fresh: insertion.State, worlds: insertion.State, ended: np.ndarray
+) -> insertion.State:
+  """Returns worlds [E], the ended ones (bool [E]) replaced by fresh ones."""
+
+  def pick(new, old):
+    return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+  return jax.tree.map(pick, fresh, worlds)

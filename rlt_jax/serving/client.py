@@ -1,0 +1,269 @@
+"""Asks a policy server without blocking, for the loop."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+import logging
+import threading
+import time
+from typing import Any, NamedTuple
+
+from websockets.asyncio import client as websockets
+from websockets.exceptions import (
+  ConnectionClosed,
+  InvalidHandshake,
+  InvalidStatus,
+)
+
+from rlt_jax.serving import codec, schema, sync_client
+from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.sync_client import ServerError
+
+CONNECTING, READY, LOST = 'connecting', 'ready', 'lost'
+_LOG = logging.getLogger(__name__)
+_FIRST_DELAY_S, _LAST_DELAY_S = 0.1, 2.0  # between attempts, doubling
+
+
+class _MisfitError(Exception):
+  """The server is another than the one expected."""
+
+
+class Answer(NamedTuple):
+  """One answer. reply: what `parse` made of the message.
+
+  stamp: as given to `ask`. round_trip_s: from sending to having parsed.
+  """
+
+  reply: Any
+  stamp: Any
+  round_trip_s: float
+
+
+class Status(NamedTuple):
+  """How a connection stands.
+
+  state: 'connecting' until the first success or failure, then 'ready' or
+    'lost'.
+  cause: what went wrong since the last good answer or handshake, in words;
+    not empty while ready if the newest request failed.
+  """
+
+  state: str
+  cause: str
+
+
+class VlaClient:
+  """Keeps one connection in a thread of its own; the newest request wins.
+
+  One request is under way at a time. A connection that is lost is opened
+  again, after 0.1 s at first and 2 s at most; what was under way on it is
+  dropped, so ask anew. Each new connection's metadata is checked: a server
+  that does not fit is never asked. Use it as a context, or `close` it.
+  """
+
+  def __init__(
+    self,
+    address: str,
+    *,
+    token: str = '',
+    expected: Mapping[str, Any] | None = None,
+    parse: Callable[[dict[str, Any]], Any] = lambda message: message,
+    reply_timeout_s: float = 5.0,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    """Starts to connect and returns at once.
+
+    Args:
+      address: such as ws://127.0.0.1:8000.
+      token: sent as `Authorization: Api-Key <token>`; empty for none.
+      expected: metadata fields for `contract.check`.
+      parse: from message to `Answer.reply`, such as `contract.read_reply`
+        with its spec; a ValueError of it refuses the answer.
+      reply_timeout_s: for one reply; after it the connection is lost.
+      clock: s, for round trips.
+
+    Raises:
+      ValueError: an address that is none.
+    """
+    sync_client.check_address(address)
+    self._address, self._token = address, token
+    self._expected = dict(expected or {})
+    self._parse, self._clock = parse, clock
+    self._reply_timeout_s = reply_timeout_s
+    self._lock = threading.Condition()
+    self._status = Status(CONNECTING, '')
+    self._refused = False
+    self._metadata: dict[str, Any] | None = None
+    self._unsent: tuple[bytes, Any] | None = None
+    self._answer: Answer | None = None
+    self._loop: asyncio.AbstractEventLoop | None = None
+    started = threading.Event()
+    self._thread = threading.Thread(
+      target=lambda: asyncio.run(self._main(started)), daemon=True
+    )
+    self._thread.start()
+    started.wait()
+
+  def __enter__(self) -> 'VlaClient':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def ask(self, observation: dict[str, Any], stamp: Any) -> None:
+    """Sends an observation as soon as the one under way is answered.
+
+    Never blocks. One that still waits is replaced. The observation is copied.
+
+    Raises:
+      WireError: an observation that is no message.
+    """
+    frame = codec.pack(observation)
+    with self._lock:
+      self._unsent = frame, stamp
+    try:
+      self._loop.call_soon_threadsafe(self._wake.set)
+    except RuntimeError:
+      raise WireError('The client must be open: it was closed.') from None
+
+  def latest(self) -> Answer | None:
+    """Returns the newest answer, again and again; None before the first."""
+    return self._answer
+
+  def status(self) -> Status:
+    """Returns how the connection stands."""
+    return self._status
+
+  def metadata(self) -> dict[str, Any] | None:
+    """Returns what the last server that fitted said of itself, or None."""
+    return self._metadata
+
+  def wait_ready(self, timeout_s: float) -> dict[str, Any]:
+    """Returns the metadata once ready; for a preflight, not for the loop.
+
+    Raises:
+      WireError: the server does not fit, or is not there in time; the text
+        has the cause.
+    """
+    with self._lock:
+      self._lock.wait_for(
+        lambda: self._status.state == READY or self._refused, timeout_s
+      )
+      if self._status.state == READY:
+        return self._metadata
+      cause = self._status.cause or f'no answer within {timeout_s:g} s'
+    raise WireError(f'{self._address} must be ready: {cause}')
+
+  def close(self) -> None:
+    """Ends the connection and the thread; may be called again."""
+    try:
+      self._loop.call_soon_threadsafe(self._task.cancel)
+    except RuntimeError:  # closed before
+      return
+    self._thread.join()
+
+  async def _main(self, started: threading.Event) -> None:
+    self._loop = asyncio.get_running_loop()
+    self._task = asyncio.current_task()
+    self._wake = asyncio.Event()
+    started.set()
+    try:
+      await self._keep_connected()
+    except asyncio.CancelledError:
+      self._note(LOST, 'closed by its owner')
+
+  async def _keep_connected(self) -> None:
+    delay = _FIRST_DELAY_S
+    while True:
+      try:
+        async with websockets.connect(
+          self._address, **sync_client.options(self._token)
+        ) as connection:
+          try:
+            await self._greet(connection)
+            delay = _FIRST_DELAY_S
+            await self._talk(connection)
+          finally:  # or the server would hear of an internal error
+            await connection.close()
+      except Exception as error:
+        # Whatever it was, the loop must hear of it and the thread go on.
+        cause = _words(error)
+        if cause != self._status.cause:
+          _LOG.warning('Lost %s: %s', self._address, cause)
+        self._note(LOST, cause, refused=isinstance(error, _MisfitError))
+      await asyncio.sleep(delay)
+      delay = min(2.0 * delay, _LAST_DELAY_S)
+
+  async def _greet(self, connection: websockets.ClientConnection) -> None:
+    async with asyncio.timeout(sync_client.CONNECT_TIMEOUT_S):
+      metadata = sync_client.read(await connection.recv())
+    try:
+      schema.check(metadata, **self._expected)
+    except ValueError as error:
+      raise _MisfitError(str(error)) from None
+    self._metadata = metadata
+    self._note(READY, '')
+
+  async def _talk(self, connection: websockets.ClientConnection) -> None:
+    closed = asyncio.create_task(connection.wait_closed())
+    try:
+      while True:
+        frame, stamp = await self._next(closed)
+        start = self._clock()
+        try:
+          async with asyncio.timeout(self._reply_timeout_s):
+            await connection.send(frame)
+            frame = await connection.recv()
+        except TimeoutError:
+          raise ConnectionError(
+            f'no reply within {self._reply_timeout_s:g} s'
+          ) from None
+        try:
+          reply = self._parse(sync_client.read(frame))
+        except (ServerError, ValueError) as error:
+          _LOG.warning('No answer from %s: %s', self._address, error)
+          self._note(READY, _words(error))
+          continue
+        self._answer = Answer(reply, stamp, self._clock() - start)
+        self._note(READY, '')
+    finally:
+      closed.cancel()
+
+  async def _next(self, closed: asyncio.Task) -> tuple[bytes, Any]:
+    while True:
+      self._wake.clear()
+      with self._lock:
+        request, self._unsent = self._unsent, None
+      if request is not None:
+        return request
+      wake = asyncio.create_task(self._wake.wait())
+      try:
+        await asyncio.wait({wake, closed}, return_when=asyncio.FIRST_COMPLETED)
+      finally:
+        wake.cancel()
+      if closed.done():
+        raise ConnectionError('the server ended the connection')
+
+  def _note(self, state: str, cause: str, refused: bool = False) -> None:
+    with self._lock:
+      self._refused = refused
+      self._status = Status(state, cause)
+      self._lock.notify_all()
+
+
+def _words(error: Exception) -> str:
+  if isinstance(error, ServerError):
+    return f'the server answered with an error: {error}'
+  if isinstance(error, TimeoutError):
+    return f'no connection within {sync_client.CONNECT_TIMEOUT_S:g} s'
+  if isinstance(error, ConnectionRefusedError):
+    return 'nothing listens there'
+  if isinstance(error, InvalidStatus):
+    code = error.response.status_code
+    return f'the server refused the connection with HTTP {code}' + (
+      ': the token must be its own' if code == 401 else ''
+    )
+  if isinstance(error, ConnectionClosed):
+    return f'the connection ended: {error}'
+  if isinstance(error, InvalidHandshake):
+    return f'this is no policy server: {error}'
+  return str(error) or type(error).__name__

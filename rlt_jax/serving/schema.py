@@ -1,0 +1,254 @@
+"""What one request and one reply hold, by name, shape and unit.
+
+Letters as in `types.py`: S image side, P proprioception, A action entries, H
+reference steps, Z width of the RL token. A request:
+
+  images/<camera>  uint8 [S, S, 3], one per camera
+  proprio          float32 [P] as measured: positions (rad, m), then rates
+  prompt           str, the instruction
+
+A reply has openpi's `actions` and our own keys beside it:
+
+  actions      float32 [H, A] absolute joint targets, rad and m
+  z_rl         float32 [Z]
+  reference    float32 [H, A] the same chunk in normalised units
+  fingerprint  {'vla': str, 'token': str}
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_IMAGE = 'images/'
+
+
+class Request(NamedTuple):
+  """One observation; shapes in the module's text."""
+
+  images: dict[str, np.ndarray]
+  proprio: np.ndarray
+  prompt: str
+
+
+class Reply(NamedTuple):
+  """One answer; shapes and units in the module's text."""
+
+  actions: np.ndarray
+  z_rl: np.ndarray
+  reference: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WireSpec:
+  """What a server takes and gives: its first frame, field by field.
+
+  Fields that a `BundleSpec` of the robot has as well have the same names.
+  """
+
+  cameras: tuple[str, ...]
+  image_size: int  # S
+  proprio_dim: int  # P
+  horizon: int  # H
+  action_dim: int  # A
+  z_dim: int  # Z
+  joint_names: tuple[str, ...]  # [A], the order of every action
+  action_mode: str  # 'offset' or 'increment'
+  action_scale: tuple[float, ...]  # [A] rad or m a normalised unit
+  vla_fingerprint: str
+  token_fingerprint: str
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, list):  # what the wire makes of a tuple
+        object.__setattr__(self, field.name, tuple(value))
+    sizes = ('image_size', 'proprio_dim', 'horizon', 'action_dim', 'z_dim')
+    for name in sizes:
+      value = getattr(self, name)
+      if type(value) is not int or value < 1:
+        raise ValueError(f'{name} must be an integer from 1 on: {value!r}.')
+    names = ('cameras', 'joint_names')
+    for name in (*names, 'action_scale'):
+      value = getattr(self, name)
+      if not isinstance(value, tuple):
+        raise ValueError(f'{name} must be a list: {value!r}.')
+      kind = (int, float) if name == 'action_scale' else str
+      if not all(isinstance(x, kind) for x in value):
+        raise ValueError(f'{name} must hold numbers or names: {value}.')
+    for name in names:
+      value = getattr(self, name)
+      if len(set(value)) != len(value):
+        raise ValueError(f'{name} must be distinct: {value}.')
+    for name in ('joint_names', 'action_scale'):
+      if len(getattr(self, name)) != self.action_dim:
+        raise ValueError(
+          f'{name} must have action_dim entries, {self.action_dim}: '
+          f'{len(getattr(self, name))}.'
+        )
+
+  def metadata(self) -> dict[str, Any]:
+    """Returns the server's first message."""
+    return dataclasses.asdict(self)
+
+
+def read_metadata(metadata: Mapping[str, Any]) -> WireSpec:
+  """Returns what a server says of itself; other fields are left alone.
+
+  Raises:
+    ValueError: a field that is missing or breaks its rule, by name.
+  """
+  names = [field.name for field in dataclasses.fields(WireSpec)]
+  for name in names:
+    if name not in metadata:
+      raise ValueError(f"The server's metadata must have {name}.")
+  return WireSpec(**{name: metadata[name] for name in names})
+
+
+def check(metadata: Mapping[str, Any], **expected: Any) -> None:
+  """Raises a ValueError that names the first field that does not fit.
+
+  Args:
+    metadata: the server's first message.
+    **expected: fields by name with the values needed: fingerprints, horizon,
+      action_dim, cameras. Tuples and lists are the same; a float may differ
+      by one part in a million, as float32 files make it.
+  """
+  for name, value in expected.items():
+    if name not in metadata:
+      raise ValueError(f"The server's metadata must have {name}.")
+    if not _same(metadata[name], value):
+      raise ValueError(
+        f"The server's {name} must be {value!r}: {metadata[name]!r}."
+      )
+
+
+def make_request(
+  spec: WireSpec,
+  *,
+  images: Mapping[str, np.ndarray],
+  proprio: np.ndarray,
+  prompt: str,
+) -> dict[str, Any]:
+  """Returns the message of one observation.
+
+  Args:
+    spec: of the server.
+    images: camera name -> uint8 [S, S, 3].
+    proprio: [P] as measured; any float dtype.
+    prompt: the instruction.
+
+  Raises:
+    ValueError: what breaks the contract, by name.
+  """
+  message = {f'{_IMAGE}{name}': image for name, image in images.items()}
+  message['proprio'] = np.asarray(proprio, np.float32)
+  message['prompt'] = prompt
+  read_request(spec, message)
+  return message
+
+
+def read_request(spec: WireSpec, message: Mapping[str, Any]) -> Request:
+  """Returns the observation of a message.
+
+  Raises:
+    ValueError: a key that is missing or unknown, a shape, a dtype, a number
+      that is not finite; by name.
+  """
+  known = {f'{_IMAGE}{name}' for name in spec.cameras} | {'proprio', 'prompt'}
+  if set(message) != known:
+    raise ValueError(
+      f'A request must have the keys {sorted(known)}; missing '
+      f'{sorted(known - set(message))}, unknown '
+      f'{sorted(set(message) - known)}.'
+    )
+  side = spec.image_size
+  images = {
+    name: _array(message, f'{_IMAGE}{name}', (side, side, 3), np.uint8)
+    for name in spec.cameras
+  }
+  proprio = _array(message, 'proprio', (spec.proprio_dim,), np.float32)
+  if not isinstance(message['prompt'], str):
+    raise ValueError(f'prompt must be a str: {type(message["prompt"])}.')
+  return Request(images, proprio, message['prompt'])
+
+
+def make_reply(
+  spec: WireSpec,
+  *,
+  actions: np.ndarray,
+  z_rl: np.ndarray,
+  reference: np.ndarray,
+) -> dict[str, Any]:
+  """Returns the message of one answer.
+
+  Args:
+    spec: of the server.
+    actions: [H, A] absolute joint targets, rad and m.
+    z_rl: [Z].
+    reference: [H, A] normalised units.
+
+  Raises:
+    ValueError: what breaks the contract, by name.
+  """
+  message = {
+    'actions': np.asarray(actions, np.float32),
+    'z_rl': np.asarray(z_rl, np.float32),
+    'reference': np.asarray(reference, np.float32),
+    'fingerprint': _fingerprint(spec),
+  }
+  read_reply(spec, message)
+  return message
+
+
+def read_reply(spec: WireSpec, message: Mapping[str, Any]) -> Reply:
+  """Returns the answer of a message; other keys (timings) are left alone.
+
+  Raises:
+    ValueError: a key that is missing, a shape, a dtype, a number that is not
+      finite, another fingerprint; by name.
+  """
+  chunk = (spec.horizon, spec.action_dim)
+  reply = Reply(
+    _array(message, 'actions', chunk, np.float32),
+    _array(message, 'z_rl', (spec.z_dim,), np.float32),
+    _array(message, 'reference', chunk, np.float32),
+  )
+  found = message.get('fingerprint')
+  if found != _fingerprint(spec):
+    raise ValueError(f'fingerprint must be {_fingerprint(spec)}: {found}.')
+  return reply
+
+
+def _fingerprint(spec: WireSpec) -> dict[str, str]:
+  return {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint}
+
+
+def _array(
+  message: Mapping[str, Any],
+  name: str,
+  shape: tuple[int, ...],
+  dtype: type[np.generic],
+) -> np.ndarray:
+  if name not in message:
+    raise ValueError(f'A message must have {name}.')
+  value = message[name]
+  if not isinstance(value, np.ndarray):
+    raise ValueError(f'{name} must be an array: {type(value).__name__}.')
+  if value.shape != shape:
+    raise ValueError(f'{name} must have the shape {shape}: {value.shape}.')
+  if value.dtype != dtype:
+    raise ValueError(f'{name} must be {np.dtype(dtype).name}: {value.dtype}.')
+  if not np.isfinite(value).all():
+    raise ValueError(f'{name} must be finite.')
+  return value
+
+
+def _same(a: Any, b: Any) -> bool:
+  if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
+    return len(a) == len(b) and all(map(_same, a, b))
+  if isinstance(a, float) and isinstance(b, float):
+    return math.isclose(a, b, rel_tol=1e-6)
+  return type(a) is type(b) and a == b

@@ -1,0 +1,257 @@
+"""Serves any function from message to message to openpi's clients.
+
+The first frame of a connection is the metadata; then every request gets
+exactly one frame, in the order of the requests:
+
+  binary  the reply, with `server_timing` added
+  binary  {'superseded': True}: a newer request of this connection came before
+          this one's turn, so it was never run
+  text    the error's kind and text; the connection stays open unless the frame
+          was no message at all (then it is closed with 1007)
+
+One request runs at a time, in a thread of its own, so that health and pings
+are answered meanwhile. Each connection has one place to wait, and its newest
+request takes it. Connections never supersede each other: they take turns, in
+the order in which they asked.
+
+`GET /healthz` answers 200. Web pages, which send an Origin, are refused: one
+must not reach an arm through the browser of someone beside it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent import futures
+import hmac
+import http
+import ipaddress
+import logging
+import threading
+import time
+from typing import Any
+
+from websockets.asyncio import server as websockets
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
+from websockets.protocol import State
+
+from rlt_jax.serving import codec
+
+PORT = 8000
+_LOG = logging.getLogger(__name__)
+_SUPERSEDED = codec.pack({'superseded': True})
+_MAX_ERROR = 2000  # characters
+
+
+def check_host(host: str, token: str) -> None:
+  """Raises a ValueError for a host beyond loopback without a token."""
+  try:
+    loopback = ipaddress.ip_address(host).is_loopback
+  except ValueError:
+    loopback = host == 'localhost'
+  if not token and not loopback:
+    raise ValueError(
+      f'host must be loopback, such as 127.0.0.1, without a token: {host!r}.'
+    )
+
+
+class _Inbox:
+  """The newest request of one connection."""
+
+  def __init__(self):
+    self.filled = asyncio.Event()
+    self._frame: tuple[bytes | str, float] | None = None
+    self._superseded = 0
+
+  def put(self, frame: bytes | str) -> None:
+    self._superseded += self._frame is not None
+    self._frame = frame, time.monotonic()
+    self.filled.set()
+
+  def take(self) -> tuple[bytes | str, float, int]:
+    frame, arrived = self._frame
+    superseded = self._superseded
+    self._frame, self._superseded = None, 0
+    self.filled.clear()
+    return frame, arrived, superseded
+
+
+class PolicyServer:
+  """A websocket server around `infer`.
+
+  `with` runs it in a thread of its own; `serve_forever` in this one.
+  """
+
+  def __init__(
+    self,
+    infer: Callable[[dict[str, Any]], dict[str, Any]],
+    metadata: dict[str, Any],
+    *,
+    host: str = '127.0.0.1',
+    port: int = PORT,
+    token: str = '',
+    max_frame_bytes: int = codec.MAX_FRAME_BYTES,
+  ):
+    """Opens nothing yet.
+
+    Args:
+      infer: request to reply, as `serving.codec` packs them; called from one
+        thread, one call at a time. A ValueError is the client's mistake.
+      metadata: what the first frame says; see `serving.schema.WireSpec`.
+      host: address to listen on. Beyond loopback it needs a token.
+      port: 0 takes a free one; `port` is then the one taken.
+      token: what clients must send, as `Authorization: Api-Key <token>`.
+      max_frame_bytes: a larger request ends its connection.
+
+    Raises:
+      ValueError: a host beyond loopback without a token.
+      WireError: metadata that is no message.
+    """
+    check_host(host, token)
+    self.host, self.port = host, port
+    self._infer = infer
+    self._hello = codec.pack(metadata)
+    self._token = token
+    self._max_frame_bytes = max_frame_bytes
+    self._ready = threading.Event()
+    self._failure: BaseException | None = None
+
+  def serve_forever(self) -> None:
+    """Serves until the process is interrupted.
+
+    Raises:
+      OSError: the address is taken or not this machine's.
+    """
+    asyncio.run(self._main())
+
+  def __enter__(self) -> 'PolicyServer':
+    self._thread = threading.Thread(target=self._run, daemon=True)
+    self._thread.start()
+    self._ready.wait()
+    if self._failure is not None:
+      raise self._failure
+    return self
+
+  def __exit__(self, *_) -> None:
+    self._loop.call_soon_threadsafe(self._stop.set)
+    self._thread.join()
+
+  def _run(self) -> None:
+    try:
+      asyncio.run(self._main())
+    except Exception as error:  # __enter__ raises it in the caller's thread
+      self._failure = error
+    finally:
+      self._ready.set()
+
+  async def _main(self) -> None:
+    self._loop = asyncio.get_running_loop()
+    self._stop = asyncio.Event()
+    self._turn = asyncio.Lock()  # FIFO, which is what makes turns fair
+    self._pool = futures.ThreadPoolExecutor(1, 'infer')
+    try:
+      async with websockets.serve(
+        self._serve,
+        self.host,
+        self.port,
+        compression=None,
+        max_size=self._max_frame_bytes,
+        max_queue=2,
+        origins=[None],
+        close_timeout=1.0,
+        process_request=self._admit,
+      ) as server:
+        self.port = server.sockets[0].getsockname()[1]
+        _LOG.info('Serving on %s, port %d.', self.host, self.port)
+        self._ready.set()
+        await self._stop.wait()
+    finally:
+      self._pool.shutdown(wait=False, cancel_futures=True)
+
+  def _admit(
+    self, connection: websockets.ServerConnection, request: Request
+  ) -> Response | None:
+    if request.path == '/healthz':
+      return connection.respond(http.HTTPStatus.OK, 'OK\n')
+    if not self._token:
+      return None
+    given = request.headers.get_all('Authorization')
+    wanted = f'Api-Key {self._token}'.encode()
+    if len(given) == 1 and hmac.compare_digest(
+      given[0].encode('utf-8', 'surrogateescape'), wanted
+    ):
+      return None
+    _LOG.warning(
+      'Refused %s: it did not send the token.', connection.remote_address
+    )
+    return connection.respond(
+      http.HTTPStatus.UNAUTHORIZED, 'Authorization must be Api-Key <token>.\n'
+    )
+
+  async def _serve(self, connection: websockets.ServerConnection) -> None:
+    peer = connection.remote_address
+    inbox = _Inbox()
+    answering = asyncio.create_task(self._answer(connection, inbox))
+    try:
+      async for frame in connection:
+        inbox.put(frame)
+    except ConnectionClosed as error:
+      # Not an error of ours: a cut link, or a frame that was refused.
+      _LOG.warning('Lost %s: %s.', peer, error)
+    finally:
+      answering.cancel()
+      await asyncio.gather(answering, return_exceptions=True)
+
+  async def _answer(
+    self, connection: websockets.ServerConnection, inbox: _Inbox
+  ) -> None:
+    peer = connection.remote_address
+    timing = {}
+    try:
+      await connection.send(self._hello)
+      while True:
+        await inbox.filled.wait()
+        async with self._turn:
+          if connection.state is not State.OPEN:
+            return  # It left while it waited.
+          frame, arrived, superseded = inbox.take()
+          reply, code = await self._loop.run_in_executor(
+            self._pool, self._work, frame, timing, peer
+          )
+        for _ in range(superseded):
+          await connection.send(_SUPERSEDED)
+        await connection.send(reply)
+        if code is not None:
+          await connection.close(code, 'Refused; the text before says why.')
+          return
+        timing = {'prev_total_ms': (time.monotonic() - arrived) * 1e3}
+    except ConnectionClosed:
+      return
+
+  def _work(
+    self, frame: bytes | str, timing: dict[str, float], peer: Any
+  ) -> tuple[bytes | str, CloseCode | None]:
+    """Returns the frame to answer with; a code if the connection must end."""
+    try:
+      request = codec.unpack(frame)
+    except codec.WireError as error:
+      _LOG.warning('Refused a frame of %s: %s', peer, error)
+      return _text(error), CloseCode.INVALID_DATA
+    try:
+      start = time.monotonic()
+      reply = dict(self._infer(request))
+      infer_ms = (time.monotonic() - start) * 1e3
+      reply['server_timing'] = {'infer_ms': infer_ms} | timing
+      return codec.pack(reply), None
+    except ValueError as error:
+      _LOG.warning('Refused a request of %s: %s', peer, error)
+      return _text(error), None
+    except Exception as error:  # the traceback is for the log, not the wire
+      _LOG.exception('A request of %s failed.', peer)
+      return _text(error), None
+
+
+def _text(error: Exception) -> str:
+  text = f'{type(error).__name__}: {error}'[:_MAX_ERROR]
+  # A lone surrogate, as an odd file name has it, cannot be sent.
+  return text.encode('utf-8', 'replace').decode()

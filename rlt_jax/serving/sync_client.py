@@ -1,0 +1,106 @@
+"""Asks a policy server and waits for the reply, for scripts."""
+
+from collections.abc import Mapping
+import contextlib
+from typing import Any
+
+from websockets.sync import client
+
+from rlt_jax.serving import codec, schema
+
+CONNECT_TIMEOUT_S = 5.0  # to open, and again for the metadata
+
+
+class ServerError(Exception):
+  """The server answered with an error; the text is its."""
+
+
+class BlockingClient:
+  """One connection for scripts: `infer` waits for its reply."""
+
+  def __init__(
+    self,
+    address: str,
+    *,
+    token: str = '',
+    expected: Mapping[str, Any] | None = None,
+    reply_timeout_s: float = 60.0,
+  ):
+    """Connects and checks the metadata.
+
+    Args:
+      address: such as ws://127.0.0.1:8000.
+      token: sent as `Authorization: Api-Key <token>`; empty for none.
+      expected: metadata fields for `contract.check`.
+      reply_timeout_s: for one reply.
+
+    Raises:
+      OSError, InvalidHandshake: no server there in time, or it refused the
+        token.
+      ValueError: a server that does not fit, by name.
+    """
+    check_address(address)
+    self._reply_timeout_s = reply_timeout_s
+    with contextlib.ExitStack() as stack:
+      self._connection = stack.enter_context(
+        client.connect(address, **options(token))
+      )
+      self.metadata = read(self._connection.recv(CONNECT_TIMEOUT_S))
+      schema.check(self.metadata, **(expected or {}))
+      self._stack = stack.pop_all()  # from here on `close` ends it
+
+  def __enter__(self) -> 'BlockingClient':
+    return self
+
+  def __exit__(self, *_) -> None:
+    self.close()
+
+  def infer(self, observation: dict[str, Any]) -> dict[str, Any]:
+    """Returns the reply.
+
+    Raises:
+      ServerError: the server's own error.
+      WireError: a message that breaks the wire's rules, either way.
+      TimeoutError, ConnectionClosed: no reply; make a new client.
+    """
+    self._connection.send(codec.pack(observation))
+    try:
+      return read(self._connection.recv(self._reply_timeout_s))
+    except TimeoutError:
+      self.close()  # a late reply must not answer the next request
+      raise
+
+  def close(self) -> None:
+    """Ends the connection."""
+    self._stack.close()
+
+
+def options(token: str) -> dict[str, Any]:
+  """Returns how both clients connect."""
+  headers = {'Authorization': f'Api-Key {token}'} if token else None
+  return {
+    'additional_headers': headers,
+    'compression': None,
+    'max_size': codec.MAX_FRAME_BYTES,
+    'open_timeout': CONNECT_TIMEOUT_S,
+    'close_timeout': 1.0,
+    'proxy': None,  # a robot's own network, whatever the environment says
+  }
+
+
+def check_address(address: str) -> None:
+  """Raises a ValueError for what is no websocket address."""
+  if not address.startswith(('ws://', 'wss://')):
+    raise ValueError(
+      f'address must be such as ws://127.0.0.1:8000: {address!r}.'
+    )
+
+
+def read(frame: bytes | str) -> dict[str, Any]:
+  """Returns the message of a frame, or raises ServerError or WireError."""
+  if isinstance(frame, str):
+    raise ServerError(frame)
+  message = codec.unpack(frame)
+  if message.get('superseded') is True:
+    raise ServerError('a newer request came before this one was run')
+  return message

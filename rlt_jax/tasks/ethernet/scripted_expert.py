@@ -1,0 +1,301 @@
+"""A scripted teleoperator with a person's habits; it alone sees true poses.
+
+It reacts late, moves under a speed cap, pauses, aims a little wrong, notices
+late that it is stuck, lifts and tries again. Its pace is the pace to beat.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from rlt_jax.sim import kinematics, worlds
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.types import Array, PRNGKey
+
+INSERT = 'insert the ethernet plug into the socket'
+LIFT = 'lift the plug away from the socket'
+PROMPTS = (INSERT, LIFT)
+
+_PERIOD = 1.0 / insertion.CONTROL_HZ  # s
+
+
+class Phase:
+  """What the operator is doing."""
+
+  WAIT = 0
+  ALIGN = 1
+  PAUSE = 2
+  PUSH = 3
+  BACK = 4
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TeacherConfig:
+  """Habits; chosen so that the median on Ethernet is near 146 steps."""
+
+  reaction_steps: tuple[int, int] = (8, 20)  # before the first motion
+  align_speed_mm_s: tuple[float, float] = (11.0, 22.0)  # cap, per episode
+  push_speed_mm_s: tuple[float, float] = (9.0, 17.0)
+  turn_speed_deg_s: float = 9.0
+  hover_mm: float = 3.0  # above the mouth, where it lines up
+  aim_error_mm: float = 0.6  # std of the first attempt, per axis
+  aim_error_deg: float = 0.6
+  aim_gain: float = 0.5  # error of each further attempt against the last
+  pause_steps: tuple[int, int] = (8, 30)  # before a push
+  slip_rate: float = 0.006  # chance a step of stopping for no reason
+  slip_steps: tuple[int, int] = (6, 18)
+  stuck_steps: int = 18  # without progress before it gives up a push
+  stuck_mm: float = 0.25  # progress that counts, over stuck_steps
+  press_mm: float = 2.5  # how far it pushes ahead of the measured tip
+  tremor_mm: float = 0.04  # std of the hand's tremor
+  rest_tremor_rad: float = 3e-4  # std of the resting arm's
+  lift_mm: float = 25.0  # where a lift ends, above the mouth
+
+
+@chex.dataclass(frozen=True)
+class Mind:
+  """The operator's memory, one world. Units: m, rad, steps.
+
+  tip, turn: [3] the commanded tip and its rotation vector from home.
+  joints: [6] the arm command behind them. aim: [2], aim_turn: [3] the present
+  attempt's error. rest: [7] the other arm's tremor.
+  """
+
+  phase: Array
+  timer: Array
+  slip: Array
+  tip: Array
+  turn: Array
+  joints: Array
+  aim: Array
+  aim_turn: Array
+  attempt: Array
+  best_depth: Array
+  align_speed: Array
+  push_speed: Array
+  rest: Array
+  lift: Array
+
+
+class Teacher(NamedTuple):
+  """begin: (key, state, lift) -> Mind. act: (key, mind, state) -> (mind, cmd).
+
+  Both consume their key. `lift` [] bool picks the second instruction.
+  """
+
+  begin: object
+  act: object
+
+
+def make(task: insertion.Task, config: TeacherConfig | None = None) -> Teacher:
+  """Builds the operator for a task."""
+  config = config or TeacherConfig()
+  scene = task.scene
+
+  def begin(key: PRNGKey, state: insertion.State, lift: Array) -> Mind:
+    return _begin(key, state, lift, config=config, scene=scene)
+
+  def act(
+    key: PRNGKey, mind: Mind, state: insertion.State
+  ) -> tuple[Mind, Array]:
+    return _act(key, mind, state, config=config, scene=scene)
+
+  return Teacher(begin, act)
+
+
+def _begin(
+  key: PRNGKey,
+  state: insertion.State,
+  lift: Array,
+  *,
+  config: TeacherConfig,
+  scene: scene_lib.Scene,
+) -> Mind:
+  keys = jax.random.split(key, 5)
+  tip, mat = kinematics.tip_pose(
+    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
+  )
+  degree = jnp.pi / 180
+  return Mind(
+    phase=jnp.int32(Phase.WAIT),
+    timer=_draw_steps(keys[0], config.reaction_steps),
+    slip=jnp.int32(0),
+    tip=tip,
+    turn=kinematics.small_rotvec(mat @ jnp.asarray(scene.right.base_mat).T),
+    joints=state.qpos[:6],
+    aim=jax.random.normal(keys[1], (2,)) * config.aim_error_mm * 1e-3,
+    aim_turn=jax.random.normal(keys[2], (3,)) * config.aim_error_deg * degree,
+    attempt=jnp.int32(0),
+    best_depth=jnp.float32(-1.0),
+    align_speed=jax.random.uniform(
+      keys[3],
+      minval=config.align_speed_mm_s[0],
+      maxval=config.align_speed_mm_s[1],
+    )
+    * 1e-3,
+    push_speed=jax.random.uniform(
+      keys[4],
+      minval=config.push_speed_mm_s[0],
+      maxval=config.push_speed_mm_s[1],
+    )
+    * 1e-3,
+    rest=jnp.zeros(7),
+    lift=jnp.asarray(lift),
+  )
+
+
+def _advance(
+  key: PRNGKey,
+  mind: Mind,
+  depth: Array,
+  arrived: Array,
+  config: TeacherConfig,
+) -> Mind:
+  """Moves on to the next phase where the present one is over."""
+  keys = jax.random.split(key, 3)
+  ready = mind.timer <= 0
+  waiting = (mind.phase == Phase.WAIT) & ready
+  lined_up = (mind.phase == Phase.ALIGN) & arrived & ~mind.lift
+  rested = (mind.phase == Phase.PAUSE) & ready
+  backed = (mind.phase == Phase.BACK) & arrived
+  pushing = mind.phase == Phase.PUSH
+  progress = depth > mind.best_depth + config.stuck_mm * 1e-3
+  stuck = pushing & ready & ~progress
+  phase = mind.phase
+  phase = jnp.where(waiting, Phase.ALIGN, phase)
+  phase = jnp.where(lined_up | backed, Phase.PAUSE, phase)
+  phase = jnp.where(rested, Phase.PUSH, phase)
+  phase = jnp.where(stuck, Phase.BACK, phase)
+  timer = jnp.where(lined_up | backed, _draw_steps(keys[0], config.pause_steps),
+                    mind.timer)  # fmt: skip
+  fresh_push = rested | (pushing & progress)
+  timer = jnp.where(fresh_push, config.stuck_steps, timer)
+  shrink = config.aim_gain ** (mind.attempt + 1).astype(jnp.float32)
+  aim = jax.random.normal(keys[1], (2,)) * config.aim_error_mm * 1e-3 * shrink
+  turn = jax.random.normal(keys[2], (3,)) * jnp.pi / 180
+  turn = turn * config.aim_error_deg * shrink
+  return mind.replace(
+    phase=phase,
+    timer=timer,
+    aim=jnp.where(stuck, aim, mind.aim),
+    aim_turn=jnp.where(stuck, turn, mind.aim_turn),
+    attempt=mind.attempt + stuck,
+    best_depth=jnp.where(fresh_push, depth, mind.best_depth),
+  )
+
+
+def _draw_steps(key: PRNGKey, span: tuple[int, int]) -> Array:
+  return jax.random.randint(key, (), span[0], span[1] + 1)
+
+
+def _towards(value: Array, goal: Array, step: Array) -> Array:
+  """Moves a vector towards a goal by at most `step` in length."""
+  gap = goal - value
+  length = jnp.sqrt(jnp.sum(gap**2) + 1e-12)
+  return value + gap * jnp.minimum(1.0, step / length)
+
+
+def _act(
+  key: PRNGKey,
+  mind: Mind,
+  state: insertion.State,
+  *,
+  config: TeacherConfig,
+  scene: scene_lib.Scene,
+) -> tuple[Mind, Array]:
+  keys = jax.random.split(key, 5)
+  measured = insertion.tip_in_socket(scene, state)
+  socket = kinematics.rotation(state.socket_rot)
+  height = jnp.where(mind.lift, config.lift_mm, config.hover_mm) * 1e-3
+  height = jnp.where(mind.phase == Phase.PUSH,
+                     -scene_lib.SOCKET_DEPTH - 0.001, height)  # fmt: skip
+  goal = state.socket_pos + socket @ jnp.append(mind.aim, height)
+  goal_turn = state.socket_rot + mind.aim_turn
+  arrived = (jnp.sum((goal - mind.tip) ** 2) < 4e-8) & (
+    jnp.sum((goal_turn - mind.turn) ** 2) < 1e-6
+  )
+  slipping = mind.slip > 0
+  slip = jnp.where(
+    jax.random.uniform(keys[0]) < config.slip_rate,
+    _draw_steps(keys[1], config.slip_steps),
+    mind.slip - 1,
+  )
+  mind = _advance(keys[2], mind, measured.depth, arrived, config)
+  still = slipping | (mind.phase == Phase.WAIT) | (mind.phase == Phase.PAUSE)
+  speed = jnp.where(mind.phase == Phase.PUSH, mind.push_speed, mind.align_speed)
+  speed = jnp.where(still, 0.0, speed)
+  turn_speed = jnp.where(still, 0.0, config.turn_speed_deg_s * jnp.pi / 180)
+  tip = _towards(mind.tip, goal, speed * _PERIOD)
+  turn = _towards(mind.turn, goal_turn, turn_speed * _PERIOD)
+  # A person feels resistance: the hand never runs far ahead of the tip.
+  grasp = state.grasp_pos, state.grasp_rot
+  tip_now, _ = kinematics.tip_pose(scene.right, state.qpos[:6], *grasp)
+  tip = _towards(tip_now, tip, config.press_mm * 1e-3)
+  tremor = jax.random.normal(keys[3], (3,)) * config.tremor_mm * 1e-3
+  arm = kinematics.solve_tip(
+      scene.right, mind.joints, state.grasp_pos, state.grasp_rot, tip + tremor,
+      kinematics.rotation(turn) @ jnp.asarray(scene.right.base_mat),
+      iterations=1,
+  )  # fmt: skip
+  rest = 0.95 * mind.rest + jax.random.normal(keys[4], (7,)) * (
+    config.rest_tremor_rad * 0.31
+  )
+  command = jnp.concatenate([arm, jnp.zeros(1), rest])
+  mind = mind.replace(
+      tip=tip, turn=turn, joints=arm, rest=rest, slip=slip,
+      timer=mind.timer - 1,
+  )  # fmt: skip
+  return mind, command
+
+
+@chex.dataclass(frozen=True)
+class Trace:
+  """Rolled-out demonstrations; leaves lead with [T, E].
+
+  states: before each step. commands: [T, E, A] executed. running: bool [T, E]
+  the step was part of the episode. final: State [E] at the end.
+  """
+
+  states: insertion.State
+  commands: Array
+  running: Array
+  final: insertion.State
+
+
+def demonstrate(
+  key: PRNGKey,
+  lift: Array,
+  *,
+  task: insertion.Task,
+  teacher: Teacher,
+  steps: int,
+) -> Trace:
+  """Rolls out one demonstration a world; jit it with `insertion.jit`.
+
+  Args:
+    key: consumed.
+    lift: bool [E], True for the second instruction.
+    task, teacher, steps: static; steps beyond the time limit are idle.
+  """
+  num = lift.shape[0]
+  reset_key, begin_key, act_key = jax.random.split(key, 3)
+  state = jax.vmap(task.reset)(jax.random.split(reset_key, num))
+  mind = jax.vmap(teacher.begin)(jax.random.split(begin_key, num), state, lift)
+
+  def step(carry, key):
+    state, mind = carry
+    mind, command = jax.vmap(teacher.act)(
+      jax.random.split(key, num), mind, state
+    )
+    after = worlds.over_worlds(task.step)(state, command)
+    running = state.outcome == insertion.Outcome.RUNNING
+    return (after, mind), (state, after.command, running)
+
+  (final, _), (states, commands, running) = jax.lax.scan(
+    step, (state, mind), jax.random.split(act_key, steps)
+  )
+  return Trace(states=states, commands=commands, running=running, final=final)

@@ -1,0 +1,83 @@
+"""The work cell of a run: task, cameras, frozen VLA and token, put together."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from rlt_jax.evaluation import evaluator
+from rlt_jax.rl_token.rl_token import RlToken
+from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
+from rlt_jax.rollout import perception as perception_lib
+from rlt_jax.rollout.chunk_rollout import Play
+from rlt_jax.rollout.perception import Perception
+from rlt_jax.sim import camera
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.training import assets as assets_lib
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import FrozenVla
+from rlt_jax.vlas.pi_small import tokenizer
+
+
+class Cell(NamedTuple):
+  """Everything but what learns. token_metrics: the token's diagnostics."""
+
+  vla: FrozenVla
+  token: RlToken
+  token_metrics: dict[str, Any]
+  task: insertion.Task
+  play: Play
+  render: Callable
+  perception: Perception
+
+
+def make(config: PracticeConfig, assets: str = '') -> Cell:
+  """Builds the cell of a run.
+
+  Args:
+    config: the run's settings.
+    assets: folder with vla/ and token/; empty for the shipped ones.
+
+  Raises:
+    ValueError: assets that do not fit, by name.
+  """
+  vla, token, token_metrics = assets_lib.load(assets, config)
+  task = insertion.make(config.task)
+  render = camera.make(task.scene)
+  perception = perception_lib.make(
+    render=render,
+    vla=vla,
+    token=token,
+    prompt=tokenizer.tokenize(scripted_expert_lib.INSERT),
+    z_source=config.z_source,
+    scene=task.scene,
+  )
+  return Cell(
+    vla,
+    token,
+    token_metrics,
+    task,
+    chunk_rollout_lib.make(task),
+    render,
+    perception,
+  )
+
+
+def make_evaluator(
+  cell: Cell, config: PracticeConfig, seed: int | None = None
+) -> evaluator.Evaluator:
+  """Builds the evaluator; its batches are those that practice compiles.
+
+  Args:
+    cell, config: of the run.
+    seed: of the start states; the config's if None.
+  """
+  return evaluator.Evaluator(
+    cell.play,
+    cell.perception,
+    seed=config.eval_seed if seed is None else seed,
+    chunk=config.chunk,
+    delay=config.delay,
+    sizes=evaluator.Sizes(
+      config.robots, config.robots * config.chunk // config.stride
+    ),
+  )

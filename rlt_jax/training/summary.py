@@ -1,0 +1,183 @@
+"""What a run found out: kept as data in the workdir, told in the report."""
+
+from collections.abc import Mapping
+import importlib.resources
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+import numpy as np
+
+from rlt_jax import config as config_lib
+from rlt_jax.evaluation import evaluator
+from rlt_jax.reporting import provenance, report, statistics
+from rlt_jax.reporting.statistics import Episodes
+from rlt_jax.reporting.video import write_film
+from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.vlas.pi_small import tokenizer
+
+_PROMPT_EPISODES = 20
+
+
+class Timer:
+  """Adds the seconds of a `with` block to one entry of a table."""
+
+  def __init__(self, table: dict[str, float], name: str):
+    self._table, self._name = table, name
+
+  def __enter__(self) -> None:
+    self._start = time.perf_counter()
+
+  def __exit__(self, *unused_exception) -> None:
+    spent = time.perf_counter() - self._start
+    self._table[self._name] = self._table.get(self._name, 0.0) + spent
+
+
+class Record:
+  """Evaluations as JSON on disk, so that a resumed run has them too."""
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    self.data: dict[str, Any] = {}
+    self.latest_beta: dict[str, Any] = {}
+    if path.exists():
+      self.data = json.loads(path.read_text())
+
+  def put(self, name: str, value: Any) -> None:
+    """Stores a JSON value under a name."""
+    self.data[name] = value
+    partial = self._path.with_suffix('.partial')
+    partial.write_text(json.dumps(self.data))
+    os.replace(partial, self._path)
+
+  def put_episodes(self, name: str, episodes: Episodes) -> None:
+    """Stores episodes under a name."""
+    self.put(
+      name,
+      {
+        'outcome': np.asarray(episodes.outcome).tolist(),
+        'steps': np.asarray(episodes.steps).tolist(),
+      },
+    )
+
+  def episodes(self, name: str) -> Episodes:
+    """Returns episodes stored under a name."""
+    return to_episodes(self.data[name])
+
+
+def to_episodes(stored: Mapping[str, Any]) -> Episodes:
+  """Returns episodes from their JSON form."""
+  outcome = np.array(stored['outcome'], np.int32)
+  return Episodes(
+    success=outcome == statistics.SUCCESS,
+    steps=np.array(stored['steps'], np.int32),
+    outcome=outcome,
+  )
+
+
+def sentence(episodes: Episodes) -> str:
+  """Returns success, median and throughput in one line."""
+  s = statistics.summarize(episodes)
+  median = '-' if s['median_steps'] is None else f'{s["median_steps"]:.0f}'
+  return (
+    f'success {s["success"]:.2f} ({s["success_low"]:.2f}-'
+    f'{s["success_high"]:.2f}) of {s["episodes"]}, median {median} steps, '
+    f'{s["throughput_per_10min"]:.0f} per 10 min'
+  )
+
+
+def teacher_episodes() -> Episodes:
+  """Returns the demonstrations the shipped VLA was trained on."""
+  path = (
+    importlib.resources.files('rlt_jax.vlas.pi_small') / 'assets' / 'ethernet'
+  )
+  return to_episodes(json.loads((path / 'demos.json').read_text()))
+
+
+def write(
+  session: Any, seconds: dict[str, float], *, film: bool = True
+) -> None:
+  """Films, tries the wrong instruction, and writes the report's files.
+
+  Args:
+    session: a finished `run.Run`.
+    seconds: wall clock by part, completed here.
+    film: False leaves out the film and the wrong instruction.
+  """
+  config, record = session.config, session.record
+  prompt_section = {}
+  filmed = film and config.film_pairs > 0
+  if filmed:
+    with Timer(seconds, 'film_s'):
+      _film(session)
+  if film:
+    with Timer(seconds, 'prompt_s'):
+      prompt_section = _try_prompts(session)
+  minutes = [*config.eval_minutes, config.minutes(config.robot_steps)]
+  along = [report.Evaluation(0.0, record.episodes('base'))] + [
+    report.Evaluation(
+      m, record.episodes(f'mean@{m:g}'), record.episodes(f'exploring@{m:g}')
+    )
+    for m in minutes
+  ]
+  beta = dict(record.data.get('beta', {})) | {'beta': config.update.beta}
+  if record.latest_beta and 'reference_variance' in beta:
+    last = record.latest_beta
+    beta['final_ratio'] = last['beta_ratio']
+    beta['final_distance'] = (
+      last['reference_distance'] / beta['reference_variance']
+    )
+  data = report.ReportData(
+    base=record.episodes('base'),
+    final=record.episodes(f'mean@{minutes[-1]:g}'),
+    robot_minutes=minutes[-1],
+    teacher=teacher_episodes(),
+    along=along,
+    token=session.cell.token_metrics,
+    prompt=prompt_section,
+    beta=beta,
+    config=json.loads(config_lib.to_json(config)),
+    versions=provenance.versions(),
+    wall_clock_s={name: round(s, 1) for name, s in seconds.items()},
+    device=provenance.device(),
+    commit=session.commit,
+    command=session.command,
+    film='film.gif' if filmed else '',
+  )
+  report.write_report(session.workdir, data)
+  report.print_table(data)
+  print(f'Report: {session.workdir / "report.md"}', flush=True)
+
+
+def _film(session: Any) -> None:
+  """Films the same starts before and after practice."""
+  pairs = session.config.film_pairs
+  clips = []
+  for policy in (
+    evaluator.base_policy(session.config.base_horizon),
+    session.actor(0.0),
+  ):
+    episodes, states = session.evaluator.run(policy, pairs, film=pairs)
+    batch = session.evaluator.sizes.large
+    clips.append(evaluator.clips(states, episodes, session.cell.render, batch))
+  write_film(session.workdir / 'film.gif', *clips)
+
+
+def _try_prompts(session: Any) -> dict[str, Any]:
+  """Runs the base policy with the other instruction on the same starts."""
+  right = session.record.episodes('base').success[:_PROMPT_EPISODES]
+  policy = evaluator.base_policy(session.config.base_horizon)
+  wrong, _ = session.evaluator.run(
+    policy, len(right), prompt=tokenizer.tokenize(scripted_expert_lib.LIFT)
+  )
+  section = {}
+  for name, words, success in (
+    ('right', scripted_expert_lib.INSERT, right),
+    ('wrong', scripted_expert_lib.LIFT, wrong.success),
+  ):
+    section[f'{name}_instruction'] = words
+    section[f'{name}_success'] = float(success.mean())
+    section[f'{name}_episodes'] = len(success)
+  return section

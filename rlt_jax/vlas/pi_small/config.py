@@ -1,0 +1,75 @@
+"""Sizes of the VLA."""
+
+import dataclasses
+
+from rlt_jax.vlas.pi_small import tokenizer
+
+_STEM_SIDE = 4  # pixels per side of the first patch; two merges follow
+PATCH = 4 * _STEM_SIDE  # pixels per side of one image token
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PiConfig:
+  """Inputs, outputs and widths; the default has 3.6 M parameters."""
+
+  cameras: tuple[str, ...] = ('base', 'wrist_left', 'wrist_right')
+  image_size: int = 64  # S, pixels; a multiple of 16
+  proprio_dim: int = 28  # P, the first action_dim are joint positions
+  prompt_length: int = 12  # L
+  vocabulary: int = tokenizer.VOCABULARY  # prompt ids are below this
+  horizon: int = 50  # H, control steps: 1 s at 50 Hz
+  action_dim: int = 14  # A
+  prefix_width: int = 192  # D, of image and language tokens
+  expert_width: int = 96  # of state and action tokens
+  depth: int = 4  # layers, the same in both experts
+  num_heads: int = 4  # query heads; they share one key and value head
+  head_dim: int = 48  # the same in both experts
+  mlp_ratio: int = 2  # gated MLP units per unit of width
+  stem_widths: tuple[int, int] = (64, 128)  # after 4x4 and 8x8 pixels
+  summary_widths: tuple[int, int] = (64, 256)  # of a patch, of all of them
+  readout_slots: int = 8  # learned queries that pool the image tokens
+  readout_width: int = 128  # hidden units of the readout
+  # m and rad: where the readout's second look at the way left saturates. The
+  # last millimetres would else count for nothing beside the first ones.
+  readout_near: tuple[float, float] = (0.002, 0.035)
+  euler_steps: int = 10  # integration steps from noise to chunk
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, list):  # what JSON makes of a tuple
+        value = tuple(value)
+        object.__setattr__(self, field.name, value)
+      if field.name == 'cameras':
+        continue
+      numbers = value if isinstance(value, tuple) else (value,)
+      if not numbers or min(numbers) <= 0:
+        raise ValueError(f'{field.name} must be positive: {value}.')
+    if not self.cameras or len(set(self.cameras)) != len(self.cameras):
+      raise ValueError(f'cameras must be distinct names: {self.cameras}.')
+    if self.image_size % PATCH:
+      raise ValueError(
+        f'image_size must be a multiple of {PATCH}: {self.image_size}.'
+      )
+    if self.proprio_dim < self.action_dim:
+      raise ValueError(
+        'proprio_dim must cover a position per action entry: '
+        f'{self.proprio_dim} < {self.action_dim}.'
+      )
+    if len(self.readout_near) != 2:
+      raise ValueError(f'readout_near must be m and rad: {self.readout_near}.')
+
+  @property
+  def num_image_tokens(self) -> int:
+    """Image tokens of all cameras."""
+    return len(self.cameras) * (self.image_size // PATCH) ** 2
+
+  @property
+  def num_tokens(self) -> int:
+    """N, image tokens and then language tokens."""
+    return self.num_image_tokens + self.prompt_length
+
+  @property
+  def target_dim(self) -> int:
+    """Entries the readout regresses: the way left, as it is and bent."""
+    return 12

@@ -1,0 +1,247 @@
+"""The trained VLA as one object: what it fits, its weights, its files."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import hashlib
+import json
+import pathlib
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from rlt_jax.types import (
+  Array,
+  Observation,
+  Params,
+  PRNGKey,
+  VlaOutput,
+  VlaSpec,
+)
+from rlt_jax.vlas.pi_small import model
+from rlt_jax.vlas.pi_small.config import PiConfig
+
+_WEIGHTS = 'vla.safetensors'
+_RECORD = 'vla.json'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class PiVla:
+  """A frozen flow-matching VLA, one `types.FrozenVla`.
+
+  params: 'prefix', 'expert', 'readout' and 'norm' (a `model.VlaNorm`).
+  """
+
+  spec: VlaSpec
+  config: PiConfig
+  params: Params
+
+  def apply(
+    self, params: Params, observation: Observation, key: PRNGKey
+  ) -> VlaOutput:
+    """Maps a batched Observation to tokens and a sampled reference chunk.
+
+    Pure and traceable.
+
+    Args:
+      params: this VLA's.
+      observation: [B, ...], with every camera of the spec.
+      key: consumed; the flow's initial noise.
+    """
+    chunk, out = model.sample(params, observation, key, config=self.config)
+    return VlaOutput(out.tokens, out.mask, out.image_mask, chunk)
+
+
+def make(
+  params: Params,
+  config: PiConfig,
+  *,
+  action_mode: str,
+  action_scale: Sequence[float],
+) -> PiVla:
+  """Bundles trained params, rounded to float16 so that files lose nothing.
+
+  Args:
+    params: of `model.init_params`, trained or not.
+    config: the sizes.
+    action_mode: what a chunk's numbers command.
+    action_scale: [A] rad or m per normalised unit.
+  """
+  scale = tuple(float(x) for x in action_scale)
+  if len(scale) != config.action_dim or min(scale) <= 0.0:
+    raise ValueError(
+      f'action_scale must be {config.action_dim} positive numbers: {scale}.'
+    )
+  packed = _pack(params)
+  for name, x in packed.items():
+    if not np.isfinite(x).all():
+      raise ValueError(f'Weights must be finite in float16: {name} is not.')
+  spec = VlaSpec(
+    cameras=config.cameras,
+    image_size=config.image_size,
+    proprio_dim=config.proprio_dim,
+    prompt_length=config.prompt_length,
+    num_tokens=config.num_tokens,
+    token_dim=config.prefix_width,
+    horizon=config.horizon,
+    action_dim=config.action_dim,
+    action_mode=action_mode,
+    action_scale=scale,
+    fingerprint='',
+  )
+  digest = _digest(packed, config, spec)
+  return PiVla(
+    spec=dataclasses.replace(spec, fingerprint=digest),
+    config=config,
+    params=_unpack(packed),
+  )
+
+
+def random_vla(
+  key: PRNGKey,
+  config: PiConfig,
+  *,
+  action_mode: str,
+  action_scale: Sequence[float],
+) -> PiVla:
+  """Returns an untrained VLA with unit statistics. `key` is consumed.
+
+  The rest of the arguments are those of `make`.
+  """
+  P, T = config.proprio_dim, config.target_dim
+  chunk = (config.horizon, config.action_dim)
+  norm = model.VlaNorm(
+    *(f(s) for s in ((P,), chunk, (T,)) for f in (jnp.zeros, jnp.ones))
+  )
+  params = jax.jit(model.init_params, static_argnames='config')(
+    key, norm, config=config
+  )
+  return make(
+    params, config, action_mode=action_mode, action_scale=action_scale
+  )
+
+
+def check_spec(spec: VlaSpec, **expected: Any) -> None:
+  """Raises a ValueError naming the first field that does not fit.
+
+  Args:
+    spec: of the VLA.
+    **expected: fields of `VlaSpec` by name, with the values needed; a float
+      may differ by one part in a million, as float32 files make it.
+  """
+  names = [field.name for field in dataclasses.fields(spec)]
+  for name, value in expected.items():
+    if name not in names:
+      raise ValueError(f'VlaSpec has no field {name!r}; it has {names}.')
+    actual = getattr(spec, name)
+    if name == 'action_scale':
+      fits = len(actual) == len(value) and np.allclose(
+        actual, value, rtol=1e-6, atol=0.0
+      )
+    else:
+      fits = actual == (tuple(value) if isinstance(value, list) else value)
+    if not fits:
+      raise ValueError(f'The VLA needs {name} {actual}: {value}.')
+
+
+def save(
+  folder: str | pathlib.Path,
+  vla: PiVla,
+  *,
+  metrics: Mapping[str, Any],
+  command: Sequence[str],
+  seed: int,
+) -> None:
+  """Writes vla.safetensors (float16 weights) and vla.json, replacing both.
+
+  Args:
+    folder: made if missing.
+    vla: of `make`.
+    metrics: results worth keeping, JSON types.
+    command: the command line that trained it.
+    seed: of the training.
+  """
+  folder = pathlib.Path(folder)
+  folder.mkdir(parents=True, exist_ok=True)
+  record = {
+    'config': dataclasses.asdict(vla.config),
+    'spec': dataclasses.asdict(vla.spec),
+    'metrics': dict(metrics),
+    'command': list(command),
+    'seed': seed,
+  }
+  # Each file is whole at any moment; a pair torn by a kill between the two
+  # does not load, for its fingerprint differs.
+  weights = folder / f'{_WEIGHTS}.part'
+  save_file(_pack(vla.params), weights)
+  text = folder / f'{_RECORD}.part'
+  text.write_text(json.dumps(record, indent=2) + '\n')
+  weights.replace(folder / _WEIGHTS)
+  text.replace(folder / _RECORD)
+
+
+def load(
+  folder: str | pathlib.Path, *, expect: Mapping[str, Any] | None = None
+) -> PiVla:
+  """Reads a VLA back, its weights as float32.
+
+  Args:
+    folder: as `save` left it.
+    expect: for `check_spec`, before any weight is read.
+
+  Raises:
+    ValueError: a spec that does not fit, or weights that are not the record's.
+  """
+  folder = pathlib.Path(folder)
+  record = json.loads((folder / _RECORD).read_text())
+  spec = dict(record['spec'])
+  for name in ('cameras', 'action_scale'):
+    spec[name] = tuple(spec[name])
+  spec = VlaSpec(**spec)
+  check_spec(spec, **(expect or {}))
+  vla = make(
+    _unpack(load_file(folder / _WEIGHTS)),
+    PiConfig(**record['config']),
+    action_mode=spec.action_mode,
+    action_scale=spec.action_scale,
+  )
+  if vla.spec != spec:
+    raise ValueError(
+      f'The weights must have the fingerprint {spec.fingerprint} of '
+      f'{_RECORD}: {vla.spec.fingerprint}.'
+    )
+  return vla
+
+
+def _pack(params):
+  flat = flax.traverse_util.flatten_dict(
+    params | {'norm': params['norm']._asdict()}, sep='/'
+  )
+  # Statistics keep float32: whitening must not move by a rounding.
+  types = {
+    name: np.float32 if name.startswith('norm/') else np.float16
+    for name in sorted(flat)
+  }
+  with np.errstate(over='ignore'):  # `make` refuses what overflows, by name
+    return {
+      name: np.asarray(flat[name], type_) for name, type_ in types.items()
+    }
+
+
+def _unpack(flat: Mapping[str, Array]) -> Params:
+  params = flax.traverse_util.unflatten_dict(
+    {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}, sep='/'
+  )
+  return params | {'norm': model.VlaNorm(**params['norm'])}
+
+
+def _digest(packed, config, spec):
+  numbers = [dataclasses.asdict(config), dataclasses.asdict(spec)]
+  digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
+  for name, x in packed.items():
+    digest.update(f'{name}{x.shape}{x.dtype}'.encode())
+    digest.update(np.ascontiguousarray(x).tobytes())
+  return digest.hexdigest()

@@ -1,0 +1,27 @@
+"""Bad hyper-parameters are refused."""
+
+import re
+
+import pytest
+
+from rlt_jax.agents.rlt import UpdateConfig
+
+
+@pytest.mark.parametrize(
+  'field, value',
+  [
+    ('beta', -1.0),
+    ('reference_dropout', 1.0),
+    ('batch', 0),
+    ('critic_steps', 0),
+    ('cycles', 0),
+    ('actor_lr', 0.0),
+    ('critic_lr', -1.0),
+    ('target_rate', 0.0),
+    ('target_clip', (1.0, 0.0)),
+  ],
+)
+def test_bad_value_is_refused(field, value):
+  with pytest.raises(ValueError, match=re.escape(f': {value}.')) as error:
+    UpdateConfig(**{field: value})
+  assert str(error.value).startswith(field)

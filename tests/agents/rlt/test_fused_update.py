@@ -1,0 +1,267 @@
+"""The fused update on a chunk bandit."""
+
+import dataclasses
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlt_jax import replay
+from rlt_jax.agents import rlt
+from rlt_jax.agents.rlt import fused_update, UpdateConfig
+
+_Z, _P, _C, _A, _ROWS = 3, 2, 4, 2, 512
+_CONFIG = UpdateConfig(batch=16, cycles=1)
+_TWICE = dataclasses.replace(_CONFIG, cycles=2)
+_OTHER = {
+  'beta': 0.1,
+  'reference_dropout': 0.1,
+  'batch': 8,
+  'critic_steps': 1,
+  'cycles': 2,
+  'actor_lr': 1e-3,
+  'critic_lr': 1e-3,
+  'target_rate': 0.5,
+  'target_clip': None,
+}
+_OTHER_AGENT = {
+  'hidden': (16,),
+  'num_critics': 3,
+  'sigma': 0.1,
+  'noise': 'independent',
+  'reference_input': False,
+  'layer_norm': False,
+  'idle_entries': (0,),
+}
+
+
+def _nets(**changes) -> rlt.Networks:
+  config = rlt.AgentConfig(**({'hidden': (16, 16)} | changes))
+  return rlt.make_networks(config, _Z, _P, _C, _A)
+
+
+def _bandit(key):
+  """One-chunk episodes: the reward is high where the chunk's mean is z[0]."""
+  keys = jax.random.split(key, 4)
+  z_rl = 0.5 * jax.random.normal(keys[0], (_ROWS, _Z))
+  reference = 0.1 * jax.random.normal(keys[1], (_ROWS, _C, _A))
+  tried = reference + jax.random.normal(keys[2], (_ROWS, 1, _A))
+  reward = jnp.exp(-((tried.mean(axis=(1, 2)) - z_rl[:, 0]) ** 2))
+  spec = replay.transition_spec(_Z, _P, _C, _A)
+  rows = jax.tree.map(lambda x: jnp.zeros((_ROWS, *x.shape), x.dtype), spec)
+  return rows._replace(
+    z_rl=z_rl,
+    ref_chunk=reference,
+    action_chunk=tried,
+    valid=jnp.ones((_ROWS, _C)),
+    reward=reward,
+    next_z_rl=z_rl[::-1],
+    next_ref_chunk=reference[::-1],
+  )
+
+
+@functools.cache
+def _rows(discount: float = 0.9):
+  return _bandit(jax.random.key(7))._replace(
+    discount=jnp.full((_ROWS,), discount)
+  )
+
+
+def _filled(config, rows):
+  ring = replay.make_ring(_ROWS, config.batch)
+  spec = replay.transition_spec(_Z, _P, _C, _A)
+  return ring, ring.add(ring.init(spec), rows, jnp.ones(_ROWS, bool))
+
+
+def _run(config=_CONFIG, nets=None, rows=None, seed=0, jit=False):
+  nets = _nets() if nets is None else nets
+  ring, stored = _filled(config, _rows() if rows is None else rows)
+  state = rlt.init(jax.random.key(seed), nets, config)
+  # Op by op, as compiling once per config would take minutes.
+  with jax.disable_jit(not jit):
+    return rlt.jit_update(nets, ring, config)(state, stored)
+
+
+@functools.cache
+def _plain():
+  return _run()
+
+
+@functools.cache
+def _twice():
+  return _run(_TWICE)
+
+
+def _differs(tree, other) -> bool:
+  def same(x, y):
+    return x.shape == y.shape and np.allclose(x, y, rtol=1e-6)
+
+  tree, other = jax.tree.leaves(tree), jax.tree.leaves(other)
+  return len(tree) != len(other) or not all(map(same, tree, other))
+
+
+def _params(state):
+  return state.actor_params, state.critic_params, state.target_critic_params
+
+
+@pytest.mark.parametrize(
+  'field', [field.name for field in dataclasses.fields(UpdateConfig)]
+)
+def test_every_update_field_changes_the_update(field):
+  other, _ = _run(dataclasses.replace(_CONFIG, **{field: _OTHER[field]}))
+  assert _differs(_params(_plain()[0]), _params(other))
+
+
+@pytest.mark.parametrize(
+  'field', [field.name for field in dataclasses.fields(rlt.AgentConfig)]
+)
+def test_every_agent_field_changes_the_update(field):
+  other, _ = _run(nets=_nets(**{field: _OTHER_AGENT[field]}))
+  assert _differs(_params(_plain()[0]), _params(other))
+
+
+def test_same_seed_same_result_other_seed_other_result():
+  again, _ = _run()
+  chex.assert_trees_all_equal(_params(_plain()[0]), _params(again))
+  other, _ = _run(seed=1)
+  assert _differs(_params(_plain()[0]), _params(other))
+
+
+def test_counters_metrics_and_key():
+  state, metrics = _twice()
+  assert (int(state.actor_steps), int(state.critic_steps)) == (2, 4)
+  fresh = rlt.init(jax.random.key(0), _nets(), _TWICE)
+  assert jax.random.key_data(state.key).tolist() != (
+    jax.random.key_data(fresh.key).tolist()
+  )
+  for value in metrics.values():
+    assert value.shape == () and value.dtype == jnp.float32
+  assert float(metrics['finite']) == 1.0
+  np.testing.assert_allclose(
+    metrics['beta_term'], 1.3e-4 * metrics['reference_distance'], rtol=1e-5
+  )
+
+
+def test_one_eager_call_of_two_cycles_equals_two_jitted_calls_of_one():
+  nets = _nets()
+  ring, stored = _filled(_TWICE, _rows())
+  state = rlt.init(jax.random.key(0), nets, _TWICE)
+  one = rlt.jit_update(nets, ring, _TWICE, 1)
+  state, _ = one(state, stored)
+  state, _ = one(state, stored)
+  assert one._cache_size() == 1
+  chex.assert_trees_all_close(
+    _params(_twice()[0]), _params(state), rtol=1e-4, atol=1e-5
+  )
+
+
+def test_a_non_finite_row_shows():
+  rows = _rows()
+  bad = rows._replace(reward=rows.reward.at[:].set(jnp.nan))
+  config = dataclasses.replace(_CONFIG, target_clip=None)
+  assert float(_run(config, rows=bad)[1]['finite']) == 0.0
+
+
+def test_terminal_rows_ignore_the_successor_and_time_limits_do_not():
+  def learned(discount, shift):
+    rows = _rows(discount)
+    rows = rows._replace(next_z_rl=rows.next_z_rl + shift)
+    return _run(rows=rows)[0].critic_params
+
+  chex.assert_trees_all_equal(learned(0.0, 0.0), learned(0.0, 1.0))
+  assert _differs(learned(0.9, 0.0), learned(0.9, 1.0))
+
+
+def _record(nets, calls):
+  """Networks that note the reference input of every actor call."""
+
+  def actor(params, z_rl, proprio, ref_chunk):
+    calls.append(np.asarray(jax.lax.stop_gradient(ref_chunk)))
+    return nets.actor(params, z_rl, proprio, ref_chunk)
+
+  return dataclasses.replace(nets, actor=actor)
+
+
+def test_dropout_hides_whole_references_from_the_actor_loss_only():
+  config, calls = dataclasses.replace(_CONFIG, batch=_ROWS), []
+  nets, rows, key = _record(_nets(), calls), _rows(), jax.random.key(0)
+  state = rlt.init(key, nets, config)
+  chunk = fused_update._next_chunk(state.actor_params, rows, key, nets=nets)
+  state, _ = fused_update._critic_step(
+    state, rows, chunk, nets=nets, config=config
+  )
+  state, metrics = fused_update._actor_step(
+    state, rows, key, nets=nets, config=config
+  )
+  target_input, actor_input = calls
+  np.testing.assert_array_equal(target_input, rows.next_ref_chunk)
+  hidden = np.all(actor_input == 0.0, axis=(1, 2))
+  assert 0.4 < hidden.mean() < 0.6
+  np.testing.assert_array_equal(
+    actor_input[~hidden], np.asarray(rows.ref_chunk)[~hidden]
+  )
+
+
+def test_beta_compares_with_the_complete_reference():
+  config = dataclasses.replace(
+    _CONFIG, batch=_ROWS, beta=1.0, reference_dropout=0.999
+  )
+  nets, key = _nets(sigma=0.0), jax.random.key(0)
+  rows = _rows()._replace(ref_chunk=jnp.full((_ROWS, _C, _A), 10.0))
+  state = rlt.init(key, nets, config)
+  _, metrics = fused_update._actor_step(
+    state, rows, key, nets=nets, config=config
+  )
+  # The actor sees zeros and stays near 0, so about C * A * 10**2 = 800 is
+  # left; compared with the zeros it saw it would be about 0.
+  np.testing.assert_allclose(metrics['actor_loss'], 800.0, atol=100.0)
+
+
+def test_a_batch_of_another_size_is_refused():
+  ring, stored = _filled(_CONFIG, _rows())
+  config = dataclasses.replace(_CONFIG, batch=8)
+  state = rlt.init(jax.random.key(0), _nets(), config)
+  with pytest.raises(ValueError, match='config.batch = 8 rows'):
+    rlt.jit_update(_nets(), ring, config)(state, stored)
+
+
+def test_learns_the_bandit_and_a_large_beta_keeps_the_reference():
+  nets, rows = _nets(hidden=(32, 32)), _rows(0.0)
+
+  def miss(beta):
+    config = UpdateConfig(
+      batch=64, beta=beta, cycles=1200, actor_lr=2e-3, critic_lr=2e-3
+    )
+    state, _ = _run(config, nets=nets, rows=rows, jit=True)
+    mean = nets.actor(
+      state.actor_params, rows.z_rl, rows.proprio, rows.ref_chunk
+    )
+    wanted = float(jnp.mean(jnp.abs(mean.mean(axis=(1, 2)) - rows.z_rl[:, 0])))
+    imitated = float(jnp.mean(jnp.abs(mean - rows.ref_chunk)))
+    return wanted, imitated
+
+  wanted, _ = miss(1e-3)
+  assert wanted < 0.2  # The reference itself misses by 0.4.
+  wanted, imitated = miss(10.0)
+  assert imitated < 0.1 and wanted > 0.3
+
+
+def test_idle_entries_are_no_distance_from_the_reference():
+  nets = _nets(idle_entries=(0,))
+  rows = _rows()
+  loud = rows._replace(ref_chunk=rows.ref_chunk.at[..., 0].add(100.0))
+  config = dataclasses.replace(_CONFIG, reference_dropout=0.0)
+  mute = dataclasses.replace(
+    nets, actor=lambda p, z, x, ref: jnp.zeros_like(ref)
+  )
+  plain, moved = (_run(config, mute, r)[1] for r in (rows, loud))
+  np.testing.assert_allclose(
+    moved['reference_distance'], plain['reference_distance'], rtol=1e-6
+  )
+  other = _run(config, dataclasses.replace(mute, config=_nets().config), loud)[
+    1
+  ]
+  assert other['reference_distance'] > 1e4 * _C

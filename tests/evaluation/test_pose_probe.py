@@ -1,0 +1,48 @@
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax.evaluation import pose_probe
+from rlt_jax.tasks.ethernet import insertion
+
+
+@pytest.fixture(scope='module')
+def poses():
+  """Position [F, 3], mm, and turn [F, 3], degrees, in the socket's frame."""
+  task = insertion.make()
+
+  def pose(key):
+    return insertion.plug_in_socket(task.scene, pose_probe.draw(key, task))
+
+  keys = jax.random.split(jax.random.key(0), 400)
+  out = insertion.jit(jax.vmap(pose))(keys)
+  return 1e3 * out[:, :3], np.rad2deg(out[:, 3:])
+
+
+def test_draws_poses_around_the_mouth(poses):
+  place, turn = poses
+  np.testing.assert_allclose(place[:, :2].std(0), 1.0, rtol=0.15)
+  assert -1.01 < place[:, 2].min() < -0.9 and 5.9 < place[:, 2].max() < 6.01
+  np.testing.assert_allclose(turn.std(0), 2.0, rtol=0.15)
+  assert np.abs(np.corrcoef(np.hstack(poses).T) - np.eye(6)).max() < 0.2
+
+
+def test_a_probe_finds_what_its_features_tell_and_no_more():
+  rng = np.random.default_rng(0)
+  y = rng.normal(size=(3000, 6)).astype(np.float32)
+  told = y[:, :3] @ rng.normal(size=(3, 12))
+  fit = functools.partial(
+    pose_probe.fit, told.astype(np.float32), y, jax.random.key(1)
+  )
+  error = fit(600)
+  assert error[:3].max() < 0.25 and error[3:].min() > 0.9
+
+
+@pytest.mark.parametrize('poses', [1000, 1050])
+def test_too_few_poses_or_no_whole_hundreds_are_refused(poses):
+  with pytest.raises(ValueError, match=f'above 1000: {poses}'):
+    pose_probe.features(
+      jax.random.key(0), vla=None, token=None, prompt=None, poses=poses
+    )

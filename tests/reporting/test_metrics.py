@@ -1,0 +1,143 @@
+import io
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from rlt_jax.reporting import metrics, statistics
+
+
+@pytest.fixture(autouse=True)
+def _no_tensorboard(monkeypatch):
+  monkeypatch.setitem(sys.modules, 'tensorboardX', None)
+
+
+def rows(workdir):
+  return [row['robot_steps'] for row in metrics.read_metrics(workdir)]
+
+
+def test_rows_come_back_as_plain_numbers(tmp_path):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write(
+      {
+        'robot_steps': 10,
+        'q_mean': np.float32(0.5),
+        'critic_loss': float('nan'),
+        'phase': 'practice',
+      }
+    )
+  assert metrics.read_metrics(tmp_path) == [
+    {'robot_steps': 10, 'q_mean': 0.5, 'critic_loss': None, 'phase': 'practice'}
+  ]
+
+
+def test_a_resumed_run_continues_from_its_checkpoint(tmp_path):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    for step in (10, 20, 30):
+      writer.write({'robot_steps': step})
+  with (tmp_path / metrics.METRICS_FILE).open('a') as file:
+    file.write('{"robot_steps": 4')
+  with metrics.MetricsWriter(tmp_path, resume_steps=20) as writer:
+    writer.write({'robot_steps': 25})
+  assert rows(tmp_path) == [10, 20, 25]
+
+
+def test_a_new_run_does_not_mix_with_an_old_one(tmp_path):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write({'robot_steps': 1})
+  with pytest.raises(ValueError, match='folder without .*metrics.jsonl'):
+    metrics.MetricsWriter(tmp_path)
+  assert rows(tmp_path) == [1]
+
+
+def test_writer_refuses_what_it_cannot_plot(tmp_path):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    with pytest.raises(ValueError, match="robot_steps: .'q_mean'"):
+      writer.write({'q_mean': 1.0})
+    with pytest.raises(ValueError, match='q_mean must be a scalar'):
+      writer.write({'robot_steps': 1, 'q_mean': np.zeros(2)})
+  assert rows(tmp_path) == []
+
+
+def test_reader_names_a_broken_line(tmp_path):
+  (tmp_path / metrics.METRICS_FILE).write_text('{"robot_steps": 1}\n{"a": 1}\n')
+  with pytest.raises(ValueError, match=r'metrics.jsonl:2 must be an object'):
+    metrics.read_metrics(tmp_path)
+
+
+def test_missing_tensorboard_is_said_once(tmp_path, capsys):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write({'robot_steps': 1})
+    writer.write({'robot_steps': 2})
+  assert capsys.readouterr().err.count('tensorboardX is not installed') == 1
+
+
+def test_tensorboard_gets_the_numbers_only(tmp_path, monkeypatch):
+  calls = []
+
+  class Fake:
+    def __init__(self, folder, purge_step):
+      calls.append(purge_step)
+
+    def add_scalar(self, *args):
+      calls.append(args)
+
+    def close(self):
+      calls.append('closed')
+
+  module = type(sys)('tensorboardX')
+  module.SummaryWriter = Fake
+  monkeypatch.setitem(sys.modules, 'tensorboardX', module)
+  with metrics.MetricsWriter(tmp_path, resume_steps=4) as writer:
+    writer.write({'robot_steps': 5, 'q_mean': 0.5, 'phase': 'a', 'on': True})
+  assert calls == [5, ('robot_steps', 5, 5), ('q_mean', 0.5, 5), 'closed']
+
+
+class Terminal(io.StringIO):
+  def isatty(self):
+    return True
+
+
+def show(line, n=4, **kwargs):
+  outcome = np.array([0, 1, 1, 1])[:n]
+  episodes = statistics.Episodes(outcome == 1, np.full(n, 100), outcome)
+  kwargs = {'robot_steps': 3050, 'updates_per_s': 812.4} | kwargs
+  line.show(episodes, phase='practice', **kwargs)
+
+
+def test_live_line_says_what_the_last_episodes_did():
+  stream = io.StringIO()
+  show(metrics.LiveLine(stream), window=2, beta_ratio=1.234)
+  # Two successes in 200 steps of 20 ms are 300 in ten minutes.
+  assert stream.getvalue() == (
+    'robot 01:01 | practice | success 100% of last 2 | 300 per 10 min | '
+    '812 updates/s | beta ratio 1.23\n'
+  )
+
+
+def test_live_line_before_the_first_episode():
+  stream = io.StringIO()
+  show(metrics.LiveLine(stream), n=0)
+  assert 'success – of last 0 | – per 10 min' in stream.getvalue()
+
+
+def test_live_line_overwrites_itself_on_a_terminal_only():
+  now = [0.0]
+  log, terminal = io.StringIO(), Terminal()
+  for stream in (log, terminal):
+    line = metrics.LiveLine(stream, clock=lambda: now[0])
+    for now[0] in (0.0, 0.05, 1.0, 6.0):
+      show(line)
+    line.close()
+  # At 0 and 6 s in the log, each 0.1 s at most on the terminal.
+  assert log.getvalue().count('\n') == 2 and '\r' not in log.getvalue()
+  assert terminal.getvalue().count('\r') == 3
+  assert terminal.getvalue().count('\n') == 1
+
+
+def test_metrics_file_is_json_lines(tmp_path):
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write({'robot_steps': 1, 'loss': np.inf})
+  text = (tmp_path / metrics.METRICS_FILE).read_text()
+  assert json.loads(text) == {'robot_steps': 1, 'loss': None}

@@ -1,0 +1,242 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from rlt_jax.robot.lock import LockedError
+from rlt_jax.robot.recording.journal import Journal, JournalFullError
+from rlt_jax.robot.recording.journal_reader import JournalError, parts, tail
+
+# Writes rows until it is killed: without a word between two writes, or in the
+# middle of the write of row 25.
+_WRITER = """
+import os, signal, sys
+import numpy as np
+from rlt_jax.robot.recording.journal import Journal
+
+rows = 0
+
+def write(fd, data):
+  if sys.argv[2] == 'torn' and rows == 25:
+    os.write(fd, data[: len(data) // 2])
+    os.kill(os.getpid(), signal.SIGKILL)
+  return os.write(fd, data)
+
+with Journal(sys.argv[1], write=write) as journal:
+  while True:
+    journal.begin({'version': rows})
+    for i in range(10):
+      journal.append({'x': np.full(100, rows, np.float32)})
+      rows += 1
+      print(rows, flush=True)
+    journal.end({'outcome': 'success'})
+"""
+
+
+def _row(i):
+  return {'x': np.full(3, i, np.float32), 'i': np.int64(i)}
+
+
+def _write(folder, *, episodes=2, rows=3, **arguments):
+  with Journal(folder, **arguments) as journal:
+    for episode in range(episodes):
+      journal.begin({'episode': episode})
+      for _ in range(rows):
+        journal.append(_row(0), {'t': 0.5})
+      journal.end({'outcome': 'success'})
+
+
+def _indices(folder, **arguments):
+  return [row.index for row in tail(folder, **arguments)]
+
+
+def test_rows_come_back_in_order_with_what_was_said(tmp_path):
+  with Journal(tmp_path) as journal:
+    for episode in range(3):
+      assert journal.begin({'version': episode}) == episode
+      for i in range(2):
+        index = 2 * episode + i
+        assert journal.append(_row(index), {'late_s': 0.001}) == index
+      journal.end({'outcome': 'failure'})
+  rows = list(tail(tmp_path))
+  assert [row.index for row in rows] == list(range(6))
+  assert [row.part for row in rows] == [0, 0, 1, 1, 2, 2]
+  for row in rows:
+    np.testing.assert_array_equal(row.arrays['x'], np.full(3, row.index))
+    assert row.begin == {'version': row.part}
+    assert row.end == {'outcome': 'failure'}
+    assert row.meta == {'late_s': 0.001}
+
+
+def test_an_episode_is_on_the_disk_when_end_returns(tmp_path):
+  synced = []
+
+  def sync(fd):
+    synced.append(os.readlink(f'/proc/self/fd/{fd}'))
+
+  with Journal(tmp_path, sync=sync) as journal:
+    journal.begin()
+    journal.append(_row(0))
+    assert synced == []  # the loop does not wait for the disk
+    journal.end()
+  # First what is in the file, then its name.
+  assert synced == [str(tmp_path / '000000-000000000.open'), str(tmp_path)]
+
+
+def test_a_second_loop_on_the_same_journal_is_refused(tmp_path):
+  with Journal(tmp_path):
+    with pytest.raises(LockedError, match=f'process {os.getpid()} has it'):
+      Journal(tmp_path)
+  Journal(tmp_path).close()
+
+
+def test_a_new_writer_goes_on_where_the_last_one_stopped(tmp_path):
+  _write(tmp_path)
+  _write(tmp_path, episodes=1)
+  assert _indices(tmp_path) == list(range(9))
+  assert [part.number for part in parts(tmp_path)] == [0, 1, 2]
+
+
+def test_an_exception_ends_the_part_as_interrupted(tmp_path):
+  with pytest.raises(KeyboardInterrupt):
+    with Journal(tmp_path) as journal:
+      journal.begin({'episode': 0})
+      journal.append(_row(0))
+      raise KeyboardInterrupt
+  (row,) = tail(tmp_path)
+  assert (row.begin, row.end) == ({'episode': 0}, None)
+  with Journal(tmp_path) as journal:
+    assert journal.recovered == ()
+
+
+@pytest.mark.parametrize('how', ['torn', 'any'])
+def test_kill_9_loses_no_row(tmp_path, how):
+  writer = subprocess.Popen(
+    [sys.executable, '-c', _WRITER, str(tmp_path), how],
+    stdout=subprocess.PIPE,
+    text=True,
+  )
+  said = 0
+  for line in writer.stdout:
+    said = int(line)
+    if how == 'any' and said == 57:
+      writer.send_signal(signal.SIGKILL)
+  assert writer.wait() == -signal.SIGKILL
+  writer.stdout.close()
+  # Before anybody recovers it, what was whole can be read.
+  assert len(_indices(tmp_path, closed_only=False)) >= said
+  with Journal(tmp_path) as journal:
+    dropped = sum(found.dropped_bytes for found in journal.recovered)
+    assert dropped > 0 or how == 'any'
+    journal.begin()
+    journal.append({'x': np.full(100, -1.0)})
+    journal.end()
+  *rows, last = tail(tmp_path)
+  assert len(rows) >= said >= (25 if how == 'torn' else 57)
+  for i, row in enumerate(rows):
+    assert row.index == i and np.all(row.arrays['x'] == i)
+  assert rows[-1].end is None or how == 'any'
+  assert last.index == len(rows)
+
+
+def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path):
+  _write(tmp_path / 'whole', episodes=1)
+  (part,) = parts(tmp_path / 'whole')
+  data = part.path.read_bytes()
+  counts = []
+  for size in range(len(data) + 1):
+    folder = tmp_path / str(size)
+    folder.mkdir()
+    (folder / part.path.with_suffix('.open').name).write_bytes(data[:size])
+    with Journal(folder, sync=lambda fd: None) as journal:
+      (found,) = journal.recovered
+    counts.append(len(_indices(folder)))
+    kept = found.path.stat().st_size if found.path.exists() else 0
+    assert found.rows == counts[-1]
+    assert 0 <= found.dropped_bytes <= size
+    if size == len(data):
+      assert (found.dropped_bytes, kept) == (0, size)
+  assert counts == sorted(counts) and set(counts) == {0, 1, 2, 3}
+
+
+class _Disk:
+  """A disk with room for so many bytes, after which half a write fits."""
+
+  def __init__(self, room):
+    self.room = room
+
+  def write(self, fd, data):
+    if self.room <= 0:
+      raise OSError(errno.ENOSPC, 'No space left on device')
+    written = os.write(fd, data[: self.room])
+    self.room -= written
+    return written
+
+
+def test_a_full_disk_keeps_what_is_there_and_may_be_emptied(tmp_path):
+  disk = _Disk(400)
+  with Journal(tmp_path, write=disk.write) as journal:
+    journal.begin()
+    rows = 0
+    with pytest.raises(JournalFullError, match=r'the [1-9] rows before this'):
+      while True:
+        journal.append(_row(rows))
+        rows += 1
+    assert _indices(tmp_path, closed_only=False) == list(range(rows))
+    with pytest.raises(JournalFullError):
+      journal.end()
+    disk.room = 10_000
+    assert journal.append(_row(rows)) == rows
+    journal.end({'outcome': 'success'})
+    disk.room = 20
+    with pytest.raises(JournalFullError):
+      journal.begin()
+    disk.room = 10_000
+    assert journal.begin() == 1
+  assert _indices(tmp_path) == list(range(rows + 1))
+  assert {row.end['outcome'] for row in tail(tmp_path)} == {'success'}
+
+
+def test_a_disk_that_stays_full_leaves_a_part_to_recover(tmp_path):
+  with pytest.raises(JournalFullError):
+    with Journal(tmp_path, write=_Disk(200).write) as journal:
+      journal.begin()
+      while True:
+        journal.append(_row(0))
+  with pytest.raises(JournalFullError):
+    Journal(tmp_path, write=_Disk(0).write)
+  with Journal(tmp_path) as journal:
+    assert journal.recovered[0].rows == len(_indices(tmp_path)) > 0
+
+
+def test_a_disk_that_fails_ends_the_writing(tmp_path):
+  def sync(fd):
+    raise OSError(errno.EIO, 'Input/output error')
+
+  with Journal(tmp_path, sync=sync) as journal:
+    journal.begin()
+    journal.append(_row(0))
+    with pytest.raises(JournalError, match='cannot be written: .*Input/output'):
+      journal.end({'outcome': 'success'})
+    with pytest.raises(JournalError, match='may not be on the disk'):
+      journal.begin()
+  with Journal(tmp_path) as journal:
+    assert [found.rows for found in journal.recovered] == [1]
+  assert next(tail(tmp_path)).end == {'outcome': 'success'}
+
+
+def test_order_of_calls(tmp_path):
+  with Journal(tmp_path) as journal:
+    for call in (lambda: journal.append({}), journal.end):
+      with pytest.raises(ValueError, match=r'call begin\(\) first'):
+        call()
+    journal.begin()
+    with pytest.raises(ValueError, match='must end before the next begins'):
+      journal.begin()
+    with pytest.raises(ValueError, match='x must hold plain numbers'):
+      journal.append({'x': np.array([None])})
+    assert journal.append(_row(0)) == 0

@@ -1,0 +1,74 @@
+"""What the panel says, read from its text."""
+
+import io
+
+import pytest
+
+from rlt_jax.robot import dashboard
+from rlt_jax.robot.dashboard import View
+
+_VIEW = View(
+  phase='practice',
+  drives='actor',
+  attempts=12,
+  success=0.75,
+  per_10min=61.4,
+  robot_s=185.0,
+  budget_s=600.0,
+  late_p50_s=0.0002,
+  late_p99_s=0.0041,
+  overruns=3,
+  updates_per_s=412.0,
+  version=9,
+  age_s=4.2,
+  human_s=31.0,
+  words='',
+  keys=('t      take over', 's      the attempt succeeded'),
+)
+
+
+def _drawn(view):
+  rich = pytest.importorskip('rich.console')
+  console = rich.Console(file=io.StringIO(), width=100)
+  console.print(dashboard.render(view))
+  return console.file.getvalue()
+
+
+def test_the_panel_has_what_a_person_needs_and_the_keys_last():
+  text = _drawn(_VIEW)
+  for part in (
+    'practice', 'actor', '03:05 of 10:00', '12 attempts', '75%', '61 per 10',
+    '0.2 ms p50, 4.1 ms p99, 3 overruns', '412 updates/s', 'version 9, 4 s',
+  ):  # fmt: skip
+    assert part in text
+  lines = text.splitlines()
+  assert 'the attempt succeeded' in lines[-2]
+
+
+def test_why_the_arm_holds_is_shown_as_it_is():
+  assert 'VLA [lost]: gone' in _drawn(_VIEW._replace(words='VLA [lost]: gone'))
+
+
+def test_nothing_known_is_a_dash():
+  view = _VIEW._replace(
+    success=None,
+    per_10min=None,
+    late_p50_s=None,
+    updates_per_s=None,
+    age_s=None,
+  )
+  text = _drawn(view)
+  assert '- of the newest' in text and '- updates/s' in text
+
+
+def test_without_a_terminal_it_prints_a_line_now_and_then():
+  stream, now = io.StringIO(), [0.0]
+  display = dashboard.Display(
+    lambda: _VIEW, stream=stream, line_every_s=10.0, clock=lambda: now[0]
+  )
+  with display:
+    for now[0] in (0.0, 5.0, 10.0):
+      display.tell()
+  lines = stream.getvalue().splitlines()
+  assert len(lines) == 2 and 'success 75%' in lines[0]
+  assert 'take over' not in lines[0]

@@ -1,0 +1,89 @@
+"""Runs in a process of its own: updates and worlds, spread over devices.
+
+python -m tests.sharding_worker OUT DEVICES [COORDINATOR PROCESSES PROCESS]
+
+Writes a bandit's losses and its actor's params, and the joints of process 0's
+worlds after two steps, to OUT as .npz, from process 0.
+"""
+
+import sys
+
+import jax
+import numpy as np
+
+from rlt_jax import replay, sharding
+from rlt_jax.agents import rlt
+from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.ethernet import insertion
+
+WORLDS = 16
+_Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
+CONFIG = rlt.UpdateConfig(batch=16, cycles=_UPDATES)
+
+
+def problem():
+  """Returns networks, ring, filled replay state and train state."""
+  nets = rlt.make_networks(rlt.AgentConfig(hidden=(16, 16)), _Z, _P, _C, _A)
+  ring = replay.make_ring(_ROWS, CONFIG.batch)
+  spec = replay.transition_spec(_Z, _P, _C, _A)
+  rng = np.random.default_rng(0)
+  rows = jax.tree.map(
+    lambda x: rng.normal(size=(_ROWS, *x.shape)).astype(np.float32), spec
+  )
+  rows = rows._replace(
+    valid=np.ones((_ROWS, _C), np.float32),
+    discount=np.zeros(_ROWS, np.float32),
+    source=np.zeros(_ROWS, np.int32),
+  )
+  stored = ring.add(ring.init(spec), rows, np.ones(_ROWS, bool))
+  return nets, ring, stored, rlt.init(jax.random.key(0), nets, CONFIG)
+
+
+def train(devices):
+  """Returns (metrics, state) after the updates; None is without a mesh."""
+  nets, ring, stored, state = problem()
+  if devices is not None:
+    grid = sharding.make(devices)
+    ring = sharding.spread_batches(ring, CONFIG.batch, grid)
+    stored, state = sharding.copy((stored, state), grid)
+  state, metrics = rlt.jit_update(nets, ring, CONFIG)(state, stored)
+  return metrics, state
+
+
+def move(devices):
+  """Returns the joints [E', 16] that this process holds after two steps."""
+  task = insertion.make()
+  keys = jax.random.split(jax.random.PRNGKey(0), WORLDS)
+  state = insertion.jit(jax.vmap(task.reset))(keys)
+  step = over_worlds(task.step)
+  if devices is not None:
+    grid = sharding.make(devices)
+    state, step = sharding.spread(state, grid), sharding.apart(step, grid)
+  step = insertion.jit(step)
+  for _ in range(2):
+    state = step(state, state.command + 0.01)
+  shards = sorted(
+    state.qpos.addressable_shards, key=lambda shard: shard.index[0].start or 0
+  )
+  return np.concatenate([shard.data for shard in shards])
+
+
+def main(out, devices, *hosts):
+  if hosts:
+    sharding.join_hosts(hosts[0], int(hosts[1]), int(hosts[2]))
+  metrics, state = train(int(devices))
+  joints = move(int(devices))
+  leaves = jax.tree.leaves(state.actor_params)
+  kinds = {str(x.sharding.is_fully_replicated) for x in leaves}
+  if jax.process_index() == 0:
+    np.savez(
+      out,
+      *[np.asarray(x.addressable_data(0)) for x in leaves],
+      loss=np.asarray(metrics['critic_loss'].addressable_data(0)),
+      joints=joints,
+      replicated=np.array(sorted(kinds)),
+    )
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

@@ -1,0 +1,282 @@
+import dataclasses
+import pathlib
+
+import mujoco
+import numpy as np
+import pytest
+
+from rlt_jax.robot import arm, arms
+from rlt_jax.robot.control import workspace
+from rlt_jax.sim import action_space
+from rlt_jax.sim_robot.sim_arm import Twin
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+
+_SPEC = arm.load_spec(
+  pathlib.Path(arms.__file__).parent / 'specs' / 'twin.json'
+)
+_PERIOD = 0.02  # s
+_HOME = np.zeros(scene_lib.ACTION_DIM)
+_ABOVE = 0.002  # m, where a push starts
+_SPEED = 0.015  # m/s
+
+
+class FakeClock:
+  def __init__(self):
+    self.time = 50.0
+
+  def now(self):
+    return self.time
+
+
+@pytest.fixture
+def clock():
+  return FakeClock()
+
+
+@pytest.fixture
+def twin(clock):
+  twin = Twin(_SPEC, clock=clock)
+  twin.connect()
+  return twin
+
+
+@pytest.fixture(scope='module')
+def model():
+  return scene_lib.load().mj_model
+
+
+def tip(model, data):
+  plug = model.body('plug').id
+  mujoco.mj_kinematics(model, data)
+  mujoco.mj_comPos(model, data)
+  return data.xpos[plug] - scene_lib.PLUG_LENGTH * data.xmat[plug][2::3]
+
+
+def joints_at(model, target):
+  """Returns joints [A] with the tip at target [3], upright, by Newton steps."""
+  data, plug = mujoco.MjData(model), model.body('plug').id
+  tip(model, data)
+  upright, error = data.xquat[plug].copy(), np.zeros(6)
+  for _ in range(8):
+    jacobian = np.zeros((2, 3, model.nv))
+    error[:3] = target - tip(model, data)
+    turn = np.zeros(3)
+    mujoco.mju_subQuat(turn, upright, data.xquat[plug])
+    error[3:] = data.xmat[plug].reshape(3, 3) @ turn
+    mujoco.mj_jac(model, data, *jacobian, tip(model, data), plug)
+    step = np.linalg.solve(jacobian.reshape(6, -1)[:, :6], error)
+    data.qpos[:6] += step
+  return scene_lib.to_joints(data.qpos.copy())
+
+
+def world(joints, **changes):
+  zeros = np.zeros(3)
+  fields = {
+    'qpos': scene_lib.to_actuators(joints),
+    'qvel': np.zeros(16),
+    'warmstart': np.zeros(16),
+    'command': joints,
+    'grasp_pos': zeros,
+    'grasp_rot': zeros,
+    'socket_pos': scene_lib.MOUTH_HOME,
+    'socket_rot': zeros,
+    'friction': np.float64(0.3),
+    'steps': np.int32(0),
+    'outcome': np.int32(Outcome.RUNNING),
+    'reward': np.float64(0.0),
+    'force': np.float64(0.0),
+  }
+  return insertion.State(**(fields | changes))
+
+
+def push(twin, clock, model, offset, ticks=70):
+  """Pushes down from above the mouth, `offset` [2] m beside its middle."""
+  top = scene_lib.MOUTH_HOME + [*offset, _ABOVE]
+  twin.place(world(joints_at(model, top)))
+  for tick in range(ticks):
+    down = min((tick + 1) * _PERIOD * _SPEED, _ABOVE + 0.013)
+    twin.command(joints_at(model, top - [0.0, 0.0, down]))
+    clock.time += _PERIOD
+
+
+def test_the_arms_file_has_the_scenes_limits(model):
+  low, high = (scene_lib.to_joints(x) for x in model.jnt_range.T)
+  np.testing.assert_allclose(_SPEC.joint_low, low)
+  np.testing.assert_allclose(_SPEC.joint_high, high)
+  reach = insertion.reach(TaskConfig())
+  np.testing.assert_allclose(_SPEC.max_step, reach, rtol=1e-6)
+
+
+def test_the_arms_file_has_the_scenes_chains(model):
+  rng, data = np.random.default_rng(0), mujoco.MjData(model)
+  for _ in range(5):
+    joints = rng.uniform(-1.0, 1.0, scene_lib.ACTION_DIM)
+    data.qpos[:] = scene_lib.to_actuators(joints)
+    right = tip(model, data)
+    left = data.body('left_hand')
+    left = left.xpos + left.xmat.reshape(3, 3) @ [0, 0, -0.118]
+    for chain, start, expected in zip(
+      _SPEC.chains, (0, 7), (right, left), strict=True
+    ):
+      found = workspace.tip_position(chain, joints[start : start + 6])
+      np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+def test_the_physics_follows_the_clock_alone(twin, clock):
+  target = _HOME + 0.3 * np.array(_SPEC.max_step)
+  twin.command(target)
+  before = twin.observe()
+  np.testing.assert_equal(twin.observe(), before)
+  clock.time += 0.019
+  after = twin.observe()
+  assert 0.0 <= clock.time - after.time < 0.004 + 1e-9
+  assert (after.position > before.position).all()
+  assert (after.velocity > 0.0).all()
+
+
+def test_it_comes_to_rest_at_its_target(twin, clock):
+  target = _HOME + 0.9 * np.array(_SPEC.max_step)
+  for _ in range(100):
+    np.testing.assert_array_equal(twin.command(target), target)
+    clock.time += _PERIOD
+  np.testing.assert_allclose(twin.observe().position, target, atol=1e-5)
+
+
+def test_the_limit_on_commands_is_the_tasks(twin, clock):
+  rng, scene = np.random.default_rng(1), scene_lib.load()
+  reach = insertion.reach(TaskConfig())
+  for size in (0.5, 3.0, 100.0):
+    measured = twin.observe().position
+    target = rng.normal(0.0, size, scene_lib.ACTION_DIM) * reach
+    expected = action_space.limit_command(
+      target, measured, reach, scene.joint_low, scene.joint_high
+    )
+    np.testing.assert_allclose(twin.command(target), expected, atol=1e-6)
+    clock.time += _PERIOD
+
+
+def test_a_push_from_above_seats_the_plug(twin, clock, model):
+  push(twin, clock, model, (0.0002, -0.0002))
+  assert twin.success()
+  assert twin.outcome() == Outcome.SUCCESS
+
+
+def test_a_push_beside_the_mouth_does_not(twin, clock, model):
+  push(twin, clock, model, (0.003, 0.0))
+  assert not twin.success()
+  assert twin.outcome() == Outcome.RUNNING
+  assert twin.cameras().force[0] < TaskConfig().force_limit
+
+
+def test_the_first_end_of_an_episode_stays(twin, clock, model):
+  push(twin, clock, model, (0.0, 0.0))
+  for _ in range(12):  # past the time limit, and out of the socket
+    twin.stow()
+    clock.time += 1.0
+  assert twin.outcome() == Outcome.SUCCESS
+  while not twin.stow():
+    clock.time += _PERIOD
+  assert not twin.success()
+
+
+def test_an_episode_runs_out_of_time(twin, clock):
+  twin.place(world(_HOME))
+  for _ in range(9):
+    clock.time += 1.0
+    assert twin.outcome() == Outcome.RUNNING
+  clock.time += 1.0 + _PERIOD
+  for _ in range(2):
+    clock.time += _PERIOD
+    twin.observe()
+  assert twin.outcome() == Outcome.TIME_OUT
+
+
+def test_an_open_gripper_drops_the_plug(twin, clock):
+  target = _HOME.copy()
+  for opening in (0.0045, 0.008):
+    target[6] = opening
+    for _ in range(30):
+      twin.command(target)
+      clock.time += _PERIOD
+  assert twin.outcome() == Outcome.DROP
+
+
+def test_too_much_force_ends_an_episode(clock, model):
+  gentle = dataclasses.replace(TaskConfig(), force_limit=5.0)
+  twin = Twin(_SPEC, gentle, clock=clock)
+  twin.connect()
+  push(twin, clock, model, (0.003, 0.0))
+  assert twin.outcome() == Outcome.FORCE
+
+
+def test_hold_keeps_the_place_of_the_first_call(twin, clock):
+  for _ in range(10):
+    twin.command(twin.observe().position + 0.5 * np.array(_SPEC.max_step))
+    clock.time += _PERIOD
+  place = twin.observe().position
+  for _ in range(50):
+    twin.hold()
+    clock.time += _PERIOD
+  reading = twin.observe()
+  np.testing.assert_allclose(reading.position, place, atol=1e-4)
+  np.testing.assert_allclose(reading.velocity, 0.0, atol=1e-4)
+
+
+def test_stow_goes_home_and_says_so(twin, clock):
+  twin.place(world(_HOME + 0.2))
+  ticks = 0
+  while not twin.stow():
+    clock.time += _PERIOD
+    ticks += 1
+    assert ticks < 200
+  # 0.2 rad at a quarter of 2.5 rad/s, and no faster.
+  assert ticks * _PERIOD > 0.2 / (0.25 * 2.5)
+  away = np.abs(twin.observe().position - _SPEC.stow)
+  assert (away <= _SPEC.max_step).all()
+
+
+def test_disabled_motors_do_nothing_until_connect(twin, clock):
+  twin.disable()
+  twin.command(_HOME + 0.01)
+  clock.time += 0.5
+  np.testing.assert_allclose(twin.observe().position, 0.0, atol=1e-9)
+  twin.disconnect()
+  twin.connect()
+  clock.time += 0.5
+  assert (twin.observe().position[:6] > 0.005).all()
+
+
+def test_a_long_pause_is_skipped(twin, clock):
+  twin.command(_HOME + 0.01)
+  clock.time += 3600.0
+  reading = twin.observe()
+  assert 0.0 <= clock.time - reading.time < 0.004 + 1e-6
+  np.testing.assert_allclose(reading.position[:3], 0.01, atol=1e-3)
+
+
+def test_the_cameras_see_the_world_that_was_placed(twin, clock):
+  placed = world(
+    _HOME + 0.01,
+    socket_pos=np.array([0.001, 0.002, 0.0605]),
+    socket_rot=np.array([0.02, -0.01, 0.03]),
+    grasp_pos=np.array([1e-4, 2e-4, 3e-4]),
+    grasp_rot=np.array([0.01, 0.0, -0.02]),
+    friction=np.float64(0.45),
+  )
+  twin.place(placed)
+  seen = twin.cameras()
+  for name, value in placed.items():
+    np.testing.assert_allclose(seen[name][0], value, rtol=1e-6, err_msg=name)
+
+
+def test_misuse_is_refused(twin, clock):
+  with pytest.raises(ValueError, match='target must be'):
+    twin.command(np.full(scene_lib.ACTION_DIM, np.nan))
+  twin.disconnect()
+  with pytest.raises(ValueError, match=r'connect\(\) must come before'):
+    twin.observe()
+  other = dataclasses.replace(_SPEC, joint_names=tuple('abcdefghijklmn'))
+  with pytest.raises(ValueError, match='joint_names must be'):
+    Twin(other, clock=clock)

@@ -1,0 +1,96 @@
+"""One task and a few compiled functions, shared by the simulator's tests."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlt_jax.sim import kinematics
+from rlt_jax.tasks.ethernet import insertion
+
+# Every batched call uses this many worlds: a new shape is a new compilation.
+WORLDS = 20
+
+
+@pytest.fixture(scope='session')
+def task() -> insertion.Task:
+  return insertion.make()
+
+
+@pytest.fixture(scope='session')
+def scene(task):
+  return task.scene
+
+
+@pytest.fixture(scope='session')
+def reset(task):
+  """keys [20] -> State [20]."""
+  return insertion.jit(jax.vmap(task.reset))
+
+
+@pytest.fixture(scope='session')
+def step(task):
+  """(State [20], command [20, A]) -> State [20]."""
+  return insertion.jit(jax.vmap(task.step))
+
+
+@pytest.fixture(scope='session')
+def tip_in_socket(scene):
+  """State [20] -> TipInSocket [20]."""
+  return insertion.jit(
+    jax.vmap(lambda state: insertion.tip_in_socket(scene, state))
+  )
+
+
+@pytest.fixture(scope='session')
+def solve(scene):
+  """(State [20], arm [20, 6], offset [20, 3], turn [20, 3]) -> arm [20, 6].
+
+  One Newton step to a tip `offset` (m) from the mouth, in the socket's frame,
+  turned by `turn` (rad) from the socket.
+  """
+  home = jnp.asarray(scene.right.base_mat)
+
+  def one(state, arm, offset, turn):
+    socket = kinematics.rotation(state.socket_rot)
+    return kinematics.solve_tip(
+      scene.right,
+      arm,
+      state.grasp_pos,
+      state.grasp_rot,
+      state.socket_pos + socket @ offset,
+      socket @ kinematics.rotation(turn) @ home,
+      iterations=1,
+    )
+
+  compiled = insertion.jit(jax.vmap(one))
+
+  def apply(state, arm, offset, turn):
+    offset, turn = np.float32(offset), np.float32(turn)
+    return np.asarray(compiled(state, arm, offset, turn))
+
+  return apply
+
+
+@pytest.fixture(scope='session')
+def place(solve):
+  """(State [20], offset, turn) -> State [20] at rest with its tip there."""
+
+  def apply(state, offset, turn):
+    arm = np.zeros((WORLDS, 6), np.float32)
+    for _ in range(6):
+      arm = solve(state, arm, offset, turn)
+    joints = np.zeros((WORLDS, 14), np.float32)
+    joints[:, :6] = arm
+    actuators = insertion.scene_lib.to_actuators(joints)
+    return state.replace(
+      qpos=jnp.asarray(actuators), command=jnp.asarray(joints)
+    )
+
+  return apply
+
+
+@pytest.fixture(scope='session')
+def starts(reset):
+  """State [20], the first of an episode."""
+  return reset(jax.random.split(jax.random.PRNGKey(7), WORLDS))

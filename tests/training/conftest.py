@@ -1,0 +1,83 @@
+"""A small practice with untrained assets, shared by the rollout tests."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax.agents.rlt import UpdateConfig
+from rlt_jax.rl_token import rl_token
+from rlt_jax.rl_token.config import TokenConfig
+from rlt_jax.rl_token.train import train_token
+from rlt_jax.tasks.ethernet.config import TaskConfig
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.vlas.pi_small import pi_vla
+from rlt_jax.vlas.pi_small.config import PiConfig
+
+_TINY = {
+  'prefix_width': 32,
+  'expert_width': 16,
+  'depth': 1,
+  'num_heads': 2,
+  'head_dim': 16,
+  'stem_widths': (8, 16),
+  'euler_steps': 2,
+}
+
+
+def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
+  """Writes an untrained VLA and a token of it."""
+  vla = pi_vla.random_vla(
+    jax.random.PRNGKey(seed),
+    PiConfig(**_TINY),
+    action_mode='offset',
+    action_scale=[0.004] * 6 + [0.0002] + [0.001] * 6 + [0.0002],
+  )
+  pi_vla.save(folder / 'vla', vla, metrics={}, command=['test'], seed=seed)
+  config = TokenConfig(
+    token_dim=32,
+    num_image_tokens=48,
+    num_layers=1,
+    num_heads=2,
+    mlp_ratio=1,
+    steps=2,
+    warmup_steps=1,
+    batch_size=4,
+  )
+  tokens = np.random.default_rng(seed).normal(size=(16, 48, 32))
+  trained = train_token(
+    jax.random.PRNGKey(seed), tokens.astype(np.float32), config
+  )
+  token = rl_token.make(trained.params, config, vla.spec.fingerprint)
+  rl_token.save(
+    folder / 'token', token, metrics={'fve_real': 0.0}, command=[], seed=seed
+  )
+  return folder
+
+
+@pytest.fixture(scope='session')
+def assets(tmp_path_factory) -> pathlib.Path:
+  return write_assets(tmp_path_factory.mktemp('assets'))
+
+
+def small_config() -> PracticeConfig:
+  return PracticeConfig(
+    task=TaskConfig(time_limit=40),
+    update=UpdateConfig(beta=0.003, batch=16),
+    robots=2,
+    robot_steps=300,
+    warmup_steps=120,
+    first_update_rows=16,
+    capacity=200,
+    eval_minutes=(0.05,),
+    eval_episodes=2,
+    final_episodes=2,
+    film_pairs=1,
+    checkpoint_minutes=0.05,
+  )
+
+
+@pytest.fixture(scope='session')
+def config() -> PracticeConfig:
+  return small_config()

@@ -1,0 +1,57 @@
+"""Runs in a process of its own: a small sweep, spread over devices.
+
+python -m tests.training.sweep_worker ASSETS WORKDIR DEVICES
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+import numpy as np
+
+from rlt_jax.tasks.ethernet import scene
+from rlt_jax.training import sweep
+from tests.training.conftest import small_config
+
+SEEDS = (0, 1)
+# Without a token: pictures of another batch may differ by a grey level, which
+# an untrained token makes much of. The rest must then agree closely.
+CONFIG = dataclasses.replace(
+  small_config(),
+  z_source='zeros',
+  robot_steps=200,
+  eval_minutes=(),
+  checkpoint_minutes=0.03,
+)
+
+
+def without_pictures(_):
+  """Stands in for `camera.make`: CONFIG has no token to see pictures, and
+  they compile long."""
+
+  def render(state):
+    images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
+    return dict.fromkeys(scene.CAMERAS, images)
+
+  return render
+
+
+def main(assets, workdir, devices):
+  sweep.setup_lib.camera.make = without_pictures
+  run = sweep.Sweep(
+    workdir=pathlib.Path(workdir),
+    config=CONFIG,
+    seeds=SEEDS,
+    devices=int(devices),
+    assets=assets,
+  )
+  practice = run._practice
+  run.state = practice.run(practice.begin(), lambda *_: None)
+  for leaf in (run.state.robots.worlds.qpos, run.state.learner.replay.size):
+    assert len(leaf.sharding.device_set) == int(devices)
+    assert not leaf.sharding.is_fully_replicated
+  run.save()
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])

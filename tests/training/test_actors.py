@@ -1,0 +1,116 @@
+"""What the policies have seen when they decide: now, or `delay` steps ago."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from rlt_jax.agents import rlt
+from rlt_jax.evaluation import evaluator as evaluator_lib
+from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
+from rlt_jax.rollout.perception import Percept, Perception
+from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.tasks.ethernet import insertion, scene
+from rlt_jax.tasks.ethernet.config import TaskConfig
+from rlt_jax.training import actors
+from rlt_jax.training.config import PracticeConfig
+
+_CHUNK, _HORIZON = 10, 50
+_TASK = TaskConfig(time_limit=40)  # the other tests', compiled once for all
+
+
+def _perceive(worlds, key, prompt=None):
+  """A look says when it was, its reference which steps it is for."""
+  del key, prompt
+  now = jnp.asarray(worlds.steps, jnp.float32)
+  ahead = now[:, None] + jnp.arange(_HORIZON)
+  return Percept(
+    z_rl=now[:, None],
+    proprio=jnp.zeros((len(now), 1)),
+    reference=jnp.repeat(ahead[..., None], scene.ACTION_DIM, -1),
+    pose=insertion.joint_positions(worlds),
+  )
+
+
+def _perception(mode='offset'):
+  scale = np.full(scene.ACTION_DIM, 1e-9, np.float32)
+  return Perception(
+    perceive=_perceive,
+    perceive_each=None,
+    space=ActionSpace(scale, mode),
+    z_dim=1,
+    proprio_dim=1,
+    action_dim=scene.ACTION_DIM,
+  )
+
+
+def _config(delay):
+  return PracticeConfig(task=_TASK, robots=2, chunk=_CHUNK, delay=delay)
+
+
+@pytest.fixture(scope='module')
+def play():
+  return chunk_rollout_lib.make(insertion.make(_TASK))
+
+
+@pytest.mark.parametrize('delay', [0, 4])
+def test_each_step_goes_with_what_decided_it(play, delay):
+  config = _config(delay)
+  nets = rlt.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
+  cell = actors.make(play, _perception(), nets, config)
+  state = cell.begin(jax.random.PRNGKey(0))
+  for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
+    state, report = cell.round(state, None)
+    seen = report.segment.features
+    steps = begins + np.arange(0, _CHUNK, config.stride)
+    looks = np.maximum(steps - delay, 0)
+    for row in range(config.robots):
+      np.testing.assert_array_equal(seen.z_rl[row, :, 0], looks)
+      np.testing.assert_array_equal(
+        seen.reference[row, :, :, 0], steps[:, None] + np.arange(_CHUNK)
+      )
+    final = report.segment.final
+    np.testing.assert_array_equal(final.z_rl[:, 0], begins + _CHUNK - delay)
+    np.testing.assert_array_equal(final.reference[:, 0, 0], begins + _CHUNK)
+    # The pose is the one that was seen, and the chunk relative to it.
+    if begins:
+      before = np.asarray(report.segment.measured)
+      still = np.asarray(seen.pose)
+      later = slice(delay // config.stride, None)
+      np.testing.assert_allclose(
+        still[:, later], before[:, : _CHUNK - delay : config.stride], atol=1e-6
+      )
+
+
+@pytest.mark.parametrize('delay', [0, 4])
+def test_an_evaluation_decides_with_the_same_delay(play, delay):
+  asked = []
+
+  def policy(percept, key):
+    del key
+    asked.append((np.array(percept.z_rl), np.array(percept.reference[:, 0])))
+    return percept.reference[:, :_CHUNK]
+
+  evaluator = evaluator_lib.Evaluator(
+    play,
+    _perception(),
+    seed=0,
+    chunk=_CHUNK,
+    sizes=evaluator_lib.Sizes(2, 10),
+    delay=delay,
+  )
+  episodes, _ = evaluator.run(policy, 2)
+  np.testing.assert_array_equal(episodes.steps, [40, 40])
+  looks = [int(z[0, 0]) for z, _ in asked]
+  firsts = [int(reference[0, 0]) for _, reference in asked]
+  assert (looks, firsts) == (
+    [0, 10 - delay, 20 - delay, 30 - delay],
+    [0, 10, 20, 30],
+  )
+
+
+def test_a_delay_needs_offsets(play):
+  config = _config(2)
+  nets = rlt.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
+  with pytest.raises(ValueError, match="offsets .*: 'increment'"):
+    actors.make(play, _perception('increment'), nets, config)

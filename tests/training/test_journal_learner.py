@@ -1,0 +1,133 @@
+"""The learner that follows a journal."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax.agents.rlt import AgentConfig, UpdateConfig
+from rlt_jax.robot.policy import snapshot
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
+from rlt_jax.robot.recording import episodes, segments
+from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.journal_learner import BesideLearner
+from tests.robot.conftest import make_spec
+
+_SPEC = make_spec()
+_CONFIG = PracticeConfig(
+  agent=AgentConfig(hidden=(16, 16), idle_entries=(1,)),
+  update=UpdateConfig(batch=8),
+  chunk=4,
+  stride=2,
+  first_update_rows=8,
+  warmup_steps=32,
+  capacity=256,
+)
+
+
+def _episodes(folder, lengths, outcome='success', live=True):
+  rng = np.random.default_rng(sum(lengths))
+  with Journal(folder) as journal:
+    log = episodes.EpisodeLog(journal)
+    for num in lengths:
+      log.begin(policy_version=1)
+      for tick in segments.needed(num, _CONFIG.stride):
+        log.seen(
+          tick,
+          segments.Seen(
+            rng.normal(size=_SPEC.z_dim),
+            rng.normal(size=_SPEC.proprio_dim),
+            rng.normal(size=(_SPEC.chunk, _SPEC.action_dim)),
+            rng.normal(size=_SPEC.action_dim),
+            live,
+          ),
+        )
+      for _ in range(num):
+        log.step(
+          segments.Step(
+            rng.normal(size=_SPEC.action_dim),
+            rng.normal(size=_SPEC.action_dim),
+            1,
+          )
+        )
+      log.end(outcome)
+
+
+def _learner(tmp_path, name='work', **changes):
+  config = {'spec': _SPEC, 'config': _CONFIG} | changes
+  return BesideLearner(
+    journal=tmp_path / 'journal', workdir=tmp_path / name, **config
+  )
+
+
+def _log(tmp_path, name='work'):
+  lines = (tmp_path / name / 'metrics.jsonl').read_text().splitlines()
+  return [json.loads(line) for line in lines]
+
+
+def test_it_learns_what_the_loop_writes_and_publishes(tmp_path):
+  _episodes(tmp_path / 'journal', [20, 31])
+  learner = _learner(tmp_path)
+  first = snapshot.read(tmp_path / 'work', _SPEC)
+  assert first.version == 1 and first.critic_steps == 0
+  assert learner.catch_up() == 2
+  assert learner.catch_up() == 0
+  _episodes(tmp_path / 'journal', [24], live=False)
+  assert learner.catch_up() == 1
+  found = snapshot.read(tmp_path / 'work', _SPEC, newer_than=first.version)
+  assert found.version == learner.version == 4
+  # 10, 16 and 12 rows start in episodes of 20, 31 and 24 steps.
+  log = _log(tmp_path)
+  assert [row['rows'] for row in log] == [10, 26, 38]
+  # 5 a row, in dispatches of 20.
+  assert found.critic_steps == 5 * 38 // 20 * 20
+  assert log[-1]['update_to_data'] == pytest.approx(180 / 38)
+  assert [row['backfilled'] for row in log][1:] == [0, 12]
+  moved = np.abs(found.layers[0] - first.layers[0]).max()
+  assert moved > 1e-4
+  chunk = NumpyPolicy(_SPEC, found.layers).act(
+    np.zeros(6), np.zeros(5), np.zeros((4, 3))
+  )
+  assert np.isfinite(chunk).all()
+
+
+def test_one_that_died_ends_where_the_unbroken_one_does(tmp_path):
+  _episodes(tmp_path / 'journal', [20, 31])
+  one = _learner(tmp_path)
+  one.catch_up()
+  one.save()
+  _episodes(tmp_path / 'journal', [24])
+  one.catch_up()
+  del one  # without a save
+  _episodes(tmp_path / 'journal', [18])
+  _learner(tmp_path).catch_up()
+  _learner(tmp_path, 'unbroken').catch_up()
+  broken, unbroken = (
+    snapshot.read(tmp_path / name, _SPEC).layers
+    for name in ('work', 'unbroken')
+  )
+  jax.tree.map(np.testing.assert_array_equal, broken, unbroken)
+
+
+def test_what_is_to_be_recorded_again_is_not_learned(tmp_path):
+  _episodes(tmp_path / 'journal', [20], outcome='rerecord')
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 1
+  assert _log(tmp_path)[0]['rows'] == 0
+
+
+def test_a_bundle_of_other_networks_is_refused(tmp_path):
+  (tmp_path / 'journal').mkdir()
+  with pytest.raises(ValueError, match='agent.hidden must be the bundle'):
+    _learner(tmp_path, spec=make_spec(hidden=(8, 8)))
+
+
+def test_a_workdir_of_another_vla_is_refused(tmp_path):
+  _episodes(tmp_path / 'journal', [20])
+  learner = _learner(tmp_path)
+  learner.catch_up()
+  learner.save()
+  with pytest.raises(ValueError, match='fingerprints.vla'):
+    _learner(tmp_path, spec=make_spec(vla_fingerprint='other'))

@@ -1,0 +1,161 @@
+import dataclasses
+import functools
+import json
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax.export import checkpoint
+from rlt_jax.training import practice_run, summary
+from rlt_jax.training import setup as setup_lib
+from tests.training.conftest import write_assets
+
+
+def _session(workdir, config, assets, *, resume=False):
+  return practice_run.Session(
+    workdir=workdir, config=config, resume=resume, assets=str(assets)
+  )
+
+
+@pytest.fixture(scope='module', autouse=True)
+def made_once(config, assets):
+  """One cell serves all sessions with these assets: tracing it takes long."""
+  make = setup_lib.make
+  cell = functools.cache(functools.partial(make, config, str(assets)))
+
+  def find(other, folder):
+    return cell() if folder == str(assets) else make(other, folder)
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(setup_lib, 'make', find)
+    yield
+
+
+@pytest.fixture(scope='module')
+def unbroken(tmp_path_factory, config, assets):
+  run = _session(tmp_path_factory.mktemp('runs') / 'a', config, assets)
+  run.practise()
+  return run
+
+
+def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
+  unbroken, config
+):
+  state = unbroken.state
+  # A round may end past the budget, by less than one chunk of all robots.
+  assert 0 <= state.robot_steps - config.robot_steps < 2 * config.chunk
+  made = int(state.learner.train.critic_steps)
+  assert (
+    made + state.learner.owed == config.updates_per_row * state.learner.rows
+  )
+  assert made == 2 * int(state.learner.train.actor_steps)
+  assert int(state.learner.replay.size) == state.learner.rows
+  # 40-step time-outs store every second step but the last chunk's four.
+  assert 0.3 < state.learner.rows / state.robot_steps <= 0.5
+
+
+def test_a_resumed_run_ends_where_the_unbroken_one_does(
+  tmp_path, unbroken, config, assets
+):
+  broken = _session(tmp_path / 'b', config, assets)
+  # Dies between two checkpoints: what came after the first is repeated.
+  broken._on_round = _die_at(broken, 220)
+  with pytest.raises(RuntimeError, match='power cut'):
+    broken.practise()
+  assert checkpoint.latest(tmp_path / 'b') < 220
+  resumed = _session(tmp_path / 'b', config, assets, resume=True)
+  resumed.practise()
+  chex.assert_trees_all_equal(resumed.state, unbroken.state)
+  for name in ('base', 'mean@0.05', 'exploring@0.1'):
+    assert resumed.record.data[name] == unbroken.record.data[name]
+  lines = (tmp_path / 'b' / 'metrics.jsonl').read_text().splitlines()
+  steps = [json.loads(line)['robot_steps'] for line in lines]
+  assert steps == sorted(set(steps))
+
+
+def _die_at(run, steps):
+  on_round = run._on_round
+
+  def die(state, metrics):
+    on_round(state, metrics)
+    if state.robot_steps >= steps:
+      raise RuntimeError('power cut')
+
+  return die
+
+
+def test_the_report_has_the_promised_figures(unbroken, config):
+  unbroken.report()
+  report = json.loads((unbroken.workdir / 'report.json').read_text())
+  wanted = {
+    'episodes', 'success', 'success_low', 'success_high', 'median_steps',
+    'throughput_per_10min',
+  }  # fmt: skip
+  for name in ('base', 'teacher', 'final'):
+    assert wanted <= report[name].keys()
+  minutes = [point['robot_minutes'] for point in report['along']]
+  assert minutes == [0.0, 0.05, 0.1]
+  assert all(wanted <= point.keys() for point in report['along'])
+  for name in ('report.md', 'film.gif', 'steps.png', 'learning.png'):
+    assert (unbroken.workdir / name).stat().st_size > 0
+
+
+def test_no_pairs_make_no_film(tmp_path, unbroken, config, monkeypatch):
+  none = dataclasses.replace(config, film_pairs=0)
+  monkeypatch.setattr(unbroken, 'config', none)
+  monkeypatch.setattr(unbroken, 'workdir', tmp_path)
+  unbroken.report()
+  assert 'film.gif' not in (tmp_path / 'report.md').read_text()
+  assert not (tmp_path / 'film.gif').exists()
+
+
+def test_an_existing_workdir_is_refused(unbroken, config, assets):
+  with pytest.raises(ValueError, match='must be new'):
+    _session(unbroken.workdir, config, assets)
+
+
+def test_resuming_with_other_settings_names_the_one_that_differs(
+  unbroken, config, assets
+):
+  other = dataclasses.replace(config, gamma=0.9)
+  with pytest.raises(ValueError, match='gamma'):
+    _session(unbroken.workdir, other, assets, resume=True)
+
+
+def test_resuming_needs_a_checkpoint(tmp_path, config, assets):
+  with pytest.raises(ValueError, match='needs a checkpoint'):
+    _session(tmp_path, config, assets, resume=True)
+
+
+def test_a_token_of_another_vla_is_refused(tmp_path, config, assets):
+  other = write_assets(tmp_path / 'other', seed=1)
+  (other / 'token').rename(tmp_path / 'unused')
+  (other / 'token').symlink_to(assets / 'token')
+  with pytest.raises(ValueError, match='trained on, fingerprint'):
+    _session(tmp_path / 'run', config, other)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_nan_from_the_vla_stops_the_run_by_name(
+  tmp_path, unbroken, config, assets, monkeypatch
+):
+  run = _session(tmp_path / 'c', config, assets)
+  state = unbroken.state
+  poisoned = state.robots.looks._replace(
+    reference=np.full_like(state.robots.looks.reference, np.nan)
+  )
+  state = state.replace(robots=state.robots.replace(looks=poisoned))
+  state = jax.tree.map(lambda x: x.copy() if hasattr(x, 'copy') else x, state)
+  with pytest.raises(FloatingPointError, match='action_chunk'):
+    run.practice.run(state, state.robot_steps + 1, lambda *_: None)
+
+
+def test_episodes_survive_their_file(tmp_path, unbroken):
+  stored = unbroken.record.episodes('base')
+  record = summary.Record(tmp_path / 'x.json')
+  record.put_episodes('base', stored)
+  again = summary.Record(tmp_path / 'x.json').episodes('base')
+  np.testing.assert_array_equal(again.steps, stored.steps)
+  np.testing.assert_array_equal(again.success, stored.success)

@@ -1,0 +1,144 @@
+"""Seeds side by side learn what each learns alone."""
+
+import dataclasses
+
+import chex
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax import replay
+from rlt_jax.agents import rlt
+from rlt_jax.agents.rlt import UpdateConfig
+from rlt_jax.replay import Features, Segment
+from rlt_jax.training import learner, vmapped
+from rlt_jax.training.config import PracticeConfig
+
+_Z, _P, _C, _A, _E = 5, 4, 4, 3, 2
+_CONFIG = PracticeConfig(
+  agent=rlt.AgentConfig(hidden=(16, 16), sigma=0.3),
+  update=UpdateConfig(batch=8),
+  robots=_E,
+  chunk=_C,
+  stride=2,
+  base_horizon=_C,
+  first_update_rows=8,
+  updates_per_row=20,
+  capacity=64,
+  warmup_steps=100,
+)
+_NETS = rlt.make_networks(_CONFIG.agent, _Z, _P, _C, _A)
+_SPEC = replay.transition_spec(_Z, _P, _C, _A)
+
+
+def _encode(command, pose):
+  return command - pose
+
+
+def _segment(rng, robots, ended):
+  """A random segment; the first robot ends after `ended` steps."""
+
+  def floats(*shape):
+    return rng.normal(size=(robots, *shape)).astype(np.float32)
+
+  def features(*lead):
+    return Features(
+      z_rl=floats(*lead, _Z),
+      proprio=floats(*lead, _P),
+      reference=floats(*lead, _C, _A),
+      pose=floats(*lead, _A),
+    )
+
+  valid = np.ones((robots, _C), bool)
+  valid[0, ended:] = False
+  terminated = np.zeros(robots, bool)
+  terminated[0] = ended < _C
+  return Segment(
+    features=features(_C // 2),
+    final=features(),
+    command=floats(_C, _A),
+    measured=floats(_C, _A),
+    reward=floats(_C),
+    valid=valid,
+    terminated=terminated,
+    truncated=np.zeros(robots, bool),
+    source=np.zeros((robots, _C), np.int32),
+  )
+
+
+@pytest.fixture(scope='module')
+def rounds():
+  """Segments of two seeds; one loses more steps than the other."""
+  rng = np.random.default_rng(0)
+  return [
+    [_segment(rng, _E, ended) for ended in pair]
+    for pair in ((4, 1), (4, 1), (2, 4), (4, 1), (1, 4), (4, 1))
+  ]
+
+
+def _together(pair):
+  return jax.tree.map(lambda *x: np.concatenate(x), *pair)
+
+
+def test_two_seeds_learn_what_each_learns_alone(rounds):
+  keys = jax.random.split(jax.random.PRNGKey(0), 2)
+  wide = vmapped.make_learner(_SPEC, _encode, _NETS, _CONFIG, 2)
+  one = learner.make(_SPEC, _encode, _NETS, _CONFIG)
+  state = wide.init(keys, _together(rounds[0]))
+  alone = [one.init(keys[i], rounds[0][i]) for i in range(2)]
+  differed = False
+  for pair in rounds:
+    state, metrics = wide.learn(state, _together(pair), np.ones(2, bool))
+    for i in range(2):
+      alone[i], expected = one.learn(alone[i], pair[i])
+      assert (metrics[i] is None) == (expected is None)
+      for name in expected or ():
+        np.testing.assert_allclose(
+          metrics[i][name], expected[name], rtol=1e-3, atol=1e-4
+        )
+    np.testing.assert_array_equal(state.rows, [x.rows for x in alone])
+    np.testing.assert_array_equal(state.owed, [x.owed for x in alone])
+    made = state.train.critic_steps
+    assert made.tolist() == [int(x.train.critic_steps) for x in alone]
+    differed |= int(made[0]) != int(made[1])
+  assert differed, 'the case where seeds owe different numbers'
+  for i in range(2):
+    mine = jax.tree.map(lambda x: x[i], (state.train, state.replay))  # noqa: B023
+    theirs = (alone[i].train, alone[i].replay)
+    chex.assert_trees_all_close(mine, theirs, atol=2e-4)
+
+
+def test_a_seed_that_is_done_stands_still(rounds):
+  keys = jax.random.split(jax.random.PRNGKey(0), 2)
+  wide = vmapped.make_learner(_SPEC, _encode, _NETS, _CONFIG, 2)
+  state = wide.init(keys, _together(rounds[0]))
+  for pair in rounds[:3]:
+    state, _ = wide.learn(state, _together(pair), np.ones(2, bool))
+  before = jax.tree.map(np.array, state)
+  for pair in rounds[3:]:
+    state, metrics = wide.learn(state, _together(pair), np.array([True, False]))
+    assert metrics[0] is not None and metrics[1] is None
+  for x, y in zip(jax.tree.leaves(state), jax.tree.leaves(before), strict=True):
+    half = len(y) // 2
+    np.testing.assert_array_equal(np.asarray(x)[half:], y[half:])
+  assert state.rows[0] > before.rows[0]
+
+
+def test_regrouping_puts_a_seed_together_and_back():
+  # 3 times, 2 seeds, 2 robots.
+  x = np.arange(12)
+  grouped = vmapped._regroup(x, -1, 2, 2)
+  assert grouped.tolist() == [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]
+  np.testing.assert_array_equal(vmapped._regroup(grouped, 2, -1, 2), x)
+
+
+def test_a_wide_update_is_not_made_for_nobody(rounds):
+  config = dataclasses.replace(_CONFIG, first_update_rows=25)
+  wide = vmapped.make_learner(_SPEC, _encode, _NETS, config, 2)
+  state = wide.init(
+    jax.random.split(jax.random.PRNGKey(0), 2), _together(rounds[0])
+  )
+  state, metrics = wide.learn(state, _together(rounds[0]), np.ones(2, bool))
+  state, metrics = wide.learn(state, _together(rounds[1]), np.ones(2, bool))
+  assert metrics == [None, None]
+  assert state.train.critic_steps.tolist() == [0, 0]
