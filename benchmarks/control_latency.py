@@ -39,14 +39,14 @@ _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
 
 def _nets():
   return rlt.make_networks(
-    rlt.AgentConfig(hidden=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
+    rlt.AgentConfig(hidden_dims=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
   )
 
 
 def learn(stop: threading.Event) -> None:
   """Updates flat out until told to stop."""
-  nets, config = _nets(), rlt.UpdateConfig(batch=_BATCH.value)
-  ring = replay.make_ring(10_000, config.batch)
+  nets, config = _nets(), rlt.UpdateConfig(batch_size=_BATCH.value)
+  ring = replay.make_ring(10_000, config.batch_size)
   stored = replay.ReplayState(
     rows=make_rows(jax.random.key(1), _Z.value, 10_000),
     pointer=jnp.int32(0),

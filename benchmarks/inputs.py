@@ -38,10 +38,10 @@ def make_shared(
   capacity: int,
 ) -> Shared:
   """Builds one size; equal arguments give equal contents in any process."""
-  config = rlt.AgentConfig(hidden=hidden, num_critics=critics)
+  config = rlt.AgentConfig(hidden_dims=hidden, num_critics=critics)
   return Shared(
     sizes=floor.Sizes(z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, critics),
-    config=rlt.UpdateConfig(batch=batch),
+    config=rlt.UpdateConfig(batch_size=batch),
     agent=config,
     nets=rlt.make_networks(config, z_dim, PROPRIO, CHUNK, ACTION),
     rows=make_rows(jax.random.key(1), z_dim, capacity),

@@ -25,7 +25,7 @@ def latency(call, spec) -> tuple[float, float, float]:
   """Returns p50, p99 and the worst of single calls, ms."""
   z_rl = np.zeros(spec.z_dim, np.float32)
   proprio = np.float32(spec.proprio_mean)
-  reference = np.zeros((spec.chunk, spec.action_dim), np.float32)
+  reference = np.zeros((spec.chunk_size, spec.action_dim), np.float32)
   spent = []
   for _ in range(_CALLS.value + 100):
     start = time.perf_counter()
@@ -54,15 +54,15 @@ def main(argv: list[str]) -> None:
     raise SystemExit(f'error: {error}') from None
   policy = NumpyPolicy(spec, layers)
   print(
-    f'{spec.run["task"]}, {spec.run["robot_steps"]} control steps of practice, '
+    f'{spec.run["task"]}, {spec.run["env_steps"]} control steps of practice, '
     f'{spec.run["created"]}, commit {spec.run["commit"]}'
   )
-  print(f'chunk [{spec.chunk}, {spec.action_dim}] at {spec.control_hz} Hz, '
+  print(f'chunk [{spec.chunk_size}, {spec.action_dim}] at {spec.control_hz} Hz, '
         f'action mode {spec.action_mode}; z_rl [{spec.z_dim}], cameras '
         f'{", ".join(spec.cameras)}; "{spec.prompt}"')  # fmt: skip
   print(f'VLA {spec.vla_fingerprint[:12]}, token {spec.token_fingerprint[:12]}')
   for i, name in enumerate(spec.joint_names):
-    idle = ', stays' if i in spec.idle_entries else ''
+    idle = ', stays' if i in spec.frozen_action_dims else ''
     print(
       f'  {name:14s} {spec.joint_low[i]:7.3f} to {spec.joint_high[i]:6.3f} '
       f'{spec.joint_units[i]}, one unit {spec.action_scale[i]:.4f}{idle}'

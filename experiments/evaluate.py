@@ -41,7 +41,7 @@ def policies_of(config: PracticeConfig):
     for h in _HORIZONS.value:
       # Checks the horizon against the chunk and the VLA.
       assets.load(
-        _ASSETS.value, dataclasses.replace(config, base_horizon=int(h))
+        _ASSETS.value, dataclasses.replace(config, open_loop_steps=int(h))
       )
     cell = setup_lib.make(config, _ASSETS.value)
     named = {
@@ -49,7 +49,7 @@ def policies_of(config: PracticeConfig):
       for h in _HORIZONS.value
     }
   else:
-    run = practice_run.Session(
+    run = practice_run.PracticeRun(
       workdir=pathlib.Path(_WORKDIR.value),
       config=config,
       resume=True,
@@ -58,7 +58,7 @@ def policies_of(config: PracticeConfig):
     cell = run.cell
     named = {
       'mean': run.actor(0.0),
-      'exploring': run.actor(config.agent.sigma),
+      'exploring': run.actor(config.agent.exploration_std),
     }
   evaluator = setup_lib.make_evaluator(cell, config, _SEED.value)
   return evaluator, named

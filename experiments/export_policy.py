@@ -32,7 +32,7 @@ from rlt_jax.training import practice_run
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.compilation_cache import keep_compiled
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.setup import Cell
+from rlt_jax.training.setup import TaskSetup
 from rlt_jax.types import Params
 
 _WORKDIR = flags.DEFINE_string('workdir', '', 'Run.')
@@ -47,10 +47,10 @@ class Source(NamedTuple):
   """The actor's params and where they come from."""
 
   actor: Params
-  cell: Cell
+  cell: TaskSetup
   config: PracticeConfig
   workdir: str
-  robot_steps: int
+  env_steps: int
 
 
 def of_run(workdir: pathlib.Path) -> Source:
@@ -58,10 +58,10 @@ def of_run(workdir: pathlib.Path) -> Source:
   config = config_lib.from_json(
     PracticeConfig, (workdir / 'config.json').read_text()
   )
-  run = practice_run.Session(
+  run = practice_run.PracticeRun(
     workdir=workdir, config=config, resume=True, assets=_ASSETS.value
   )
-  steps = int(run.state.robot_steps)
+  steps = int(run.state.env_steps)
   return Source(run.state.actor, run.cell, config, str(workdir), steps)
 
 
@@ -71,7 +71,7 @@ def fresh() -> Source:
   cell = setup_lib.make(config, _ASSETS.value)
   nets = rlt.make_networks(
     config.agent, cell.perception.z_dim, cell.perception.proprio_dim,
-    config.chunk, cell.perception.action_dim,
+    config.chunk_size, cell.perception.action_dim,
   )  # fmt: skip
   key = jax.random.PRNGKey(config.seed)
   state = rlt.init(key, nets, config.update)
@@ -84,13 +84,13 @@ def spec_of(source: Source) -> BundleSpec:
   world, norm = cell.task.scene, cell.vla.params['norm']
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
-    chunk=config.chunk,
-    delay=config.delay,
+    chunk=config.chunk_size,
+    delay=config.inference_delay,
     z_dim=cell.perception.z_dim,
-    hidden=config.agent.hidden,
+    hidden=config.agent.hidden_dims,
     reference_input=config.agent.reference_input,
-    idle_entries=config.agent.idle_entries,
-    sigma=config.agent.sigma,
+    frozen_action_dims=config.agent.frozen_action_dims,
+    sigma=config.agent.exploration_std,
     control_hz=insertion.CONTROL_HZ,
     joint_names=scene.JOINTS,
     joint_units=tuple(
@@ -113,7 +113,7 @@ def spec_of(source: Source) -> BundleSpec:
     run={
       'workdir': source.workdir,
       'task': config.task.name,
-      'robot_steps': source.robot_steps,
+      'env_steps': source.env_steps,
       'command': shlex.join(
         ['python', '-m', 'experiments.export_policy', *sys.argv[1:]]
       ),

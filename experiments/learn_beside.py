@@ -17,7 +17,7 @@ from rlt_jax import config as config_lib
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.training.compilation_cache import keep_compiled
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.journal_learner import BesideLearner
+from rlt_jax.training.journal_learner import JournalLearner
 
 _JOURNAL = flags.DEFINE_string('journal', None, 'Folder.', required=True)
 _BUNDLE = flags.DEFINE_string('bundle', None, 'Folder.', required=True)
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> None:
     signal.signal(name, ask_to_stop)
   try:
     spec, _ = bundle_lib.load(_BUNDLE.value)
-    learner = BesideLearner(
+    learner = JournalLearner(
       journal=_JOURNAL.value,
       workdir=_WORKDIR.value,
       spec=spec,

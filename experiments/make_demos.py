@@ -108,7 +108,7 @@ def main(argv: list[str]) -> None:
   habits = {'aim_error_mm': _AIM_MM.value, 'aim_error_deg': _AIM_DEG.value}
   habits = {name: x for name, x in habits.items() if x is not None}
   teacher = scripted_expert_lib.make(
-    task, scripted_expert_lib.TeacherConfig(**habits)
+    task, scripted_expert_lib.ExpertConfig(**habits)
   )
   render = camera.make(task.scene)
   roll = insertion.jit(

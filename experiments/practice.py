@@ -42,7 +42,7 @@ def main(argv: list[str]) -> None:
   keep_compiled()
   try:
     config = config_lib.override(PracticeConfig(), _SET.value)
-    run = practice_run.Session(
+    run = practice_run.PracticeRun(
       workdir=workdir,
       config=config,
       resume=_RESUME.value,

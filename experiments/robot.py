@@ -26,23 +26,23 @@ from absl import app, flags
 from rlt_jax.robot import lock, preflight, realtime, robot_setup
 from rlt_jax.robot import station as station_lib
 from rlt_jax.robot.arm import ArmError
-from rlt_jax.robot.attempt import PilotConfig
+from rlt_jax.robot.attempt import EpisodeConfig
 from rlt_jax.robot.clock import MonotonicClock
 from rlt_jax.robot.control.loop import Loop, LoopConfig
 from rlt_jax.robot.control.watchdog import Watchdog
-from rlt_jax.robot.dashboard import Display
-from rlt_jax.robot.episode_controller import Pilot
+from rlt_jax.robot.dashboard import Dashboard
+from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.operator import terminal
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.policy.vla_queries import Sight
+from rlt_jax.robot.policy.vla_queries import VlaQueries
 from rlt_jax.robot.recording.episodes import EpisodeLog
 from rlt_jax.robot.recording.journal import Journal, JournalError
-from rlt_jax.robot.recording.write_buffer import Outbox
-from rlt_jax.robot.robot_setup import Workcell
-from rlt_jax.robot.run_schedule import Plan, Session
+from rlt_jax.robot.recording.write_buffer import WriteBuffer
+from rlt_jax.robot.robot_setup import RobotSetup
+from rlt_jax.robot.run_schedule import RobotRun, RunPlan
 from rlt_jax.serving.codec import WireError
 
 _STATION = flags.DEFINE_string('station', None, "A file, or 'twin'.",
@@ -50,10 +50,12 @@ _STATION = flags.DEFINE_string('station', None, "A file, or 'twin'.",
 _WORKDIR = flags.DEFINE_string('workdir', '', 'New folder, for practice.')
 _PREFLIGHT = flags.DEFINE_bool('preflight_only', False, 'Look, and run not.')
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer('base_episodes', 10, 'Of the VLA alone, before.')
-_FINAL = flags.DEFINE_integer('final_episodes', 10, 'Of the mean, after.')
+_BASE = flags.DEFINE_integer(
+  'num_base_episodes', 10, 'Of the VLA alone, before.'
+)
+_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Of the mean, after.')
 _WARMUP = flags.DEFINE_integer(
-  'warmup_steps', 6_000, 'Control steps of practice that the VLA drives.'
+  'vla_warmup_steps', 6_000, 'Control steps of practice that the VLA drives.'
 )
 _SEED = flags.DEFINE_integer('seed', 0, 'Of exploration and starts.')
 _RESUME_S = flags.DEFINE_float(
@@ -67,7 +69,7 @@ _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; the twin has none.')
 _VLA = flags.DEFINE_string('vla', 'ws://127.0.0.1:8000', "The twin's.")
 
 
-def build(clock: MonotonicClock, stack: contextlib.ExitStack) -> Workcell:
+def build(clock: MonotonicClock, stack: contextlib.ExitStack) -> RobotSetup:
   """Builds the station."""
   if _STATION.value != 'twin':
     return robot_setup.build(_STATION.value, clock, stack)
@@ -83,7 +85,7 @@ def build(clock: MonotonicClock, stack: contextlib.ExitStack) -> Workcell:
 
 
 def practise(
-  cell: Workcell, policy, client, wire, workdir, clock, stack, priority
+  cell: RobotSetup, policy, client, wire, workdir, clock, stack, priority
 ) -> None:
   """Runs the plan and writes the report."""
   journal = stack.enter_context(Journal(workdir / 'journal'))
@@ -95,7 +97,7 @@ def practise(
   if cell.watchdog is not None:
     heartbeat = stack.enter_context(Watchdog(cell.watchdog))
   spec = policy.spec
-  sight = Sight(
+  sight = VlaQueries(
     cell.cameras,
     client,
     wire,
@@ -105,19 +107,19 @@ def practise(
     max_age_s=cell.max_camera_age_s,
     max_same_s=cell.max_same_picture_s,
   )
-  pilot = Pilot(
+  pilot = EpisodeController(
     spec,
     policy,
     sight=sight,
-    outbox=Outbox(EpisodeLog(journal)),
+    outbox=WriteBuffer(EpisodeLog(journal)),
     device=cell.operator,
     hands=cell.hands,
     clock=clock,
     executor=executor,
-    config=PilotConfig(
+    config=EpisodeConfig(
       time_limit=cell.time_limit,
       critical_at_once=cell.critical_at_once,
-      warmup_steps=_WARMUP.value,
+      vla_warmup_steps=_WARMUP.value,
       seed=_SEED.value,
     ),
   )
@@ -135,13 +137,13 @@ def practise(
     gc.collect()  # now, for during an attempt it would be an overrun
 
   keys = tuple(terminal.help_lines())
-  session = Session(
+  session = RobotRun(
     loop,
     pilot,
-    plan=Plan(
+    plan=RunPlan(
       minutes=_MINUTES.value,
-      base_episodes=_BASE.value,
-      final_episodes=_FINAL.value,
+      num_base_episodes=_BASE.value,
+      num_final_episodes=_FINAL.value,
       resume_after_s=_RESUME_S.value,
     ),
     folder=workdir,
@@ -150,10 +152,10 @@ def practise(
     prepare=prepare,
     newest=lambda than: snapshot.read(workdir / 'learner', spec, than),
     tell=lambda: display.tell(),
-    warmup_steps=_WARMUP.value,
+    vla_warmup_steps=_WARMUP.value,
   )
   stack.callback(session.close)
-  display = Display(lambda: session.view(keys))
+  display = Dashboard(lambda: session.view(keys))
 
   def ask_to_stop(signum: int, frame: Any) -> None:
     del signum, frame
@@ -180,7 +182,10 @@ def practise(
 
 
 def report(
-  session: Session, pilot: Pilot, workdir: pathlib.Path, host: dict[str, Any]
+  session: RobotRun,
+  pilot: EpisodeController,
+  workdir: pathlib.Path,
+  host: dict[str, Any],
 ) -> None:
   """Writes what there is to report."""
   from rlt_jax.reporting import robot_report
@@ -203,8 +208,8 @@ def report(
     session.by_mode,
     host=host,
     learner={
-      'updates_per_second': session.updates_per_second(),
-      'update_to_data': shot.critic_steps / shot.rows
+      'updates_per_s': session.updates_per_s(),
+      'update_to_data': shot.critic_updates / shot.rows
       if shot and shot.rows
       else None,
     },

@@ -23,9 +23,11 @@ from rlt_jax.robot.policy import bundle as bundle_lib
 
 _WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer('base_episodes', 10, 'Of the VLA alone, before.')
-_FINAL = flags.DEFINE_integer('final_episodes', 10, 'Of the mean, after.')
-_WARMUP = flags.DEFINE_integer('warmup_steps', 6_000, 'Driven by the VLA.')
+_BASE = flags.DEFINE_integer(
+  'num_base_episodes', 10, 'Of the VLA alone, before.'
+)
+_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Of the mean, after.')
+_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'Driven by the VLA.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of networks, exploration and starts.')
 _DELAY = flags.DEFINE_integer(
   'delay', 4, "Control steps for the VLA's answer, without a bundle."
@@ -116,7 +118,7 @@ def run(workdir: pathlib.Path) -> int:
   if not _BUNDLE.value:
     subprocess.run(
       module('export_policy', '--fresh', f'--out={bundle}',
-             f'--set=seed={_SEED.value}', f'--set=delay={_DELAY.value}'),
+             f'--set=seed={_SEED.value}', f'--set=inference_delay={_DELAY.value}'),
       check=True,
     )  # fmt: skip
   spec, _ = bundle_lib.load(bundle)
@@ -125,7 +127,7 @@ def run(workdir: pathlib.Path) -> int:
   learner = module(
     'learn_beside', f'--journal={workdir / "journal"}', f'--bundle={bundle}',
     f'--workdir={workdir / "learner"}', f'--set=seed={_SEED.value}',
-    f'--set=delay={spec.delay}',
+    f'--set=inference_delay={spec.inference_delay}',
   )  # fmt: skip
   if _LEARNER.value:
     # The loop comes first: it has deadlines, learning has none.
@@ -133,8 +135,8 @@ def run(workdir: pathlib.Path) -> int:
   loop = module(
     'robot', '--station=twin', f'--workdir={workdir}', f'--bundle={bundle}',
     f'--vla=ws://127.0.0.1:{port}', '--wait_s=300', '--resume_after_s=1',
-    f'--minutes={_MINUTES.value}', f'--base_episodes={_BASE.value}',
-    f'--final_episodes={_FINAL.value}', f'--warmup_steps={_WARMUP.value}',
+    f'--minutes={_MINUTES.value}', f'--num_base_episodes={_BASE.value}',
+    f'--num_final_episodes={_FINAL.value}', f'--vla_warmup_steps={_WARMUP.value}',
     f'--seed={_SEED.value}',
   )  # fmt: skip
   (workdir / 'journal').mkdir()

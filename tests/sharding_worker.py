@@ -18,13 +18,15 @@ from rlt_jax.tasks.ethernet import insertion
 
 WORLDS = 16
 _Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
-CONFIG = rlt.UpdateConfig(batch=16, cycles=_UPDATES)
+CONFIG = rlt.UpdateConfig(batch_size=16, cycles=_UPDATES)
 
 
 def problem():
   """Returns networks, ring, filled replay state and train state."""
-  nets = rlt.make_networks(rlt.AgentConfig(hidden=(16, 16)), _Z, _P, _C, _A)
-  ring = replay.make_ring(_ROWS, CONFIG.batch)
+  nets = rlt.make_networks(
+    rlt.AgentConfig(hidden_dims=(16, 16)), _Z, _P, _C, _A
+  )
+  ring = replay.make_ring(_ROWS, CONFIG.batch_size)
   spec = replay.transition_spec(_Z, _P, _C, _A)
   rng = np.random.default_rng(0)
   rows = jax.tree.map(
@@ -44,7 +46,7 @@ def train(devices):
   nets, ring, stored, state = problem()
   if devices is not None:
     grid = sharding.make(devices)
-    ring = sharding.spread_batches(ring, CONFIG.batch, grid)
+    ring = sharding.spread_batches(ring, CONFIG.batch_size, grid)
     stored, state = sharding.copy((stored, state), grid)
   state, metrics = rlt.jit_update(nets, ring, CONFIG)(state, stored)
   return metrics, state

@@ -39,12 +39,12 @@ class NaiveUpdate:
     self._critic = jax.jit(functools.partial(_critic_step, nets, config))
     self._actor = jax.jit(functools.partial(_actor_step, nets, config))
     self._polyak = jax.jit(
-      functools.partial(optax.incremental_update, step_size=config.target_rate)
+      functools.partial(optax.incremental_update, step_size=config.tau)
     )
 
   def draw(self) -> Transition:
     """Copies one batch from the host's rows to the device."""
-    rows = self._rng.integers(self._size, size=self._config.batch)
+    rows = self._rng.integers(self._size, size=self._config.batch_size)
     return jax.tree.map(lambda x: jnp.asarray(x[rows]), self._rows)
 
   def critic_step(self, batch: Transition, key) -> dict[str, jax.Array]:
@@ -78,7 +78,9 @@ class NaiveUpdate:
   def cycle(self):
     """Runs two critic steps and an actor step, as the fused update does."""
     key, actor_key, critic_key = jax.random.split(self.state.key, 3)
-    for step_key in jax.random.split(critic_key, self._config.critic_steps):
+    for step_key in jax.random.split(
+      critic_key, self._config.critic_updates_per_actor
+    ):
       batch = self.draw()
       critic_loss = self.critic_step(batch, step_key)
     actor_loss = self.actor_step(batch, actor_key)
@@ -94,7 +96,7 @@ def _target(nets, config, actor_params, target_params, batch, key):
     batch.next_proprio,
     batch.next_ref_chunk,
     key,
-    nets.config.sigma,
+    nets.config.exploration_std,
   )
   q = nets.critic(target_params, batch.next_z_rl, batch.next_proprio, chunk)
   clip = functools.partial(losses.critic_target, clip=config.target_clip)
@@ -117,12 +119,15 @@ def _actor_step(nets, config, params, opt_state, critic_params, batch, key):
   shown = jax.random.bernoulli(
     dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
   )
-  idle = nets.config.idle_entries
-  reference = rlt.still(batch.ref_chunk, idle)
+  idle = nets.config.frozen_action_dims
+  reference = rlt.zero_frozen_dims(batch.ref_chunk, idle)
   ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
-  noise = rlt.still(
-    rlt.exploration_noise(
-      noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
+  noise = rlt.zero_frozen_dims(
+    rlt.draw_exploration_noise(
+      noise_key,
+      batch.ref_chunk.shape,
+      nets.config.exploration_std,
+      nets.config.exploration_noise,
     ),
     idle,
   )

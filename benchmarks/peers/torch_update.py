@@ -131,12 +131,15 @@ class TorchUpdate:
   def noise(self):
     """Draws held exploration noise [B, C * A]."""
     chunk, action = self.noise_shape
-    draw = torch.randn(self.config.batch, 1, action) * self.agent.sigma
+    draw = (
+      torch.randn(self.config.batch_size, 1, action)
+      * self.agent.exploration_std
+    )
     return draw.expand(-1, chunk, -1).flatten(1)
 
   def draw(self):
     """Draws one batch of rows."""
-    index = torch.randint(self.size, (self.config.batch,))
+    index = torch.randint(self.size, (self.config.batch_size,))
     return {name: x[index] for name, x in self.rows.items()}
 
   def _critic_loss(self, batch, noise):
@@ -170,7 +173,7 @@ class TorchUpdate:
       torch._foreach_lerp_(
         list(self.targets.parameters()),
         list(self.critics.parameters()),
-        self.config.target_rate,
+        self.config.tau,
       )
     return loss
 
@@ -187,11 +190,11 @@ class TorchUpdate:
 
   def cycle(self):
     """Runs two critic steps and an actor step on fresh batches."""
-    for _ in range(self.config.critic_steps):
+    for _ in range(self.config.critic_updates_per_actor):
       batch = self.draw()
       critic_loss = self.critic_step(batch, self.noise())
     keep = 1.0 - self.config.reference_dropout
-    shown = (torch.rand(self.config.batch, 1) < keep).float()
+    shown = (torch.rand(self.config.batch_size, 1) < keep).float()
     actor_loss = self.actor_step(batch, self.noise(), shown)
     return critic_loss.item(), actor_loss.item()
 
@@ -226,8 +229,8 @@ class RlinfUpdate(TorchUpdate):
     loss = self._step(self.critic_loss(batch, noise), self.critic_opt)
     with torch.no_grad():
       for online, target in zip(self.online, self.moved, strict=True):
-        target.mul_(1.0 - self.config.target_rate)
-        target.add_(online * self.config.target_rate)
+        target.mul_(1.0 - self.config.tau)
+        target.add_(online * self.config.tau)
     return loss
 
   def actor_step(self, batch, noise, shown) -> torch.Tensor:

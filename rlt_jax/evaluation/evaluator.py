@@ -62,7 +62,7 @@ class Evaluator:
 
   def __init__(
     self,
-    play: chunk_rollout_lib.Play,
+    play: chunk_rollout_lib.RolloutFns,
     perception: Perception,
     *,
     seed: int,
@@ -184,7 +184,7 @@ def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
 
 
 def _before_end(
-  played: chunk_rollout_lib.Played, steps: int
+  played: chunk_rollout_lib.Trajectory, steps: int
 ) -> insertion.State:
   """Returns the worlds [E] so many steps before the chunk's end."""
   if not steps:
@@ -204,7 +204,7 @@ def _write(state: insertion.State, rows: np.ndarray, part) -> None:
 def _keep_film(
   filmed: list[list[insertion.State]],
   rows: np.ndarray,
-  played: chunk_rollout_lib.Played,
+  played: chunk_rollout_lib.Trajectory,
 ) -> None:
   """Appends the steps of filmed episodes."""
   count = len(np.unique(rows))

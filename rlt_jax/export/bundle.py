@@ -47,15 +47,15 @@ def actor_layers(actor_params: Params, spec: BundleSpec) -> list[np.ndarray]:
 
 def _widened(rows: np.ndarray, spec: BundleSpec) -> np.ndarray:
   """Returns rows [C * moving entries, ...] as [C * A, ...], idle ones zero."""
-  moving = np.setdiff1d(np.arange(spec.action_dim), spec.idle_entries)
-  if len(rows) != spec.chunk * len(moving):
+  moving = np.setdiff1d(np.arange(spec.action_dim), spec.frozen_action_dims)
+  if len(rows) != spec.chunk_size * len(moving):
     raise ValueError(
-      f'The actor must have {spec.chunk} steps of {len(moving)} moving '
+      f'The actor must have {spec.chunk_size} steps of {len(moving)} moving '
       f'entries: {len(rows)} rows.'
     )
   rest = rows.shape[1:]
-  wide = np.zeros((spec.chunk, spec.action_dim, *rest), np.float32)
-  wide[:, moving] = rows.reshape((spec.chunk, len(moving), *rest))
+  wide = np.zeros((spec.chunk_size, spec.action_dim, *rest), np.float32)
+  wide[:, moving] = rows.reshape((spec.chunk_size, len(moving), *rest))
   return wide.reshape((-1, *rest))
 
 
@@ -64,7 +64,7 @@ def forward(layers, spec: BundleSpec):
   mean, std = (
     jnp.array(x, jnp.float32) for x in (spec.proprio_mean, spec.proprio_std)
   )
-  idle = np.array(spec.idle_entries, int)
+  idle = np.array(spec.frozen_action_dims, int)
 
   def act(z_rl, proprio, reference):
     x = [z_rl, (proprio - mean) / std, reference.ravel()]
@@ -72,7 +72,7 @@ def forward(layers, spec: BundleSpec):
     for i in range(0, len(layers), 2):
       h = jnp.dot(h, layers[i], precision='highest') + layers[i + 1]
       h = jax.nn.relu(h) if i < len(layers) - 2 else h
-    return h.reshape(spec.chunk, spec.action_dim).at[:, idle].set(0.0)
+    return h.reshape(spec.chunk_size, spec.action_dim).at[:, idle].set(0.0)
 
   return act
 
@@ -111,7 +111,7 @@ def write(
     for shape in (
       (spec.z_dim,),
       (spec.proprio_dim,),
-      (spec.chunk, spec.action_dim),
+      (spec.chunk_size, spec.action_dim),
     )
   ]
   exported = jax_export.export(

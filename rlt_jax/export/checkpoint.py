@@ -1,6 +1,6 @@
 """Checkpoints of a run: any pytree of arrays, saved whole or not at all.
 
-Layout: `workdir/checkpoints/<robot_steps>/{meta.json, state/}`. A checkpoint
+Layout: `workdir/checkpoints/<env_steps>/{meta.json, state/}`. A checkpoint
 is written under a temporary name and renamed when complete, so a folder with a
 plain number is always whole.
 """
@@ -27,12 +27,12 @@ _PathLike = str | os.PathLike[str]
 class Restored(NamedTuple):
   """What `restore` read.
 
-  robot_steps: control steps done when it was saved.
+  env_steps: control steps done when it was saved.
   state: the pytree, with the structure and leaf kinds of `like`.
   meta: the contents of meta.json.
   """
 
-  robot_steps: int
+  env_steps: int
   state: Any
   meta: dict[str, Any]
 
@@ -62,7 +62,7 @@ def check_meta(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
 
 def save(
   workdir: _PathLike,
-  robot_steps: int,
+  env_steps: int,
   state: Any,
   meta: Mapping[str, Any],
   *,
@@ -72,7 +72,7 @@ def save(
 
   Args:
     workdir: of the run.
-    robot_steps: names the checkpoint; saving the same number again replaces
+    env_steps: names the checkpoint; saving the same number again replaces
       it.
     state: pytree of arrays (PRNG keys too) and Python numbers.
     meta: JSON object, see `make_meta`.
@@ -80,13 +80,13 @@ def save(
 
   Raises:
     ValueError: a leaf is no number or not finite (nothing is written: the last
-      good checkpoint stays the latest), or `robot_steps` goes back.
+      good checkpoint stays the latest), or `env_steps` goes back.
   """
   if keep < 1:
     raise ValueError(f'keep must be at least 1: {keep}.')
   last = latest(workdir)
-  if robot_steps < (last or 0):
-    raise ValueError(f'robot_steps must not go back: {robot_steps} < {last}.')
+  if env_steps < (last or 0):
+    raise ValueError(f'env_steps must not go back: {env_steps} < {last}.')
   arrays = _flatten(state)
   for path, array in arrays.items():
     if not np.all(np.isfinite(array)):
@@ -95,13 +95,13 @@ def save(
   root.mkdir(parents=True, exist_ok=True)
   for leftover in root.glob(f'{_PARTIAL}*'):
     shutil.rmtree(leftover)
-  partial = root / f'{_PARTIAL}{robot_steps}'
+  partial = root / f'{_PARTIAL}{env_steps}'
   with ocp.StandardCheckpointer() as checkpointer:
     checkpointer.save(partial / 'state', arrays)
     checkpointer.wait_until_finished()
   text = json.dumps(dict(meta), indent=2, allow_nan=False)
   (partial / 'meta.json').write_text(text, encoding='utf-8')
-  folder = root / str(robot_steps)
+  folder = root / str(env_steps)
   if folder.exists():
     _remove(folder)
   os.replace(partial, folder)
@@ -111,7 +111,7 @@ def save(
 
 
 def latest(workdir: _PathLike) -> int | None:
-  """Returns `robot_steps` of the newest whole checkpoint, None without one."""
+  """Returns `env_steps` of the newest whole checkpoint, None without one."""
   steps = _steps(workdir)
   return steps[-1] if steps else None
 
@@ -119,21 +119,21 @@ def latest(workdir: _PathLike) -> int | None:
 def find(
   workdir: _PathLike,
   *,
-  robot_steps: int | None = None,
+  env_steps: int | None = None,
   expected_meta: Mapping[str, Any] | None = None,
 ) -> tuple[int, dict[str, Any]]:
-  """Returns `robot_steps` and meta of a checkpoint; reads no array.
+  """Returns `env_steps` and meta of a checkpoint; reads no array.
 
   Args:
     workdir: of the run.
-    robot_steps: which one; None takes the latest.
+    env_steps: which one; None takes the latest.
     expected_meta: checked by `check_meta`.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
     ValueError: meta differs; the message names the entry.
   """
-  steps = latest(workdir) if robot_steps is None else robot_steps
+  steps = latest(workdir) if env_steps is None else env_steps
   folder = _root(workdir) / str(steps)
   if steps is None or not folder.is_dir():
     raise FileNotFoundError(
@@ -148,7 +148,7 @@ def restore(
   workdir: _PathLike,
   like: Any,
   *,
-  robot_steps: int | None = None,
+  env_steps: int | None = None,
   expected_meta: Mapping[str, Any] | None = None,
 ) -> Restored:
   """Restores a checkpoint into the structure of `like`.
@@ -159,16 +159,14 @@ def restore(
   Args:
     workdir: of the run.
     like: pytree with the shapes and dtypes that must be found.
-    robot_steps, expected_meta: see `find`, which comes first.
+    env_steps, expected_meta: see `find`, which comes first.
 
   Raises:
     FileNotFoundError: there is no such checkpoint.
     ValueError: meta differs, or a leaf is missing, left over, or of another
       shape or dtype; the message names it, what was expected and found.
   """
-  steps, meta = find(
-    workdir, robot_steps=robot_steps, expected_meta=expected_meta
-  )
+  steps, meta = find(workdir, env_steps=env_steps, expected_meta=expected_meta)
   folder = _root(workdir) / str(steps)
   expected = _flatten(like)
   with ocp.StandardCheckpointer() as checkpointer:

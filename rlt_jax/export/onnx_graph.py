@@ -58,8 +58,8 @@ def build(layers: Sequence[np.ndarray], spec: BundleSpec) -> bytes:
     if i < len(layers) - 2:
       x = node('Relu', x)
   moves = np.ones((1, spec.action_dim), np.float32)
-  moves[:, list(spec.idle_entries)] = 0.0
-  shape = (spec.chunk, spec.action_dim)
+  moves[:, list(spec.frozen_action_dims)] = 0.0
+  shape = (spec.chunk_size, spec.action_dim)
   x = node('Reshape', x, constant('shape', np.array(shape, np.int64)))
   x = node('Mul', x, constant('moves', moves))
   nodes.append(helper.make_node('Identity', [x], ['chunk']))

@@ -9,15 +9,15 @@ from rlt_jax.replay.ring import (
 )
 from rlt_jax.replay.rows import (
   build_rows,
-  CORRECTIONS,
   empty_segment,
   Features,
+  INTERVENTION_REFERENCES,
   Segment,
   transition_spec,
 )
 
 __all__ = [
-  'CORRECTIONS',
+  'INTERVENTION_REFERENCES',
   'Features',
   'Replay',
   'ReplayState',

@@ -58,10 +58,10 @@ class Segment(NamedTuple):
 
 Encode = Callable[[Array, Array], Array]
 
-# What a row stores as its reference where a human drove: 'reference' is the
+# What a row stores as its reference where a human drove: 'human' is the
 # paper's choice (Alg. 1), the human's own commands, so that beta pulls the
-# actor there; 'keep_vla' leaves what the VLA proposed.
-CORRECTIONS = ('reference', 'keep_vla')
+# actor there; 'vla' leaves what the VLA proposed.
+INTERVENTION_REFERENCES = ('human', 'vla')
 
 
 def transition_spec(
@@ -99,7 +99,7 @@ def build_rows(
   encode: Encode,
   gamma: float,
   stride: int,
-  correction: str = 'reference',
+  intervention_reference: str = 'human',
 ) -> tuple[Transition, Array]:
   """Builds the rows that start in `prev`, one every `stride` steps.
 
@@ -114,7 +114,7 @@ def build_rows(
       normalised action chunk [C, A].
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
-    correction: one of CORRECTIONS. A successor's reference is the VLA's in
+    intervention_reference: one of INTERVENTION_REFERENCES. A successor's reference is the VLA's in
       either case: what the human will do there is not known yet.
 
   Returns:
@@ -126,9 +126,9 @@ def build_rows(
     raise ValueError(
       f'stride must divide the chunk of {chunk} steps: {stride}.'
     )
-  if correction not in CORRECTIONS:
+  if intervention_reference not in INTERVENTION_REFERENCES:
     raise ValueError(
-      f'correction must be one of {CORRECTIONS}: {correction!r}.'
+      f'intervention_reference must be one of {INTERVENTION_REFERENCES}: {intervention_reference!r}.'
     )
   chex.assert_shape([prev.source, cur.source], (num_robots, chunk))
   chex.assert_shape(
@@ -141,7 +141,7 @@ def build_rows(
     encode=encode,
     gamma=gamma,
     stride=stride,
-    replace=correction == 'reference',
+    replace=intervention_reference == 'human',
   )
   rows, keep = jax.vmap(build)(prev, cur)
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (rows, keep))

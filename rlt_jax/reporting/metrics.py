@@ -21,7 +21,7 @@ _TENSORBOARD_FOLDER = 'tensorboard'
 class MetricsWriter:
   """Appends rows to `workdir/metrics.jsonl` and, if installed, TensorBoard.
 
-  Every row carries `robot_steps`, the control steps done so far, which is the
+  Every row carries `env_steps`, the control steps done so far, which is the
   axis of every plot and the point where a resumed run cuts the file.
   """
 
@@ -32,12 +32,12 @@ class MetricsWriter:
 
     Args:
       workdir: created if missing.
-      resume_steps: `robot_steps` of the restored checkpoint; later rows are
+      resume_steps: `env_steps` of the restored checkpoint; later rows are
         dropped, as the resumed run writes them again. None for a new run.
 
     Raises:
       ValueError: a new run in a folder that already has metrics, or a row of
-        the old file without `robot_steps`.
+        the old file without `env_steps`.
     """
     self._path = pathlib.Path(workdir) / METRICS_FILE
     self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,14 +52,14 @@ class MetricsWriter:
     """Writes one row of scalars; NaN and infinity become null.
 
     Args:
-      step: `robot_steps` and any numbers, strings, bools or None; arrays must
+      step: `env_steps` and any numbers, strings, bools or None; arrays must
         be scalar.
 
     Raises:
-      ValueError: no `robot_steps`, or a value that is no scalar.
+      ValueError: no `env_steps`, or a value that is no scalar.
     """
-    if 'robot_steps' not in step:
-      raise ValueError(f'A row must have robot_steps: {sorted(step)}.')
+    if 'env_steps' not in step:
+      raise ValueError(f'A row must have env_steps: {sorted(step)}.')
     row = {name: _scalar(name, value) for name, value in step.items()}
     self._file.write(json.dumps(row, allow_nan=False) + '\n')
     # A crash must not take the rows that explain it along.
@@ -67,7 +67,7 @@ class MetricsWriter:
     if self._board is not None:
       for name, value in row.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
-          self._board.add_scalar(name, value, row['robot_steps'])
+          self._board.add_scalar(name, value, row['env_steps'])
 
   def close(self) -> None:
     """Closes the files."""
@@ -88,7 +88,7 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
   A last line without its newline was cut off by a crash and is left out.
 
   Raises:
-    ValueError: a whole line that is no JSON object with `robot_steps`.
+    ValueError: a whole line that is no JSON object with `env_steps`.
   """
   path = pathlib.Path(workdir) / METRICS_FILE
   if not path.exists():
@@ -98,10 +98,10 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
   for number, line in enumerate(lines, start=1):
     try:
       row = json.loads(line)
-      row['robot_steps'] + 0
+      row['env_steps'] + 0
     except (ValueError, KeyError, TypeError):
       raise ValueError(
-        f'{path}:{number} must be an object with robot_steps: {line[:80]!r}.'
+        f'{path}:{number} must be an object with env_steps: {line[:80]!r}.'
       ) from None
     rows.append(row)
   return rows
@@ -132,7 +132,7 @@ class LiveLine:
     self,
     episodes: statistics.Episodes,
     *,
-    robot_steps: int,
+    env_steps: int,
     updates_per_s: float,
     phase: str,
     beta_ratio: float | None = None,
@@ -143,7 +143,7 @@ class LiveLine:
 
     Args:
       episodes: all so far; the last `window` give success and throughput.
-      robot_steps: control steps so far, all robots together.
+      env_steps: control steps so far, all robots together.
       updates_per_s: critic updates per wall-clock second.
       phase: 'warm-up' or 'practice'.
       beta_ratio: distance of the actor to the reference over the reference's
@@ -154,7 +154,7 @@ class LiveLine:
     if now - self._last < self._interval_s:
       return
     self._last = now
-    seconds = int(robot_steps / control_hz)
+    seconds = int(env_steps / control_hz)
     recent = statistics.Episodes(*(column[-window:] for column in episodes))
     success = throughput = '–'
     if len(recent.success):
@@ -195,12 +195,10 @@ def _scalar(name: str, value: Any) -> Any:
   return item if math.isfinite(item) else None
 
 
-def _cut(path: pathlib.Path, robot_steps: int) -> None:
-  """Drops rows beyond `robot_steps`, in one rename."""
+def _cut(path: pathlib.Path, env_steps: int) -> None:
+  """Drops rows beyond `env_steps`, in one rename."""
   rows = [
-    row
-    for row in read_metrics(path.parent)
-    if row['robot_steps'] <= robot_steps
+    row for row in read_metrics(path.parent) if row['env_steps'] <= env_steps
   ]
   whole = path.with_name(path.name + '.tmp')
   whole.write_text(''.join(json.dumps(row) + '\n' for row in rows), 'utf-8')

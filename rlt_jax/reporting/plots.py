@@ -130,7 +130,7 @@ def save_training(
   curves = {}
   for name in TRAINING_CURVES:
     points = [
-      (row['robot_steps'] / control_hz / 60, row[name])
+      (row['env_steps'] / control_hz / 60, row[name])
       for row in rows
       if row.get(name) is not None
     ]

@@ -58,7 +58,7 @@ def write(
     rows: its attempts, as in attempts.jsonl.
     record: the loop's, of all of them.
     by_mode: the loop's, of the attempts of each mode.
-    learner: 'updates_per_second' and 'update_to_data', None where unknown.
+    learner: 'updates_per_s' and 'update_to_data', None where unknown.
     host: 'priority' in words; 'stolen', the part of the processors' time that
       a hypervisor kept, None where unknown.
     human: `Effort.report()`.

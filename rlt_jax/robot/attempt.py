@@ -9,31 +9,31 @@ VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PilotConfig:
+class EpisodeConfig:
   """How attempts go.
 
   time_limit: control steps of one. critical_at_once: no approach comes before
-  the critical phase. warmup_steps: control steps of practice that the VLA
-  drives. base_horizon: steps of the VLA's chunk that the base policy runs.
-  stride: between two looks. starved_steps: how long a chunk that is used up is
+  the critical phase. vla_warmup_steps: control steps of practice that the VLA
+  drives. open_loop_steps: steps of the VLA's chunk that the base policy runs.
+  replay_stride: between two looks. starved_steps: how long a chunk that is used up is
   stood at, waiting for the next, before the arm holds. answer_timeout_s: for
   asking again after a hold. seed: of the exploration.
   """
 
   time_limit: int
   critical_at_once: bool
-  warmup_steps: int = 6_000
-  base_horizon: int = 20
-  stride: int = 2
+  vla_warmup_steps: int = 6_000
+  open_loop_steps: int = 20
+  replay_stride: int = 2
   starved_steps: int = 15
   answer_timeout_s: float = 30.0
   seed: int = 0
 
   def __post_init__(self):
-    for name in ('time_limit', 'base_horizon', 'stride'):
+    for name in ('time_limit', 'open_loop_steps', 'replay_stride'):
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
-    for name in ('warmup_steps', 'starved_steps', 'answer_timeout_s'):
+    for name in ('vla_warmup_steps', 'starved_steps', 'answer_timeout_s'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} must be at least 0: {getattr(self, name)}.')
 
@@ -41,7 +41,7 @@ class PilotConfig:
 class Attempt(NamedTuple):
   """One attempt. mode: of MODES. outcome: of `episodes.OUTCOMES`. steps: of the
   critical phase. cause: why it was cut short, in words. human_s, presses: what
-  it cost the person. backfilled, gaps: of its looks, see `Parts`."""
+  it cost the person. backfilled, gaps: of its looks, see `EpisodeRecorder`."""
 
   mode: str
   outcome: str

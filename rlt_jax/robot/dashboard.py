@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TextIO
 _REFRESH_HZ = 4.0
 
 
-class View(NamedTuple):
+class DashboardView(NamedTuple):
   """What the panel shows; None where there is nothing to say yet.
 
   phase: 'base', 'warm-up', 'practice' or 'evaluation'. drives: who does now.
@@ -38,7 +38,7 @@ class View(NamedTuple):
   keys: Sequence[str] = ()
 
 
-def rows(view: View) -> list[tuple[str, str]]:
+def rows(view: DashboardView) -> list[tuple[str, str]]:
   """Returns names and texts, from the top."""
   return [
     ('phase', view.phase),
@@ -65,12 +65,12 @@ def rows(view: View) -> list[tuple[str, str]]:
   ]
 
 
-def line(view: View) -> str:
+def line(view: DashboardView) -> str:
   """Returns it as one line without the keys."""
   return ' | '.join(f'{name} {text}' for name, text in rows(view))
 
 
-def render(view: View) -> Any:
+def render(view: DashboardView) -> Any:
   """Returns it as a `rich` panel; needs that package."""
   from rich.panel import Panel
   from rich.table import Table
@@ -89,12 +89,12 @@ def render(view: View) -> Any:
   return Panel(body, title='rlt_jax on the arm', width=78)
 
 
-class Display:
+class Dashboard:
   """Shows views until it is left; a context manager."""
 
   def __init__(
     self,
-    view: Callable[[], View],
+    view: Callable[[], DashboardView],
     *,
     stream: TextIO | None = None,
     line_every_s: float = 10.0,
@@ -106,7 +106,7 @@ class Display:
     self._last = -float('inf')
     self._live: Any = None
 
-  def __enter__(self) -> 'Display':
+  def __enter__(self) -> 'Dashboard':
     if self._stream.isatty():
       try:
         from rich.live import Live

@@ -16,10 +16,10 @@ import numpy as np
 from rlt_jax.robot.arm import Arm, ArmError, Reading
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import stop_states
-from rlt_jax.robot.control.commands import Wanted
+from rlt_jax.robot.control.commands import Command
 from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import Rung
-from rlt_jax.robot.control.telemetry import Tick
+from rlt_jax.robot.control.stop_states import StopState
+from rlt_jax.robot.control.telemetry import LoopStep
 
 _SEEN_PREFIX = 'images/'
 RUNNING, SUCCESS, FAILURE, ABORT, TIME_OUT = (
@@ -104,7 +104,7 @@ class ArmEnvironment(dm_env.Environment):
     self._time_limit, self._max_camera_age_s = time_limit, max_camera_age_s
     self._driver = _StepDriver()
     self._outcome: str | None = None  # None: no episode has begun
-    self._tick: Tick | None = None
+    self._tick: LoopStep | None = None
     self.loop = Loop(arm, self._driver, clock, **loop)
     self.prompt = prompt
 
@@ -116,7 +116,7 @@ class ArmEnvironment(dm_env.Environment):
     return self._outcome
 
   @property
-  def tick(self) -> Tick:
+  def tick(self) -> LoopStep:
     """The loop's account of the last step."""
     if self._tick is None:
       raise ValueError('step() must come before tick: nothing has begun.')
@@ -208,15 +208,15 @@ class ArmEnvironment(dm_env.Environment):
     return specs.BoundedArray((), float, 0.0, 1.0, 'reward')
 
   def _check_runs(self) -> None:
-    if self.loop.state.rung is not Rung.RUN:
+    if self.loop.state.rung is not StopState.RUN:
       self.loop.tick()  # hears whether a person has resumed it
-    if self.loop.state.rung is not Rung.RUN:
+    if self.loop.state.rung is not StopState.RUN:
       raise ArmError(
         f'The arm must run before an episode: '
         f'{stop_states.words(self.loop.state)}.'
       )
 
-  def _check(self, action: np.ndarray) -> Wanted:
+  def _check(self, action: np.ndarray) -> Command:
     action = np.asarray(action, np.float64)
     names = self._arm.spec.joint_names
     if action.shape != (len(names),):
@@ -232,7 +232,7 @@ class ArmEnvironment(dm_env.Environment):
       raise ValueError(
         f'action must be finite: {", ".join(bad)} at step {self._steps}.'
       )
-    return Wanted(action, self._seen_at, 'policy')
+    return Command(action, self._seen_at, 'policy')
 
   def _observe(self) -> dict[str, np.ndarray]:
     images, age_s = self._cameras.observe(), self._cameras.age_s()
@@ -261,7 +261,7 @@ class ArmEnvironment(dm_env.Environment):
       )
     if said is not None:
       return said
-    if self.loop.state.rung is not Rung.RUN:
+    if self.loop.state.rung is not StopState.RUN:
       return ABORT
     return TIME_OUT if self._steps >= self._time_limit else RUNNING
 
@@ -270,10 +270,10 @@ class _StepDriver:
   """Drives by the action of `step`. blind: why it must not, in words."""
 
   def __init__(self):
-    self.wanted: Wanted | None = None
+    self.wanted: Command | None = None
     self.blind = ''
 
-  def __call__(self, reading: Reading, now: float) -> Wanted | str:
+  def __call__(self, reading: Reading, now: float) -> Command | str:
     """Returns the step's command."""
     del reading, now
     if self.blind:

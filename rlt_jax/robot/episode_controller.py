@@ -13,30 +13,30 @@ from rlt_jax.robot.arm import Reading
 from rlt_jax.robot.attempt import (
   ACTOR,
   Attempt,
+  EpisodeConfig,
   HUMAN,
   MODES,
-  PilotConfig,
   VLA,
   WAIT,
 )
 from rlt_jax.robot.clock import Clock
-from rlt_jax.robot.control.commands import Wanted
-from rlt_jax.robot.control.telemetry import Tick
+from rlt_jax.robot.control.commands import Command
+from rlt_jax.robot.control.telemetry import LoopStep
 from rlt_jax.robot.operator import handover, sources
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.effort import Effort
 from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
 from rlt_jax.robot.operator.handover import Drive, Mode
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.policy.chunk_scheduler import Planner
+from rlt_jax.robot.policy.chunk_scheduler import ChunkScheduler
 from rlt_jax.robot.policy.numpy_policy import (
   draw_noise,
   NumpyPolicy,
 )
-from rlt_jax.robot.policy.vla_queries import Look, Sight
-from rlt_jax.robot.recording.episode_recorder import Parts
+from rlt_jax.robot.policy.vla_queries import VlaQueries, VlaQuery
+from rlt_jax.robot.recording.episode_recorder import EpisodeRecorder
 from rlt_jax.robot.recording.segments import Step
-from rlt_jax.robot.recording.write_buffer import Outbox
+from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.schema import Reply
 
 _TAGS = {VLA: sources.VLA, ACTOR: sources.ACTOR, HUMAN: sources.HUMAN}
@@ -45,7 +45,7 @@ _OUTCOMES = {Kind.SUCCESS: 'success', Kind.FAILURE: 'failure',
 _TIMER = 'time limit'
 
 
-class Pilot:
+class EpisodeController:
   """A `Driver`; `after` is the loop's `on_tick`. practised: control steps so
   far; set it to go on with an earlier run. words: for the person."""
 
@@ -54,22 +54,22 @@ class Pilot:
     bundle: BundleSpec,
     policy: NumpyPolicy,
     *,
-    sight: Sight,
-    outbox: Outbox,
+    sight: VlaQueries,
+    outbox: WriteBuffer,
     device: Device,
     hands: HandoverConfig,
     clock: Clock,
     executor: futures.Executor,
-    config: PilotConfig,
+    config: EpisodeConfig,
   ):
     """Starts nothing; `executor` is the sight's, `device` is open."""
     self._bundle, self.policy, self._config = bundle, policy, config
     self._sight, self._outbox = sight, outbox
     self._device, self._hands = device, hands
     self._clock, self._period_s = clock, 1.0 / bundle.control_hz
-    self.parts = Parts(bundle, outbox, sight, executor, stride=config.stride,
+    self.parts = EpisodeRecorder(bundle, outbox, sight, executor, stride=config.replay_stride,
                        timeout_s=config.answer_timeout_s)  # fmt: skip
-    self.planner = Planner(bundle, self._choose, horizon=config.base_horizon,
+    self.planner = ChunkScheduler(bundle, self._choose, horizon=config.open_loop_steps,
                            starved_steps=config.starved_steps)  # fmt: skip
     self.effort = Effort()
     self._rng = np.random.default_rng(config.seed)
@@ -91,7 +91,7 @@ class Pilot:
     self.planner.begin(now)
     self.parts.begin(policy_version=version)
 
-  def __call__(self, reading: Reading, now: float) -> Wanted | str:
+  def __call__(self, reading: Reading, now: float) -> Command | str:
     """Returns the next command, or why the arm holds."""
     self._reading = reading
     effects = self._listen(reading, now)
@@ -111,7 +111,7 @@ class Pilot:
       if not self.parts.tick and self.parts.due():
         self._ask(reading)  # no part begins with what nobody asked about
     if effects.drive is Drive.HUMAN:
-      return Wanted(effects.command, now, HUMAN)
+      return Command(effects.command, now, HUMAN)
     wanted = self.planner.next(now, reading.position, paced=self._paced)
     if isinstance(wanted, str):
       return f'{wanted}: {self._sight.cause()}.'
@@ -121,7 +121,7 @@ class Pilot:
     """Forgets what was planned: the arm has stopped or starts anew."""
     self.planner.clear(self._clock.now())
 
-  def after(self, tick: Tick) -> None:
+  def after(self, tick: LoopStep) -> None:
     """Records what was really executed."""
     if not np.isfinite(tick.executed).all():
       self._rest()
@@ -219,7 +219,10 @@ class Pilot:
     """Asks at every tick that is needed, and on and on before the first."""
     self._calls += 1
     moving = self._records and self.parts.tick and not self.parts.broken
-    due = self._calls % self._config.stride == 1 or self._config.stride == 1
+    due = (
+      self._calls % self._config.replay_stride == 1
+      or self._config.replay_stride == 1
+    )
     if self.parts.due() if moving else due or self.planner.stands:
       self._ask(reading)
     self.planner.stands = False
@@ -229,7 +232,7 @@ class Pilot:
     if open_part := self._records and not self.parts.broken:
       self.parts.looked()
     self._sight.look(
-      Look(
+      VlaQuery(
         self.parts.part if open_part else -1,
         self.parts.tick if open_part else 0,
         reading.time,
@@ -261,14 +264,17 @@ class Pilot:
     return self.mode != 'base' and self._critical
 
   def _choose(
-    self, look: Look, reply: Reply, since: int
+    self, look: VlaQuery, reply: Reply, since: int
   ) -> tuple[np.ndarray, str]:
     """Returns commands of an answer to a look so many steps ago, and whose."""
     if not self._paced:
       return self.policy.decode(reply.reference, look.pose), VLA
     spec, driver = self._bundle, VLA
-    chunk = reply.reference[since : since + spec.chunk]
-    if self.mode == 'evaluation' or self.practised >= self._config.warmup_steps:
+    chunk = reply.reference[since : since + spec.chunk_size]
+    if (
+      self.mode == 'evaluation'
+      or self.practised >= self._config.vla_warmup_steps
+    ):
       chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
       driver = ACTOR
       if self.mode == 'practice':

@@ -19,7 +19,7 @@ from rlt_jax.robot.environment import Cameras
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.robot_setup import Workcell
+from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.serving import schema
 from rlt_jax.serving.schema import WireSpec
 
@@ -37,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def look(
-  cell: Workcell,
+  cell: RobotSetup,
   policy: NumpyPolicy,
   client: Any,
   wire: WireSpec,
@@ -176,7 +176,7 @@ def check_timing(
   spec, late, spent = policy.spec, Histogram(), Histogram()
   z_rl = np.zeros(spec.z_dim, np.float32)
   proprio = np.float32(spec.proprio_mean)
-  reference = np.zeros((spec.chunk, spec.action_dim), np.float32)
+  reference = np.zeros((spec.chunk_size, spec.action_dim), np.float32)
   start = clock.now()
   for i in range(1, max(2, round(seconds / period_s))):
     deadline = start + i * period_s
@@ -226,8 +226,8 @@ def check_vla(
         return [Finding('VLA', cause, BAD)]
       clock.sleep_until(clock.now() + 0.002)
     trips.append(answer.round_trip_s)
-  chunk_s, trip = bundle.chunk / bundle.control_hz, float(np.median(trips))
-  delay_s = bundle.delay / bundle.control_hz
+  chunk_s, trip = bundle.chunk_size / bundle.control_hz, float(np.median(trips))
+  delay_s = bundle.inference_delay / bundle.control_hz
   verdict = OK if trip <= delay_s else NOTE  # the arm will stand and wait
   return [
     Finding('VLA', f'fingerprint {wire.vla_fingerprint[:12]}', OK),

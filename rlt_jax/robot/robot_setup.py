@@ -13,7 +13,7 @@ from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.events import Device
 
 
-class Workcell(NamedTuple):
+class RobotSetup(NamedTuple):
   """Fields as in `station.Station`.
 
   arm: connected and locked. hands: its tolerances. prepare: called with the
@@ -34,7 +34,7 @@ class Workcell(NamedTuple):
   watchdog: WatchdogConfig | None
 
 
-def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> Workcell:
+def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
   """Builds what a station's file says, and connects the arm.
 
   Args:
@@ -60,7 +60,7 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> Workcell:
       timeout_s=said.watchdog_timeout_s,
       connect=said.watchdog_connect,
     )
-  return Workcell(
+  return RobotSetup(
     arm=arm,
     cameras=station.build_cameras(said, clock),
     operator=station.build_operator(said, clock),

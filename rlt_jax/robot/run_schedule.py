@@ -17,10 +17,10 @@ from rlt_jax.robot.attempt import Attempt
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import stop_states
 from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import Kind, Rung
-from rlt_jax.robot.control.telemetry import EpisodeRecord, Tick
-from rlt_jax.robot.dashboard import View
-from rlt_jax.robot.episode_controller import Pilot
+from rlt_jax.robot.control.stop_states import Kind, StopState
+from rlt_jax.robot.control.telemetry import EpisodeRecord, LoopStep
+from rlt_jax.robot.dashboard import DashboardView
+from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.policy.snapshot import Snapshot
 
@@ -31,26 +31,26 @@ _NO_LABEL = ('rerecord', 'abort', 'hold')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-  """minutes: of practice, control steps at the control rate. base_episodes,
-  final_episodes: attempts of the VLA alone before it, and of the mean after.
+class RunPlan:
+  """minutes: of practice, control steps at the control rate. num_base_episodes,
+  num_final_episodes: attempts of the VLA alone before it, and of the mean after.
   resume_after_s: after a fault, how long the arm must answer before it goes on
   by itself; None: the operator gives it back ('release')."""
 
   minutes: float
-  base_episodes: int
-  final_episodes: int
+  num_base_episodes: int
+  num_final_episodes: int
   resume_after_s: float | None = None
 
   def __post_init__(self):
     if not 0.0 <= self.minutes < math.inf:
       raise ValueError(f'minutes must be at least 0: {self.minutes}.')
-    for name in ('base_episodes', 'final_episodes'):
+    for name in ('num_base_episodes', 'num_final_episodes'):
       if getattr(self, name) < 0:
         raise ValueError(f'{name} must be at least 0: {getattr(self, name)}.')
 
 
-class Session:
+class RobotRun:
   """Runs a plan. attempts: the rows so far. record: of all ticks. by_mode:
   of those of each mode; the learner is busy in 'practice' only.
 
@@ -60,16 +60,16 @@ class Session:
   def __init__(
     self,
     loop: Loop,
-    pilot: Pilot,
+    pilot: EpisodeController,
     *,
-    plan: Plan,
+    plan: RunPlan,
     folder: pathlib.Path,
     control_hz: float,
     clock: Clock,
     prepare: Callable[[str, int], None],
     newest: Callable[[int], Snapshot | None],
     tell: Callable[[], None] = lambda: None,
-    warmup_steps: int = 0,
+    vla_warmup_steps: int = 0,
   ):
     """Moves nothing.
 
@@ -83,10 +83,10 @@ class Session:
         arm holds.
       newest: the learner's snapshot that is newer than a version, or None.
       tell: called after each attempt and while something is waited for.
-      warmup_steps: the pilot's, for the panel.
+      vla_warmup_steps: the pilot's, for the panel.
     """
     self._loop, self._pilot, self._plan = loop, pilot, plan
-    self._clock, self._hz, self._warmup = clock, control_hz, warmup_steps
+    self._clock, self._hz, self._warmup = clock, control_hz, vla_warmup_steps
     self._prepare, self._newest, self._tell = prepare, newest, tell
     self._file = (folder / FILE).open('a')
     self.attempts: list[dict[str, Any]] = []
@@ -108,18 +108,18 @@ class Session:
     for row in self.attempts:
       if row['mode'] in done:
         done[row['mode']] += 1
-    for _ in range(plan.base_episodes - done['base']):
+    for _ in range(plan.num_base_episodes - done['base']):
       self._attempt('base')
     while self.robot_minutes < plan.minutes and not self.stop:
       self._attempt('practice')
-    for _ in range(plan.final_episodes - done['evaluation']):
+    for _ in range(plan.num_final_episodes - done['evaluation']):
       self._attempt('evaluation')
 
   def close(self) -> None:
     """Closes the file."""
     self._file.close()
 
-  def view(self, keys: tuple[str, ...] = ()) -> View:
+  def view(self, keys: tuple[str, ...] = ()) -> DashboardView:
     """Returns what a person sees now."""
     pilot = self._pilot
     rows = [x for x in self.attempts if x['mode'] == pilot.mode]
@@ -131,7 +131,7 @@ class Session:
       phase = 'warm-up'
     late = self.record.late if self.record else self._loop.record.late
     shot = self.snapshot
-    return View(
+    return DashboardView(
       phase=phase or 'waiting',
       drives=pilot.drives,
       attempts=len(rows),
@@ -142,7 +142,7 @@ class Session:
       late_p50_s=late.quantile(0.5),
       late_p99_s=late.quantile(0.99),
       overruns=self.record.overruns if self.record else 0,
-      updates_per_s=self.updates_per_second(),
+      updates_per_s=self.updates_per_s(),
       version=shot.version if shot else 0,
       age_s=time.time() - shot.written if shot else None,
       human_s=pilot.effort.human_s,
@@ -150,12 +150,12 @@ class Session:
       keys=keys,
     )
 
-  def updates_per_second(self) -> float | None:
+  def updates_per_s(self) -> float | None:
     """Returns critic updates a second of wall clock, since the first."""
     shot, first = self.snapshot, self.first_update
     if shot is None or first is None or shot.written <= first[0]:
       return None
-    return (shot.critic_steps - first[1]) / (shot.written - first[0])
+    return (shot.critic_updates - first[1]) / (shot.written - first[0])
 
   def _attempt(self, mode: str) -> None:
     if self.stop or not self._runs():
@@ -172,9 +172,9 @@ class Session:
     finally:
       self._finish(age)
 
-  def _over(self, tick: Tick) -> bool:
+  def _over(self, tick: LoopStep) -> bool:
     del tick
-    running = self._loop.state.rung is Rung.RUN
+    running = self._loop.state.rung is StopState.RUN
     return self._pilot.ended or self.stop or not running
 
   def _finish(self, age: float | None) -> None:
@@ -215,15 +215,15 @@ class Session:
     found = self._newest(self.snapshot.version if self.snapshot else 0)
     if found is None:
       return
-    if found.critic_steps and self.first_update is None:
-      self.first_update = found.written, found.critic_steps
+    if found.critic_updates and self.first_update is None:
+      self.first_update = found.written, found.critic_updates
     self.snapshot = found
     self._pilot.policy = NumpyPolicy(self._pilot.policy.spec, found.layers)
 
   def _runs(self) -> bool:
     """Waits until the arm may run; False if the run was stopped instead."""
     answered = None
-    while self._loop.state.rung is not Rung.RUN:
+    while self._loop.state.rung is not StopState.RUN:
       self._waits = stop_states.words(self._loop.state)
       tick = self._loop.tick()
       self._tell()

@@ -184,10 +184,10 @@ def connect_vla(
   )
   try:
     specs.append(schema.read_metadata(client.wait_ready(timeout_s)))
-    if specs[0].horizon < bundle.chunk:
+    if specs[0].horizon < bundle.chunk_size:
       raise ValueError(
         f"The VLA's horizon must be at least the policy's chunk, "
-        f'{bundle.chunk}: {specs[0].horizon}.'
+        f'{bundle.chunk_size}: {specs[0].horizon}.'
       )
   except BaseException:
     client.close()

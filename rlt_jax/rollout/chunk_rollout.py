@@ -13,7 +13,7 @@ from rlt_jax.tasks.ethernet.insertion import Outcome
 from rlt_jax.types import Array
 
 
-class Played(NamedTuple):
+class Trajectory(NamedTuple):
   """C control steps of E worlds.
 
   states: State [C, E] before each step. final: State [E] after the last one.
@@ -32,7 +32,7 @@ class Played(NamedTuple):
   truncated: Array
 
 
-class Play(NamedTuple):
+class RolloutFns(NamedTuple):
   """The jitted task, traced and compiled once for all who play it.
 
   chunk: (State [E], commands [E, C, A]) -> Played. begin: (keys [M], size) ->
@@ -40,16 +40,16 @@ class Play(NamedTuple):
   The keys are consumed.
   """
 
-  chunk: Callable[[insertion.State, Array], Played]
+  chunk: Callable[[insertion.State, Array], Trajectory]
   begin: Callable[[Array, int], insertion.State]
 
 
-def make(task: insertion.Task) -> Play:
+def make(task: insertion.Task) -> RolloutFns:
   """Jits a task; share the result, as each compiles for a minute."""
 
   many = over_worlds(task.step)
 
-  def chunk(state: insertion.State, commands: Array) -> Played:
+  def chunk(state: insertion.State, commands: Array) -> Trajectory:
     began = state.outcome == Outcome.RUNNING
 
     def step(state, command):
@@ -62,7 +62,7 @@ def make(task: insertion.Task) -> Play:
     )
     ended = began & (final.outcome != Outcome.RUNNING)
     timed_out = final.outcome == Outcome.TIME_OUT
-    return Played(
+    return Trajectory(
       states=states,
       final=final,
       measured=jnp.swapaxes(insertion.joint_positions(states), 0, 1),
@@ -81,7 +81,7 @@ def make(task: insertion.Task) -> Play:
     parts = [reset(keys[rows]) for rows in padded.reshape(-1, size)]
     return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
 
-  return Play(insertion.jit(chunk), begin)
+  return RolloutFns(insertion.jit(chunk), begin)
 
 
 def renew(

@@ -17,7 +17,7 @@ from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
 
-Z_SOURCES = ('token', 'zeros', 'socket_blind', 'true_pose')
+TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
 
 
 class Percept(NamedTuple):
@@ -57,7 +57,7 @@ def make(
   vla: FrozenVla,
   token: RlToken,
   prompt: np.ndarray,
-  z_source: str = 'token',
+  token_ablation: str = 'none',
   scene: scene_lib.Scene | None = None,
 ) -> Perception:
   """Builds the perception of one task.
@@ -66,25 +66,27 @@ def make(
     render: from `sim.camera.make`.
     vla, token: frozen; the token was trained on this VLA.
     prompt: int32 [L] the instruction.
-    z_source: 'token' is the method. 'zeros' shows what the token is worth.
+    token_ablation: 'none' is the method. 'zeros' shows what the token is worth.
       'socket_blind' puts a fixed random map of proprioception in its place:
       as wide, as lively, and without the socket. 'true_pose' shows what a
       perfect token would be worth: where the plug is in the socket's frame.
     scene: of the task; only 'true_pose' reads it.
 
   Raises:
-    ValueError: unknown z_source, a token of another VLA, or no scene for the
+    ValueError: unknown token_ablation, a token of another VLA, or no scene for the
       true pose.
   """
-  if z_source not in Z_SOURCES:
-    raise ValueError(f'z_source must be one of {Z_SOURCES}: {z_source!r}.')
+  if token_ablation not in TOKEN_ABLATIONS:
+    raise ValueError(
+      f'token_ablation must be one of {TOKEN_ABLATIONS}: {token_ablation!r}.'
+    )
   if token.spec.vla_fingerprint != vla.spec.fingerprint:
     raise ValueError(
       'The token must have been trained on this VLA, '
       f'{vla.spec.fingerprint}: {token.spec.vla_fingerprint}.'
     )
-  if z_source == 'true_pose' and scene is None:
-    raise ValueError("z_source 'true_pose' needs the task's scene: None.")
+  if token_ablation == 'true_pose' and scene is None:
+    raise ValueError("token_ablation 'true_pose' needs the task's scene: None.")
   z_dim, proprio_dim = token.spec.z_dim, vla.spec.proprio_dim
   blind = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
@@ -98,15 +100,15 @@ def make(
     out = vla.apply(vla_params, observation, key)
     norm = vla_params['norm']
     scaled = (proprio - norm.proprio_mean) / norm.proprio_std
-    if z_source == 'token':
+    if token_ablation == 'none':
       z_rl = token.apply(token_params, out.tokens, out.mask)
-    elif z_source == 'socket_blind':
+    elif token_ablation == 'socket_blind':
       z_rl = jnp.tanh(2.0 * scaled @ blind)
     else:
       z_rl = jnp.zeros((rows, z_dim))
     return z_rl, scaled, out.reference
 
-  tell = _pose_teller(scene, z_dim) if z_source == 'true_pose' else None
+  tell = _pose_teller(scene, z_dim) if token_ablation == 'true_pose' else None
   read_each = jax.jit(jax.vmap(read, in_axes=(None, 0, 0, 0, None)))
   read = jax.jit(read)
   params = (vla.params, token.params)
@@ -157,7 +159,7 @@ def _pose_teller(
   """
   size = 9
   if z_dim < size:
-    raise ValueError(f"z_source 'true_pose' needs Z of {size}: {z_dim}.")
+    raise ValueError(f"token_ablation 'true_pose' needs Z of {size}: {z_dim}.")
   layer = np.random.default_rng(1).normal(size=(size, z_dim - size))
   layer = jnp.asarray(layer, jnp.float32)
 

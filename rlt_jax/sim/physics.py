@@ -21,7 +21,7 @@ from rlt_jax.types import Array
 _CONTACT_ROWS = 4  # a pyramidal contact's, with condim 3
 
 
-class Moved(NamedTuple):
+class PhysicsOutput(NamedTuple):
   """What a control step changed, of one world.
 
   qpos, qvel, warmstart: [16], as in `State`. torques: [S, 6] Nm, those of the
@@ -34,7 +34,7 @@ class Moved(NamedTuple):
   torques: Array
 
 
-Engine = Callable[[State, Array], Moved]
+Engine = Callable[[State, Array], PhysicsOutput]
 
 
 def runnable() -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def make(scene: scene_lib.Scene, substeps: int, impl: str = 'jax') -> Engine:
   if impl == 'warp':
     return _warp(scene, substeps)
 
-  def engine(state: State, control: Array) -> Moved:
+  def engine(state: State, control: Array) -> PhysicsOutput:
     model = world_model(scene, state)
     data = world_data(scene, model, state)
     return _advance(model, data, control, substeps)
@@ -78,13 +78,13 @@ def _warp(scene: scene_lib.Scene, substeps: int) -> Engine:
   """Warp's engine: the contacts of all worlds share one list."""
   base = mjx.put_model(scene.mj_model, jax.local_devices()[0], impl='warp')
 
-  def one(state: State, control: Array, worlds: int) -> Moved:
+  def one(state: State, control: Array, worlds: int) -> PhysicsOutput:
     data = _at(_warp_data(scene.mj_model, worlds), state)
     model = _changed(base, scene, state)
     return _advance(model, data, control, substeps)
 
   @jax.custom_batching.custom_vmap
-  def engine(state: State, control: Array) -> Moved:
+  def engine(state: State, control: Array) -> PhysicsOutput:
     return one(state, control, 1)
 
   @engine.def_vmap
@@ -151,7 +151,7 @@ def _at(data: mjx.Data, state: State) -> mjx.Data:
 
 def _advance(
   model: mjx.Model, data: mjx.Data, control: Array, substeps: int
-) -> Moved:
+) -> PhysicsOutput:
   def substep(data: mjx.Data, _) -> tuple[mjx.Data, Array]:
     data = mjx.step(model, data)
     return data, data.qfrc_constraint[:6]
@@ -159,4 +159,4 @@ def _advance(
   data, torques = jax.lax.scan(
     substep, data.replace(ctrl=control), length=substeps
   )
-  return Moved(data.qpos, data.qvel, data.qacc_warmstart, torques)
+  return PhysicsOutput(data.qpos, data.qvel, data.qacc_warmstart, torques)

@@ -32,7 +32,7 @@ class Reading(NamedTuple):
   time: float
 
 
-class Twin:
+class SimArm:
   """The simulated bench as an arm; physics follows the clock.
 
   Every call first steps the physics up to the clock's now. Calls may come

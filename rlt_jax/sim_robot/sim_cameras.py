@@ -17,20 +17,20 @@ import numpy as np
 from rlt_jax.robot.clock import Clock
 from rlt_jax.serving import codec
 from rlt_jax.sim import camera
-from rlt_jax.sim_robot.sim_arm import Twin
+from rlt_jax.sim_robot.sim_arm import SimArm
 from rlt_jax.tasks.ethernet import scene
 
 _LENGTH = struct.Struct('>I')
 
 
-class TwinEyes:
+class SimCameras:
   """`Cameras` of a twin; `observe` waits for its pictures.
 
   So it belongs into the thread that asks the VLA, not into the loop's, whose
   `trigger` it follows: pictures of what the arm's reading was of.
   """
 
-  def __init__(self, twin: Twin, *, clock: Clock):
+  def __init__(self, twin: SimArm, *, clock: Clock):
     """Starts the process and waits until it has compiled.
 
     Raises:

@@ -16,9 +16,9 @@ from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import When
-from rlt_jax.robot.robot_setup import Workcell
-from rlt_jax.sim_robot.sim_arm import Twin
-from rlt_jax.sim_robot.sim_cameras import TwinEyes
+from rlt_jax.robot.robot_setup import RobotSetup
+from rlt_jax.sim_robot.sim_arm import SimArm
+from rlt_jax.sim_robot.sim_cameras import SimCameras
 from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
 from rlt_jax.training.config import PracticeConfig
 
@@ -39,7 +39,7 @@ def say(outcome: int) -> Iterable[Kind]:
 class Starts:
   """Puts the twin into the next start: the same for base and evaluation."""
 
-  def __init__(self, twin: Twin, seed: int, eval_seed: int | None = None):
+  def __init__(self, twin: SimArm, seed: int, eval_seed: int | None = None):
     """Takes the seed of practice's starts, and of the evaluations'."""
     if eval_seed is None:
       eval_seed = PracticeConfig().eval_seed
@@ -66,7 +66,7 @@ def build(
   vla: str,
   seed: int,
   task: TaskConfig | None = None,
-) -> Workcell:
+) -> RobotSetup:
   """Builds it as `workcell.build` builds a station.
 
   Args:
@@ -86,11 +86,11 @@ def build(
   )
   stack.enter_context(lock.lock_arm(spec.name))
   patient = dataclasses.replace(task, time_limit=_PAUSES * task.time_limit)
-  twin = Twin(spec, patient, clock=clock)
+  twin = SimArm(spec, patient, clock=clock)
   twin.connect()
-  eyes = TwinEyes(twin, clock=clock)
+  eyes = SimCameras(twin, clock=clock)
   stack.callback(eyes.close)
-  return Workcell(
+  return RobotSetup(
     arm=twin,
     cameras=eyes,
     operator=When(say, twin.outcome, clock=clock),

@@ -19,7 +19,7 @@ from rlt_jax.types import Array, Params, PRNGKey, Source
 
 
 @chex.dataclass(frozen=True)
-class RobotsState:
+class ActorsState:
   """E worlds between rounds; leaves lead with [E].
 
   worlds: running episodes. looks: [E, d/s + 1, ...] what the policies have
@@ -32,7 +32,7 @@ class RobotsState:
   key: PRNGKey
 
 
-class Round(NamedTuple):
+class CollectOutput(NamedTuple):
   """One round: the segment for replay, and how every robot came out of it.
 
   steps: int [E] control steps really driven. ended: bool [E], the episode
@@ -46,15 +46,15 @@ class Round(NamedTuple):
   length: np.ndarray
 
 
-class Robots(NamedTuple):
+class Actors(NamedTuple):
   """begin: key -> RobotsState. round: (state, what drives or None) ->
   (state, Round); None lets the VLA drive."""
 
-  begin: Callable[[PRNGKey], RobotsState]
-  round: Callable[[RobotsState, Any], tuple[RobotsState, Round]]
+  begin: Callable[[PRNGKey], ActorsState]
+  round: Callable[[ActorsState, Any], tuple[ActorsState, CollectOutput]]
 
 
-class Crew(NamedTuple):
+class EnvFns(NamedTuple):
   """Whose robots they are: of one run, or of several side by side.
 
   split: (key, count) -> so many keys. world_keys: key -> [E] keys, one a
@@ -70,36 +70,41 @@ class Crew(NamedTuple):
 
 
 def make(
-  play: chunk_rollout_lib.Play,
+  play: chunk_rollout_lib.RolloutFns,
   perception: Perception,
   nets: rlt.Networks,
   config: PracticeConfig,
-) -> Robots:
+) -> Actors:
   """Builds the E robots of one practice; its actor's params drive them."""
   act = jax.jit(functools.partial(rlt.act, nets))
 
   def drive(actor: Params, now: Features, key: PRNGKey):
     chunk = act(
-      actor, now.z_rl, now.proprio, now.reference, key, nets.config.sigma
+      actor,
+      now.z_rl,
+      now.proprio,
+      now.reference,
+      key,
+      nets.config.exploration_std,
     )
-    return chunk, np.full(config.robots, Source.ACTOR, np.int32)
+    return chunk, np.full(config.num_envs, Source.ACTOR, np.int32)
 
-  crew = Crew(
+  crew = EnvFns(
     split=jax.random.split,
-    world_keys=lambda key: jax.random.split(key, config.robots),
+    world_keys=lambda key: jax.random.split(key, config.num_envs),
     see=perception.perceive,
     drive=drive,
   )
-  return assemble(play, perception, crew, config, config.robots)
+  return assemble(play, perception, crew, config, config.num_envs)
 
 
 def assemble(
-  play: chunk_rollout_lib.Play,
+  play: chunk_rollout_lib.RolloutFns,
   perception: Perception,
-  crew: Crew,
+  crew: EnvFns,
   config: PracticeConfig,
   count: int,
-) -> Robots:
+) -> Actors:
   """Builds robots from a crew.
 
   Args:
@@ -110,7 +115,7 @@ def assemble(
   Raises:
     ValueError: a delay, and actions that are not offsets.
   """
-  if config.delay and perception.space.mode != 'offset':
+  if config.inference_delay and perception.space.mode != 'offset':
     raise ValueError(
       'A delay needs actions that are offsets from the pose that was seen: '
       f'{perception.space.mode!r}.'
@@ -119,25 +124,27 @@ def assemble(
 
   def see(worlds: insertion.State, key: PRNGKey) -> Features:
     percept = crew.see(worlds, key)
-    return to_features(percept, config.chunk, config.delay)
+    return to_features(percept, config.chunk_size, config.inference_delay)
 
   def first_looks(worlds: insertion.State, key: PRNGKey) -> Features:
     # Nothing was seen before: the first look decides the first d steps too.
     percept = crew.see(worlds, key)
     looks = [
-      to_features(percept, config.chunk, step)
-      for step in range(0, config.delay + 1, config.stride)
+      to_features(percept, config.chunk_size, step)
+      for step in range(0, config.inference_delay + 1, config.replay_stride)
     ]
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *looks)
 
-  def begin(key: PRNGKey) -> RobotsState:
+  def begin(key: PRNGKey) -> ActorsState:
     world_key, see_key, key = crew.split(key, 3)
     worlds = play.begin(crew.world_keys(world_key), count)
-    return RobotsState(
+    return ActorsState(
       worlds=worlds, looks=first_looks(worlds, see_key), key=key
     )
 
-  def run_round(state: RobotsState, actor: Any) -> tuple[RobotsState, Round]:
+  def run_round(
+    state: ActorsState, actor: Any
+  ) -> tuple[ActorsState, CollectOutput]:
     act_key, see_key, reset_key, again_key, key = crew.split(state.key, 5)
     now = jax.tree.map(lambda x: x[:, 0], state.looks)
     if actor is None:
@@ -149,9 +156,9 @@ def assemble(
     looks = jax.tree.map(
       lambda before, new: jnp.concatenate([before, new], axis=1),
       state.looks,
-      _see_all(played, see, see_key, config.stride),
+      _see_all(played, see, see_key, config.replay_stride),
     )
-    rows = config.chunk // config.stride
+    rows = config.chunk_size // config.replay_stride
     features = jax.tree.map(lambda x: x[:, :rows], looks)
     final = jax.tree.map(lambda x: x[:, rows], looks)
     segment = Segment(
@@ -163,11 +170,11 @@ def assemble(
       valid=played.valid,
       terminated=played.terminated,
       truncated=played.truncated,
-      source=jnp.asarray(np.repeat(source[:, None], config.chunk, axis=1)),
+      source=jnp.asarray(np.repeat(source[:, None], config.chunk_size, axis=1)),
     )
     check_finite(observation=looks, command=played.command)
     ended = np.asarray(played.terminated | played.truncated)
-    report = Round(
+    report = CollectOutput(
       segment=segment,
       steps=np.asarray(played.valid.sum(axis=1)),
       ended=ended,
@@ -185,9 +192,9 @@ def assemble(
         first_looks(worlds, again_key),
         looks,
       )
-    return RobotsState(worlds=worlds, looks=looks, key=key), report
+    return ActorsState(worlds=worlds, looks=looks, key=key), report
 
-  return Robots(begin, run_round)
+  return Actors(begin, run_round)
 
 
 def to_features(percept: Percept, chunk: int, delay: int = 0) -> Features:
@@ -201,7 +208,7 @@ def to_features(percept: Percept, chunk: int, delay: int = 0) -> Features:
 
 
 def _see_all(
-  played: chunk_rollout_lib.Played,
+  played: chunk_rollout_lib.Trajectory,
   see: Callable[[insertion.State, PRNGKey], Features],
   key: PRNGKey,
   stride: int,

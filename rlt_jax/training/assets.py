@@ -44,11 +44,13 @@ def load(
       'action_dim': scene.ACTION_DIM,
     },
   )
-  if vla.spec.horizon < config.delay + max(config.chunk, config.base_horizon):
+  if vla.spec.horizon < config.inference_delay + max(
+    config.chunk_size, config.open_loop_steps
+  ):
     raise ValueError(
-      "chunk and base_horizon, after delay, must fit in the VLA's horizon "
-      f'{vla.spec.horizon}: {config.chunk}, {config.base_horizon}, '
-      f'{config.delay}.'
+      "chunk and open_loop_steps, after delay, must fit in the VLA's horizon "
+      f'{vla.spec.horizon}: {config.chunk_size}, {config.open_loop_steps}, '
+      f'{config.inference_delay}.'
     )
   token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
   record = json.loads((token_dir / 'token.json').read_text())

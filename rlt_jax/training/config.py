@@ -3,14 +3,15 @@
 import dataclasses
 
 from rlt_jax.agents.rlt import AgentConfig, UpdateConfig
-from rlt_jax.replay import CORRECTIONS
-from rlt_jax.rollout.perception import Z_SOURCES
+from rlt_jax.replay import INTERVENTION_REFERENCES
+from rlt_jax.rollout.perception import TOKEN_ABLATIONS
 from rlt_jax.tasks.ethernet.insertion import CONTROL_HZ, TaskConfig
 
 _IDLE = tuple(range(6, 14))  # right gripper, left joints and gripper
 _COUNTS = (
-  'robots', 'robot_steps', 'chunk', 'stride', 'updates_per_row', 'capacity',
-  'base_horizon', 'eval_episodes', 'final_episodes',
+  'num_envs', 'num_env_steps', 'chunk_size', 'replay_stride', 'utd_ratio',
+  'replay_capacity',
+  'open_loop_steps', 'num_eval_episodes', 'num_final_episodes',
 )  # fmt: skip
 
 
@@ -23,81 +24,91 @@ class PracticeConfig:
   # of the play in the socket. At .3 two seeds of two learnt later; a sixth of
   # that hardly learnt anything.
   # The grippers and the left arm rest in every demonstration.
-  agent: AgentConfig = AgentConfig(sigma=0.45, idle_entries=_IDLE)
+  agent: AgentConfig = AgentConfig(
+    exploration_std=0.45, frozen_action_dims=_IDLE
+  )
   # For this unit and a reward of 1; the run prints where it stands (D about 4).
   # At half of it the first minutes bring nothing.
   update: UpdateConfig = UpdateConfig(beta=0.003)
   seed: int = 0
-  robots: int = 8  # E side by side; more waits longer for each chunk's end
-  robot_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
-  warmup_steps: int = 6_000  # driven by the VLA
-  chunk: int = 10  # C, 0.2 s
-  stride: int = 2  # control steps between row starts
+  num_envs: int = 8  # E side by side; more waits longer for each chunk's end
+  num_env_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
+  vla_warmup_steps: int = 6_000  # driven by the VLA
+  chunk_size: int = 10  # C, 0.2 s
+  replay_stride: int = 2  # control steps between row starts
   # Control steps from what is seen to the step that it decides. Simulation can
   # wait for the VLA, an arm cannot: make it what its answers take.
-  delay: int = 0
-  correction: str = 'reference'  # where a human drove; see replay.build_rows
+  inference_delay: int = 0
+  intervention_reference: str = 'human'  # where a human drove; see replay
   gamma: float = 0.99  # a control step; what makes faster better
-  updates_per_row: int = 5  # critic updates a stored row (G)
-  first_update_rows: int = 1_000  # rows stored before the first update
-  capacity: int = 30_000  # rows; 15 minutes store 22,500
-  z_source: str = 'token'  # or what stands in for it, see perception
-  base_horizon: int = 20  # steps the base policy runs of its 50
-  eval_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
-  eval_episodes: int = 40  # along the way; E * C / s, one batch
-  final_episodes: int = 100  # base and end
+  utd_ratio: int = 5  # critic updates a stored row (G)
+  learning_starts: int = 1_000  # rows stored before the first update
+  replay_capacity: int = 30_000  # rows; 15 minutes store 22,500
+  token_ablation: str = 'none'  # or what replaces the token, see perception
+  open_loop_steps: int = 20  # steps the base policy runs of its 50
+  eval_at_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
+  num_eval_episodes: int = 40  # along the way; E * C / s, one batch
+  num_final_episodes: int = 100  # base and end
   eval_seed: int = 10_000  # of the start states, the same for all policies
-  film_pairs: int = 4  # 0 makes no film
+  num_eval_videos: int = 4  # 0 makes no film
   checkpoint_minutes: float = 5.0  # of robot time
 
   def __post_init__(self):
     for name in _COUNTS:
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
-    if self.film_pairs < 0:
-      raise ValueError(f'film_pairs must not be negative: {self.film_pairs}.')
+    if self.num_eval_videos < 0:
+      raise ValueError(
+        f'num_eval_videos must not be negative: {self.num_eval_videos}.'
+      )
     if not 0.0 < self.gamma <= 1.0:
       raise ValueError(f'gamma must lie in (0, 1]: {self.gamma}.')
-    if self.chunk % self.stride:
-      raise ValueError(f'stride must divide chunk {self.chunk}: {self.stride}.')
-    if self.delay % self.stride or not 0 <= self.delay < self.chunk:
+    if self.chunk_size % self.replay_stride:
       raise ValueError(
-        f'delay must be a multiple of stride {self.stride} below chunk '
-        f'{self.chunk}: {self.delay}.'
+        f'replay_stride must divide chunk_size {self.chunk_size}: {self.replay_stride}.'
       )
-    if self.task.time_limit % self.chunk:
+    if (
+      self.inference_delay % self.replay_stride
+      or not 0 <= self.inference_delay < self.chunk_size
+    ):
       raise ValueError(
-        f'task.time_limit must be a multiple of chunk {self.chunk}: '
+        f'inference_delay must be a multiple of replay_stride '
+        f'{self.replay_stride} below chunk_size '
+        f'{self.chunk_size}: {self.inference_delay}.'
+      )
+    if self.task.time_limit % self.chunk_size:
+      raise ValueError(
+        f'task.time_limit must be a multiple of chunk_size {self.chunk_size}: '
         f'{self.task.time_limit}.'
       )
-    if self.base_horizon % self.chunk:
+    if self.open_loop_steps % self.chunk_size:
       raise ValueError(
-        f'base_horizon must be a multiple of chunk {self.chunk}: '
-        f'{self.base_horizon}.'
+        f'open_loop_steps must be a multiple of chunk_size {self.chunk_size}: '
+        f'{self.open_loop_steps}.'
       )
-    if self.first_update_rows < self.update.batch:
+    if self.learning_starts < self.update.batch_size:
       raise ValueError(
-        f'first_update_rows must be at least update.batch '
-        f'{self.update.batch}: {self.first_update_rows}.'
+        f'learning_starts must be at least update.batch_size '
+        f'{self.update.batch_size}: {self.learning_starts}.'
       )
-    if self.warmup_steps < 2 * self.first_update_rows * self.stride:
+    if self.vla_warmup_steps < 2 * self.learning_starts * self.replay_stride:
       raise ValueError(
-        'warmup_steps must leave the learner time before the actor drives, '
-        f'at least {2 * self.first_update_rows * self.stride}: '
-        f'{self.warmup_steps}.'
+        'vla_warmup_steps must leave the learner time before the actor drives, '
+        f'at least {2 * self.learning_starts * self.replay_stride}: '
+        f'{self.vla_warmup_steps}.'
       )
-    if self.correction not in CORRECTIONS:
+    if self.intervention_reference not in INTERVENTION_REFERENCES:
       raise ValueError(
-        f'correction must be one of {CORRECTIONS}: {self.correction!r}.'
+        f'intervention_reference must be one of {INTERVENTION_REFERENCES}: {self.intervention_reference!r}.'
       )
-    if self.z_source not in Z_SOURCES:
+    if self.token_ablation not in TOKEN_ABLATIONS:
       raise ValueError(
-        f'z_source must be one of {Z_SOURCES}: {self.z_source!r}.'
+        f'token_ablation must be one of {TOKEN_ABLATIONS}: {self.token_ablation!r}.'
       )
-    limit = self.minutes(self.robot_steps)
-    if any(not 0.0 < m <= limit for m in self.eval_minutes):
+    limit = self.minutes(self.num_env_steps)
+    if any(not 0.0 < m <= limit for m in self.eval_at_minutes):
       raise ValueError(
-        f'eval_minutes must lie in (0, {limit:g}]: {self.eval_minutes}.'
+        f'eval_at_minutes must lie in (0, {limit:g}]: {self.eval_at_minutes}.'
       )
 
   @staticmethod

@@ -33,13 +33,13 @@ _WINDOW = 50  # episodes in the running figures
 class Progress(NamedTuple):
   """How far a run is.
 
-  robot_steps, rows, critic_steps: so far. episodes: ended so far, as many as
+  env_steps, rows, critic_updates: so far. episodes: ended so far, as many as
   are kept. actor: params that drive the next round.
   """
 
-  robot_steps: int
+  env_steps: int
   rows: int
-  critic_steps: int
+  critic_updates: int
   episodes: statistics.Episodes
   actor: Params
 
@@ -77,7 +77,7 @@ def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
     raise ValueError(f'--resume needs a checkpoint in the workdir: {workdir}.')
 
 
-class Run:
+class Experiment:
   """One run's record. `progress` is set by whoever practises."""
 
   def __init__(
@@ -85,7 +85,7 @@ class Run:
     *,
     workdir: pathlib.Path,
     config: PracticeConfig,
-    cell: setup_lib.Cell,
+    cell: setup_lib.TaskSetup,
     evaluator: evaluator_lib.Evaluator,
     nets: rlt.Networks,
     command: str,
@@ -135,7 +135,7 @@ class Run:
     restored = checkpoint.restore(
       self.workdir, like, expected_meta=self._wanted
     )
-    steps = restored.robot_steps
+    steps = restored.env_steps
     print(f'{self._name}Resumed at {steps} control steps.', flush=True)
     return restored
 
@@ -164,15 +164,15 @@ class Run:
     """
     self.progress = progress
     recent = statistics.Episodes(*(x[-_WINDOW:] for x in progress.episodes))
-    row = {'robot_steps': progress.robot_steps, 'rows': progress.rows}
+    row = {'env_steps': progress.env_steps, 'rows': progress.rows}
     if len(recent.success):
       row['success'] = float(recent.success.mean())
       row['throughput_per_10min'] = statistics.summarize(recent)[
         'throughput_per_10min'
       ]
-    made = progress.critic_steps
+    made = progress.critic_updates
     before = made if self._made is None else self._made
-    row['critic_steps'] = self._made = made
+    row['critic_updates'] = self._made = made
     row['updates_per_s'] = (made - before) / max(metrics['round_s'], 1e-9)
     row |= metrics
     self._metrics.write(row)
@@ -211,8 +211,10 @@ class Run:
       self.cell.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
       for i in range(samples)
     ]
-    chunks = np.stack(chunks)[:, :, : self.config.chunk]
-    return reference_variance(rlt.still(chunks, self.config.agent.idle_entries))
+    chunks = np.stack(chunks)[:, :, : self.config.chunk_size]
+    return reference_variance(
+      rlt.zero_frozen_dims(chunks, self.config.agent.frozen_action_dims)
+    )
 
   def evaluate_base(self) -> None:
     """Evaluates the VLA alone, unless that is known."""
@@ -220,8 +222,8 @@ class Run:
       return
     with summary.Timer(self.seconds, 'evaluation_s'):
       episodes, _ = self.evaluator.run(
-        evaluator_lib.base_policy(self.config.base_horizon),
-        self.config.final_episodes,
+        evaluator_lib.base_policy(self.config.open_loop_steps),
+        self.config.num_final_episodes,
       )
     self.record.put_episodes('base', episodes)
     print('base:', summary.sentence(episodes), flush=True)
@@ -229,17 +231,22 @@ class Run:
 
   def marks(self) -> list[tuple[float, int]]:
     """Returns (robot minutes, control steps) of every evaluation to come."""
-    end = self.config.robot_steps
+    end = self.config.num_env_steps
     return [
       (minutes, min(round(minutes * STEPS_PER_MINUTE), end))
-      for minutes in (*self.config.eval_minutes, self.config.minutes(end))
+      for minutes in (*self.config.eval_at_minutes, self.config.minutes(end))
     ]
 
   def evaluate_actor(self, minutes: float, steps: int) -> None:
     """Evaluates the present actor as that of one of the `marks`."""
-    final = steps >= self.config.robot_steps
-    count = self.config.final_episodes if final else self.config.eval_episodes
-    for name, sigma in (('mean', 0.0), ('exploring', self.config.agent.sigma)):
+    final = steps >= self.config.num_env_steps
+    count = (
+      self.config.num_final_episodes if final else self.config.num_eval_episodes
+    )
+    for name, sigma in (
+      ('mean', 0.0),
+      ('exploring', self.config.agent.exploration_std),
+    ):
       key = f'{name}@{minutes:g}'
       if key in self.record.data:
         continue
@@ -259,6 +266,6 @@ class Run:
     return evaluator_lib.actor_policy(
       self.nets,
       self.progress.actor,
-      chunk=self.config.chunk,
+      chunk=self.config.chunk_size,
       sigma=sigma,
     )

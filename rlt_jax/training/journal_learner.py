@@ -40,7 +40,7 @@ def to_segment(arrays: Mapping[str, np.ndarray]) -> Segment:
   return Segment(**sides, **{name: arrays[name][None] for name in names})
 
 
-class BesideLearner:
+class JournalLearner:
   """Follows one journal; `catch_up` is called again and again."""
 
   def __init__(
@@ -64,10 +64,18 @@ class BesideLearner:
         or the checkpoint is of another config, VLA or token.
     """
     for name, own, other in (
-      ('chunk', config.chunk, spec.chunk),
-      ('delay', config.delay, spec.delay),
-      ('agent.hidden', tuple(config.agent.hidden), tuple(spec.hidden)),
-      ('agent.idle_entries', config.agent.idle_entries, spec.idle_entries),
+      ('chunk_size', config.chunk_size, spec.chunk_size),
+      ('inference_delay', config.inference_delay, spec.inference_delay),
+      (
+        'agent.hidden_dims',
+        tuple(config.agent.hidden_dims),
+        tuple(spec.hidden_dims),
+      ),
+      (
+        'agent.frozen_action_dims',
+        config.agent.frozen_action_dims,
+        spec.frozen_action_dims,
+      ),
       (
         'agent.reference_input',
         config.agent.reference_input,
@@ -78,13 +86,13 @@ class BesideLearner:
         raise ValueError(f"{name} must be the bundle's {other}: {own}.")
     self._journal, self._workdir = journal, pathlib.Path(workdir)
     self._config, self._spec = config, spec
-    sizes = (spec.z_dim, spec.proprio_dim, spec.chunk, spec.action_dim)
+    sizes = (spec.z_dim, spec.proprio_dim, spec.chunk_size, spec.action_dim)
     space = ActionSpace(np.float32(spec.action_scale), spec.action_mode)
     nets = rlt.make_networks(config.agent, *sizes)
     self._learner = learner_lib.make(
       replay.transition_spec(*sizes), space.encode, nets, config
     )
-    self._blank = _blank(sizes, config.stride)
+    self._blank = _blank(sizes, config.replay_stride)
     self._state = self._learner.init(
       jax.random.PRNGKey(config.seed), self._blank
     )
@@ -130,16 +138,16 @@ class BesideLearner:
 
   def _learn(self, episode: episodes.Episode) -> None:
     config, began = self._config, time.perf_counter()
-    steps, end = episodes.without_gap(episode, config.stride)
-    before = int(self._state.train.critic_steps)
+    steps, end = episodes.without_gap(episode, config.replay_stride)
+    before = int(self._state.train.critic_updates)
     metrics: dict[str, Any] = {}
     if end is not None and steps:
       parts = segments.cut(
         steps,
         episode.seen,
-        chunk=config.chunk,
-        stride=config.stride,
-        delay=config.delay,
+        chunk=config.chunk_size,
+        stride=config.replay_stride,
+        delay=config.inference_delay,
         end=end,
       )
       self._backfilled += sum(int((~part['live']).sum()) for part in parts)
@@ -155,7 +163,7 @@ class BesideLearner:
           )
         self._state = state
     rows = max(self._state.rows, 1)
-    made = int(self._state.train.critic_steps)
+    made = int(self._state.train.critic_updates)
     took = time.perf_counter() - began
     self._log({
       'after': episode.index,
@@ -164,9 +172,9 @@ class BesideLearner:
       'dropped_steps': len(episode.steps) - len(steps),
       'policy_version': episode.begin.get('policy_version'),
       'rows': self._state.rows,
-      'critic_steps': made,
+      'critic_updates': made,
       'update_to_data': made / rows,
-      'updates_per_second': (made - before) / took,
+      'updates_per_s': (made - before) / took,
       'backfilled': self._backfilled,
     } | metrics)  # fmt: skip
 
@@ -179,7 +187,7 @@ class BesideLearner:
         layers,
         self._version,
         self._state.rows,
-        int(self._state.train.critic_steps),
+        int(self._state.train.critic_updates),
         time.time(),
       ),
     )

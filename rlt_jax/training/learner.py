@@ -43,8 +43,8 @@ def make_rows(
       replay.build_rows,
       encode=encode,
       gamma=config.gamma,
-      stride=config.stride,
-      correction=config.correction,
+      stride=config.replay_stride,
+      intervention_reference=config.intervention_reference,
     )
   )
 
@@ -70,10 +70,10 @@ def make(
     encode: absolute commands and a pose -> normalised chunk.
     nets, config: of the run.
   """
-  ring = replay.make_ring(config.capacity, config.update.batch)
+  ring = replay.make_ring(config.replay_capacity, config.update.batch_size)
   fused = rlt.jit_update(nets, ring, config.update, CYCLES)
   rows_of = make_rows(encode, config)
-  per_dispatch = CYCLES * config.update.critic_steps
+  per_dispatch = CYCLES * config.update.critic_updates_per_actor
 
   def init(key: PRNGKey, segment: Segment) -> LearnerState:
     return LearnerState(
@@ -89,9 +89,9 @@ def make(
     stored = int(keep.sum())
     ring_state = ring.add(state.replay, rows, keep)
     train = state.train
-    owed = state.owed + stored * config.updates_per_row
+    owed = state.owed + stored * config.utd_ratio
     total, metrics = state.rows + stored, []
-    if total >= config.first_update_rows:
+    if total >= config.learning_starts:
       while owed >= per_dispatch:
         train, step_metrics = fused(train, ring_state)
         metrics.append(step_metrics)

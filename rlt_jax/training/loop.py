@@ -19,7 +19,7 @@ from rlt_jax import replay
 from rlt_jax.agents import rlt
 from rlt_jax.replay import Segment
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.rollout.chunk_rollout import Play
+from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training import actors as actors_lib
@@ -35,16 +35,16 @@ class PracticeState:
   """Everything a checkpoint needs.
 
   robots, learner: see their modules. pending: the segment that the learner
-  has not seen yet. actor: params that drive the next round. robot_steps: int
+  has not seen yet. actor: params that drive the next round. env_steps: int
   control steps driven so far. outcome, length: int32 [HISTORY] of ended
   episodes, -1 where none has ended yet, oldest first out.
   """
 
-  robots: actors_lib.RobotsState
+  robots: actors_lib.ActorsState
   learner: learner_lib.LearnerState
   pending: Segment
   actor: Params
-  robot_steps: int
+  env_steps: int
   outcome: np.ndarray
   length: np.ndarray
 
@@ -67,16 +67,16 @@ OnRound = Callable[[PracticeState, dict[str, Any]], None]
 
 
 def make(
-  play: Play, perception: Perception, config: PracticeConfig
+  play: RolloutFns, perception: Perception, config: PracticeConfig
 ) -> Practice:
   """Builds the practice of one task with one perception."""
   nets = rlt.make_networks(
-    config.agent, perception.z_dim, perception.proprio_dim, config.chunk,
+    config.agent, perception.z_dim, perception.proprio_dim, config.chunk_size,
     perception.action_dim,
   )  # fmt: skip
   robots = actors_lib.make(play, perception, nets, config)
   spec = replay.transition_spec(
-    perception.z_dim, perception.proprio_dim, config.chunk,
+    perception.z_dim, perception.proprio_dim, config.chunk_size,
     perception.action_dim,
   )  # fmt: skip
   learner = learner_lib.make(spec, perception.space.encode, nets, config)
@@ -92,7 +92,7 @@ def make(
       learner=learning,
       pending=first.segment,
       actor=jax.tree.map(np.asarray, learning.train.actor_params),
-      robot_steps=int(first.steps.sum()),
+      env_steps=int(first.steps.sum()),
       outcome=append(none, first.outcome[first.ended]),
       length=append(none, first.length[first.ended]),
     )
@@ -100,10 +100,10 @@ def make(
   def run(state: PracticeState, until: int, on_round: OnRound) -> PracticeState:
     """Runs rounds until `until` control steps have been driven."""
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-      while state.robot_steps < until:
+      while state.env_steps < until:
         start = time.perf_counter()
         work = pool.submit(learner.learn, state.learner, state.pending)
-        warm = state.robot_steps < config.warmup_steps
+        warm = state.env_steps < config.vla_warmup_steps
         try:
           robots_state, report = robots.round(
             state.robots, None if warm else state.actor
@@ -117,14 +117,14 @@ def make(
           pending=report.segment,
           # A copy: the learner donates its own.
           actor=jax.tree.map(np.asarray, learning.train.actor_params),
-          robot_steps=state.robot_steps + int(report.steps.sum()),
+          env_steps=state.env_steps + int(report.steps.sum()),
           outcome=append(state.outcome, report.outcome[report.ended]),
           length=append(state.length, report.length[report.ended]),
         )
         if metrics.get('finite', 1.0) < 1.0:
           raise FloatingPointError(
             'Losses and parameters must stay finite: step '
-            f'{state.robot_steps}, {metrics}.'
+            f'{state.env_steps}, {metrics}.'
           )
         metrics['round_s'] = time.perf_counter() - start
         metrics['phase'] = 'warm-up' if warm else 'practice'

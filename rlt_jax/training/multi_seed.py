@@ -23,7 +23,7 @@ import numpy as np
 
 from rlt_jax import replay
 from rlt_jax.agents import rlt
-from rlt_jax.rollout.chunk_rollout import Play
+from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.training import actors as actors_lib
 from rlt_jax.training import loop as loop_lib
@@ -35,7 +35,7 @@ from rlt_jax.training.loop import PracticeState
 RoundMetrics = dict[str, Any] | None
 
 
-class Seeds(NamedTuple):
+class MultiSeed(NamedTuple):
   """Practice of S seeds.
 
   Their PracticeState leads with [S] in every leaf, counters are NumPy, except
@@ -55,12 +55,12 @@ class Seeds(NamedTuple):
 
 
 def make(
-  play: Play,
+  play: RolloutFns,
   perception: Perception,
   config: PracticeConfig,
   seeds: Sequence[int],
   place: Callable[[Any], Any] | None = None,
-) -> Seeds:
+) -> MultiSeed:
   """Builds the practice of several seeds.
 
   Args:
@@ -75,9 +75,9 @@ def make(
   """
   if not seeds or len(set(seeds)) != len(seeds):
     raise ValueError(f'seeds must be one or more, none twice: {list(seeds)}.')
-  width, count = len(seeds), config.robots
+  width, count = len(seeds), config.num_envs
   sizes = (
-    perception.z_dim, perception.proprio_dim, config.chunk,
+    perception.z_dim, perception.proprio_dim, config.chunk_size,
     perception.action_dim,
   )  # fmt: skip
   nets = rlt.make_networks(config.agent, *sizes)
@@ -100,16 +100,16 @@ def make(
       learner=learning,
       pending=first.segment,
       actor=jax.tree.map(jnp.copy, learning.train.actor_params),
-      robot_steps=first.steps.reshape(width, -1).sum(1, dtype=np.int64),
+      env_steps=first.steps.reshape(width, -1).sum(1, dtype=np.int64),
       outcome=_append(none, first.outcome, first.ended, everyone),
       length=_append(none, first.length, first.ended, everyone),
     ))  # fmt: skip
 
   def run(state: PracticeState, on_round) -> PracticeState:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-      while (active := state.robot_steps < config.robot_steps).any():
+      while (active := state.env_steps < config.num_env_steps).any():
         start = time.perf_counter()
-        warm = state.robot_steps < config.warmup_steps
+        warm = state.env_steps < config.vla_warmup_steps
         work = pool.submit(learner.learn, state.learner, state.pending, active)
         if place is not None:
           # Programs that devices share must start in one order on all.
@@ -130,7 +130,7 @@ def make(
           pending=pending,
           # A copy: the learner donates its own.
           actor=jax.tree.map(jnp.copy, learning.train.actor_params),
-          robot_steps=state.robot_steps + steps * active,
+          env_steps=state.env_steps + steps * active,
           outcome=_append(state.outcome, report.outcome, report.ended, active),
           length=_append(state.length, report.length, report.ended, active),
         ))  # fmt: skip
@@ -152,7 +152,7 @@ def make(
       mine = jax.tree.map(lambda x: x[i], rest)
       learner = mine.learner
       mine = mine.replace(
-        robot_steps=int(mine.robot_steps),
+        env_steps=int(mine.env_steps),
         actor=jax.tree.map(np.asarray, mine.actor),
         learner=learner.replace(owed=int(learner.owed), rows=int(learner.rows)),
       )
@@ -167,7 +167,7 @@ def make(
     together = jax.tree.map(lambda *x: jnp.concatenate(x), *of_robots)
     return _placed(place, _whole(rest, together))
 
-  return Seeds(nets, begin, run, split, join)
+  return MultiSeed(nets, begin, run, split, join)
 
 
 def _part(state: PracticeState) -> tuple[PracticeState, Any]:
@@ -216,7 +216,7 @@ def _append(
 def _check_finite(
   seeds: Sequence[int], state: PracticeState, metrics: Sequence[RoundMetrics]
 ) -> None:
-  for seed, steps, own in zip(seeds, state.robot_steps, metrics, strict=True):
+  for seed, steps, own in zip(seeds, state.env_steps, metrics, strict=True):
     if own is not None and own['finite'] < 1.0:
       raise FloatingPointError(
         'Losses and parameters must stay finite: '

@@ -12,7 +12,7 @@ from rlt_jax.training import summary
 from rlt_jax.training.config import PracticeConfig
 
 
-class Session(experiment_lib.Run):
+class PracticeRun(experiment_lib.Experiment):
   """A practice run; see `experiments/practice.py` for how it is used."""
 
   def __init__(
@@ -55,7 +55,7 @@ class Session(experiment_lib.Run):
     if resume:
       self.check_checkpoint()  # before anything compiles
       restored = self.restore(self.practice.begin())
-      self._resumed_steps = restored.robot_steps
+      self._resumed_steps = restored.env_steps
       self._come_to(restored.state)
     self.write_config()
 
@@ -63,7 +63,7 @@ class Session(experiment_lib.Run):
     """Writes a checkpoint of the last complete round, if there was one."""
     if self.state is None:
       return
-    checkpoint.save(self.workdir, self.state.robot_steps, self.state, self.meta)
+    checkpoint.save(self.workdir, self.state.env_steps, self.state, self.meta)
 
   def practise(self) -> None:
     """Evaluates the base, practises, and evaluates along the way.
@@ -96,9 +96,9 @@ class Session(experiment_lib.Run):
   def _come_to(self, state: loop_lib.PracticeState) -> None:
     self.state = state
     self.progress = experiment_lib.Progress(
-      robot_steps=state.robot_steps,
+      env_steps=state.env_steps,
       rows=state.learner.rows,
-      critic_steps=int(state.learner.train.critic_steps),
+      critic_updates=int(state.learner.train.critic_updates),
       episodes=state.episodes(),
       actor=state.actor,
     )
@@ -107,13 +107,13 @@ class Session(experiment_lib.Run):
     every = round(
       self.config.checkpoint_minutes * experiment_lib.STEPS_PER_MINUTE
     )
-    while self.state.robot_steps < steps:
-      mark = (self.state.robot_steps // every + 1) * every
+    while self.state.env_steps < steps:
+      mark = (self.state.env_steps // every + 1) * every
       with summary.Timer(self.seconds, 'practice_s'):
         self.state = self.practice.run(
           self.state, min(mark, steps), self._on_round
         )
-      if self.state.robot_steps >= mark:
+      if self.state.env_steps >= mark:
         self.save()
 
   def _on_round(
@@ -123,7 +123,7 @@ class Session(experiment_lib.Run):
     row = self.note(self.progress, metrics)
     self._live.show(
       self.progress.episodes,
-      robot_steps=state.robot_steps,
+      env_steps=state.env_steps,
       updates_per_s=row['updates_per_s'],
       phase=metrics['phase'],
       beta_ratio=metrics.get('beta_ratio'),

@@ -7,7 +7,7 @@ from rlt_jax.evaluation import evaluator
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout import perception as perception_lib
-from rlt_jax.rollout.chunk_rollout import Play
+from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.sim import camera
 from rlt_jax.tasks.ethernet import insertion
@@ -18,19 +18,19 @@ from rlt_jax.types import FrozenVla
 from rlt_jax.vlas.pi_small import tokenizer
 
 
-class Cell(NamedTuple):
+class TaskSetup(NamedTuple):
   """Everything but what learns. token_metrics: the token's diagnostics."""
 
   vla: FrozenVla
   token: RlToken
   token_metrics: dict[str, Any]
   task: insertion.Task
-  play: Play
+  play: RolloutFns
   render: Callable
   perception: Perception
 
 
-def make(config: PracticeConfig, assets: str = '') -> Cell:
+def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   """Builds the cell of a run.
 
   Args:
@@ -48,10 +48,10 @@ def make(config: PracticeConfig, assets: str = '') -> Cell:
     vla=vla,
     token=token,
     prompt=tokenizer.tokenize(scripted_expert_lib.INSERT),
-    z_source=config.z_source,
+    token_ablation=config.token_ablation,
     scene=task.scene,
   )
-  return Cell(
+  return TaskSetup(
     vla,
     token,
     token_metrics,
@@ -63,7 +63,7 @@ def make(config: PracticeConfig, assets: str = '') -> Cell:
 
 
 def make_evaluator(
-  cell: Cell, config: PracticeConfig, seed: int | None = None
+  cell: TaskSetup, config: PracticeConfig, seed: int | None = None
 ) -> evaluator.Evaluator:
   """Builds the evaluator; its batches are those that practice compiles.
 
@@ -75,9 +75,10 @@ def make_evaluator(
     cell.play,
     cell.perception,
     seed=config.eval_seed if seed is None else seed,
-    chunk=config.chunk,
-    delay=config.delay,
+    chunk=config.chunk_size,
+    delay=config.inference_delay,
     sizes=evaluator.Sizes(
-      config.robots, config.robots * config.chunk // config.stride
+      config.num_envs,
+      config.num_envs * config.chunk_size // config.replay_stride,
     ),
   )

@@ -108,14 +108,14 @@ def write(
   """
   config, record = session.config, session.record
   prompt_section = {}
-  filmed = film and config.film_pairs > 0
+  filmed = film and config.num_eval_videos > 0
   if filmed:
     with Timer(seconds, 'film_s'):
       _film(session)
   if film:
     with Timer(seconds, 'prompt_s'):
       prompt_section = _try_prompts(session)
-  minutes = [*config.eval_minutes, config.minutes(config.robot_steps)]
+  minutes = [*config.eval_at_minutes, config.minutes(config.num_env_steps)]
   along = [report.Evaluation(0.0, record.episodes('base'))] + [
     report.Evaluation(
       m, record.episodes(f'mean@{m:g}'), record.episodes(f'exploring@{m:g}')
@@ -153,10 +153,10 @@ def write(
 
 def _film(session: Any) -> None:
   """Films the same starts before and after practice."""
-  pairs = session.config.film_pairs
+  pairs = session.config.num_eval_videos
   clips = []
   for policy in (
-    evaluator.base_policy(session.config.base_horizon),
+    evaluator.base_policy(session.config.open_loop_steps),
     session.actor(0.0),
   ):
     episodes, states = session.evaluator.run(policy, pairs, film=pairs)
@@ -168,7 +168,7 @@ def _film(session: Any) -> None:
 def _try_prompts(session: Any) -> dict[str, Any]:
   """Runs the base policy with the other instruction on the same starts."""
   right = session.record.episodes('base').success[:_PROMPT_EPISODES]
-  policy = evaluator.base_policy(session.config.base_horizon)
+  policy = evaluator.base_policy(session.config.open_loop_steps)
   wrong, _ = session.evaluator.run(
     policy, len(right), prompt=tokenizer.tokenize(scripted_expert_lib.LIFT)
   )

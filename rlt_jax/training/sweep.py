@@ -73,7 +73,7 @@ class Sweep:
     )
     evaluator = setup_lib.make_evaluator(cell, config)
     self.runs = [
-      experiment_lib.Run(
+      experiment_lib.Experiment(
         workdir=folder,
         config=dataclasses.replace(config, seed=seed),
         cell=cell,
@@ -101,7 +101,7 @@ class Sweep:
     states = self._practice.split(self.state)
     for run, state in zip(self.runs, states, strict=True):
       # One is enough, and S times a replay is much.
-      checkpoint.save(run.workdir, state.robot_steps, state, run.meta, keep=1)
+      checkpoint.save(run.workdir, state.env_steps, state, run.meta, keep=1)
 
   def practise(self) -> None:
     """Evaluates the base once, and every seed where a run of its own would.
@@ -159,20 +159,20 @@ class Sweep:
       run.check_checkpoint()  # before anything compiles
     like = self._practice.split(self._practice.begin())
     found = [run.restore(x) for run, x in zip(self.runs, like, strict=True)]
-    self._resumed = [x.robot_steps for x in found]
+    self._resumed = [x.env_steps for x in found]
     self.state = self._practice.join([x.state for x in found])
 
   def _come_to(self, state: loop_lib.PracticeState) -> None:
     self.state = state
     # On the host: evaluation needs no mesh.
     actors, made = jax.device_get(
-      (state.actor, state.learner.train.critic_steps)
+      (state.actor, state.learner.train.critic_updates)
     )
     for i, run in enumerate(self.runs):
       run.progress = experiment_lib.Progress(
-        robot_steps=int(state.robot_steps[i]),
+        env_steps=int(state.env_steps[i]),
         rows=int(state.learner.rows[i]),
-        critic_steps=int(made[i]),
+        critic_updates=int(made[i]),
         episodes=loop_lib.to_episodes(state.outcome[i], state.length[i]),
         actor=jax.tree.map(lambda x: x[i], actors),  # noqa: B023
       )
@@ -204,7 +204,7 @@ class Sweep:
     recent = zip(*(run.progress.episodes for run in self.runs), strict=True)
     self._live.show(
       Episodes(*(np.concatenate([x[-share:] for x in c]) for c in recent)),
-      robot_steps=sum(run.progress.robot_steps for run in self.runs),
+      env_steps=sum(run.progress.env_steps for run in self.runs),
       updates_per_s=updates_per_s,
       phase=row['phase'],
       beta_ratio=row.get('beta_ratio'),
@@ -212,12 +212,12 @@ class Sweep:
     )
 
   def _made(self) -> int:
-    return sum(run.progress.critic_steps for run in self.runs)
+    return sum(run.progress.critic_updates for run in self.runs)
 
   def _checkpoints(self) -> int:
     """Returns how many checkpoints the slowest seed has had by now."""
     every = self.config.checkpoint_minutes * experiment_lib.STEPS_PER_MINUTE
-    return min(run.progress.robot_steps for run in self.runs) // round(every)
+    return min(run.progress.env_steps for run in self.runs) // round(every)
 
   def _evaluate_base(self) -> None:
     first, *others = self.runs
@@ -231,7 +231,7 @@ class Sweep:
   def _evaluate_due(self) -> None:
     for run in self.runs:
       for minutes, steps in run.marks():
-        if run.progress.robot_steps >= steps:
+        if run.progress.env_steps >= steps:
           run.evaluate_actor(minutes, steps)
 
 

@@ -37,10 +37,10 @@ def make_learner(
   rows are int64 [S]. `learn` takes (state, segment [S * E], active bool [S])
   and returns the metrics as a list, None where a seed made no update.
   """
-  ring = replay.make_ring(config.capacity, config.update.batch)
+  ring = replay.make_ring(config.replay_capacity, config.update.batch_size)
   rows_of = learner_lib.make_rows(encode, config)
   add = jax.jit(jax.vmap(ring.add), donate_argnums=0)
-  per_dispatch = learner_lib.CYCLES * config.update.critic_steps
+  per_dispatch = learner_lib.CYCLES * config.update.critic_updates_per_actor
   one = functools.partial(
     rlt.update, nets=nets, replay=ring, config=config.update,
     cycles=learner_lib.CYCLES,
@@ -71,9 +71,9 @@ def make_learner(
     stored = np.asarray(keep.sum(axis=1))
     ring_state = add(state.replay, rows, keep)
     train, made = state.train, []
-    owed = state.owed + stored * config.updates_per_row
+    owed = state.owed + stored * config.utd_ratio
     total = state.rows + stored
-    ready = active & (total >= config.first_update_rows)
+    ready = active & (total >= config.learning_starts)
     while (due := ready & (owed >= per_dispatch)).any():
       train, metrics = fused(train, ring_state, due)
       made.append((due, metrics))
@@ -97,13 +97,13 @@ def make_crew(
   nets: rlt.Networks,
   config: PracticeConfig,
   width: int,
-) -> actors_lib.Crew:
+) -> actors_lib.EnvFns:
   """Returns the crew of S seeds; their keys lead with [S]."""
   act = jax.jit(
     jax.vmap(functools.partial(rlt.act, nets), in_axes=(0, 0, 0, 0, 0, None))
   )
   draw = jax.vmap(jax.random.split, in_axes=(0, None))
-  count = config.robots
+  count = config.num_envs
 
   def see(worlds: insertion.State, keys: PRNGKey) -> Percept:
     # [M * S * E], but a seed's worlds are seen side by side: [S * M * E].
@@ -115,14 +115,14 @@ def make_crew(
     by_seed = jax.tree.map(lambda x: x.reshape(width, count, *x.shape[1:]), now)
     chunk = act(
       actor, by_seed.z_rl, by_seed.proprio, by_seed.reference, keys,
-      nets.config.sigma,
+      nets.config.exploration_std,
     )  # fmt: skip
     warm = np.repeat(warm, count)
     chunk = chunk.reshape(now.reference.shape)
     chunk = jnp.where(warm[:, None, None], now.reference, chunk)
     return chunk, np.where(warm, Source.VLA, Source.ACTOR).astype(np.int32)
 
-  return actors_lib.Crew(
+  return actors_lib.EnvFns(
     split=lambda keys, n: jnp.swapaxes(draw(keys, n), 0, 1),
     world_keys=lambda keys: draw(keys, count).reshape(width * count, -1),
     see=see,

@@ -14,8 +14,8 @@ from rlt_jax.agents import rlt
 from rlt_jax.agents.rlt import fused_update
 
 _Z, _ROWS = 8, 64
-_CONFIG = rlt.UpdateConfig(batch=16, beta=1e-3)
-_AGENT = rlt.AgentConfig(hidden=(32, 32), sigma=0.0)
+_CONFIG = rlt.UpdateConfig(batch_size=16, beta=1e-3)
+_AGENT = rlt.AgentConfig(hidden_dims=(32, 32), exploration_std=0.0)
 
 
 @pytest.fixture(scope='module')

@@ -18,12 +18,12 @@ _SPEC = make_spec()
 
 def _actor(spec=_SPEC):
   config = rlt.AgentConfig(
-    hidden=spec.hidden,
-    idle_entries=spec.idle_entries,
+    hidden_dims=spec.hidden_dims,
+    frozen_action_dims=spec.frozen_action_dims,
     reference_input=spec.reference_input,
   )
   nets = rlt.make_networks(
-    config, spec.z_dim, spec.proprio_dim, spec.chunk, spec.action_dim
+    config, spec.z_dim, spec.proprio_dim, spec.chunk_size, spec.action_dim
   )
   return nets, nets.init_actor(jax.random.key(0))
 
@@ -72,7 +72,7 @@ def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
 def test_an_actor_of_other_idle_entries_is_refused(tmp_path):
   params = _actor()[1]
   with pytest.raises(ValueError, match='4 steps of 3 moving entries: 8 rows'):
-    bundle.write(tmp_path / 'b', params, make_spec(idle_entries=()))
+    bundle.write(tmp_path / 'b', params, make_spec(frozen_action_dims=()))
   assert not (tmp_path / 'b').exists()
 
 
@@ -109,7 +109,7 @@ def test_weights_that_are_not_the_records_are_refused(written):
 @pytest.mark.parametrize(
   'changes, message',
   [
-    ({'hidden': [16, 8]}, 'Layers must have the shapes'),
+    ({'hidden_dims': [16, 8]}, 'Layers must have the shapes'),
     ({'format_version': 1}, 'format_version must be 2: 1'),
     ({'colour': 'red'}, r"unknown \['colour'\]"),
     ({'reach': [0.1]}, 'reach must have an entry per joint, 3: 1'),

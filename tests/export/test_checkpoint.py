@@ -14,7 +14,7 @@ _META = {'format_version': checkpoint.FORMAT_VERSION, 'config': {'seed': 1}}
 
 
 class Counters(NamedTuple):
-  robot_steps: int
+  env_steps: int
   ratio: float
   on: bool
 
@@ -34,7 +34,7 @@ def make_state(value=1.0, width=3):
     params=params,
     opt_state=optax.adam(1e-3).init(params),
     key=jax.random.PRNGKey(7),
-    counters=Counters(robot_steps=2**40, ratio=0.25, on=True),
+    counters=Counters(env_steps=2**40, ratio=0.25, on=True),
     replay=(np.arange(4, dtype=np.int64), jnp.ones(2, jnp.bfloat16)),
   )
 
@@ -46,7 +46,7 @@ def test_restore_gives_back_what_was_saved(tmp_path):
     lambda leaf: type(leaf)(0) if np.isscalar(leaf) else leaf * 0, state
   )
   actual = checkpoint.restore(tmp_path, like)
-  assert actual.robot_steps == 100 and actual.meta == _META
+  assert actual.env_steps == 100 and actual.meta == _META
   chex.assert_trees_all_equal_structs(actual.state, state)
   for found, expected in zip(
     jax.tree.leaves(actual.state), jax.tree.leaves(state), strict=True
@@ -55,7 +55,7 @@ def test_restore_gives_back_what_was_saved(tmp_path):
     assert np.asarray(found).dtype == np.asarray(expected).dtype
     np.testing.assert_array_equal(found, expected)
   assert actual.state.counters == state.counters
-  assert type(actual.state.counters.robot_steps) is int
+  assert type(actual.state.counters.env_steps) is int
 
 
 def test_typed_keys_continue_their_stream(tmp_path):
@@ -122,7 +122,7 @@ def test_only_the_last_two_are_kept(tmp_path):
   names = sorted(p.name for p in (tmp_path / 'checkpoints').iterdir())
   assert names == ['10', '200']
   assert checkpoint.latest(tmp_path) == 200
-  assert checkpoint.restore(tmp_path, {'a': 0}, robot_steps=10).state['a'] == 10
+  assert checkpoint.restore(tmp_path, {'a': 0}, env_steps=10).state['a'] == 10
 
 
 def test_a_half_written_checkpoint_is_ignored(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_half_written_checkpoint_is_ignored(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
       checkpoint.save(tmp_path, 2, {'a': 2}, _META)
   assert len(list((tmp_path / 'checkpoints').iterdir())) == 2
-  assert checkpoint.restore(tmp_path, {'a': 0}).robot_steps == 1
+  assert checkpoint.restore(tmp_path, {'a': 0}).env_steps == 1
   checkpoint.save(tmp_path, 3, {'a': 3}, _META)
   names = sorted(p.name for p in (tmp_path / 'checkpoints').iterdir())
   assert names == ['1', '3']
@@ -147,7 +147,7 @@ def test_a_run_that_diverged_leaves_the_last_good_one(tmp_path, bad):
   checkpoint.save(tmp_path, 1, make_state(), _META)
   with pytest.raises(ValueError, match='finite: .*dense.0/kernel'):
     checkpoint.save(tmp_path, 2, make_state(bad), _META)
-  assert checkpoint.restore(tmp_path, make_state(0.0)).robot_steps == 1
+  assert checkpoint.restore(tmp_path, make_state(0.0)).env_steps == 1
 
 
 def test_saving_a_step_again_replaces_it_and_going_back_is_refused(tmp_path):

@@ -66,7 +66,7 @@ def _segments(episode, chunk):
     )
 
 
-def _slow_rows(episode, chunk, correction):
+def _slow_rows(episode, chunk, intervention_reference):
   """Enumerates the windows of one episode, step by step."""
   length, features = episode['length'], episode['features']
   for start in range(0, length, _STRIDE):
@@ -81,7 +81,10 @@ def _slow_rows(episode, chunk, correction):
     executed = _encode(episode['command'][held], features.pose[start])
     reference = features.reference[start].copy()
     for i, t in enumerate(held):
-      if correction == 'reference' and episode['source'][t] == Source.HUMAN:
+      if (
+        intervention_reference == 'human'
+        and episode['source'][t] == Source.HUMAN
+      ):
         reference[i] = executed[i]
     yield Transition(
       z_rl=features.z_rl[start],
@@ -112,14 +115,14 @@ def _robot_episodes(rng, chunk, num_segments):
 
 
 @functools.cache
-def _builder(correction='reference'):
+def _builder(intervention_reference='human'):
   return jax.jit(
     functools.partial(
       rows_lib.build_rows,
       encode=_encode,
       gamma=_GAMMA,
       stride=_STRIDE,
-      correction=correction,
+      intervention_reference=intervention_reference,
     )
   )
 
@@ -128,9 +131,11 @@ def _stack(items):
   return jax.tree.map(lambda *x: np.stack(x), *items)
 
 
-@pytest.mark.parametrize('correction', rows_lib.CORRECTIONS)
+@pytest.mark.parametrize(
+  'intervention_reference', rows_lib.INTERVENTION_REFERENCES
+)
 @pytest.mark.parametrize('chunk', [4, 10])
-def test_streamed_rows_equal_the_slow_builder(chunk, correction):
+def test_streamed_rows_equal_the_slow_builder(chunk, intervention_reference):
   rng = np.random.default_rng(chunk)
   num_robots, num_segments = 3, 40
   episodes = [
@@ -144,13 +149,15 @@ def test_streamed_rows_equal_the_slow_builder(chunk, correction):
   got = [[] for _ in range(num_robots)]
   per_robot = chunk // _STRIDE
   for prev, cur in zip([empty, *segments], [*segments, empty], strict=True):
-    rows, keep = jax.device_get(_builder(correction)(prev, cur))
+    rows, keep = jax.device_get(_builder(intervention_reference)(prev, cur))
     assert all(np.all(np.isfinite(x)) for x in rows)
     for i in np.flatnonzero(keep):
       got[i // per_robot].append(jax.tree.map(lambda x: x[i], rows))  # noqa: B023
   for robot in range(num_robots):
     expected = [
-      r for e in episodes[robot] for r in _slow_rows(e, chunk, correction)
+      r
+      for e in episodes[robot]
+      for r in _slow_rows(e, chunk, intervention_reference)
     ]
     assert len(got[robot]) == len(expected)
     chex.assert_trees_all_close(_stack(got[robot]), _stack(expected), atol=1e-6)
@@ -237,8 +244,10 @@ def test_a_change_of_driver_inside_the_window_is_mixed():
 
 
 def test_an_unknown_correction_is_refused():
-  with pytest.raises(ValueError, match="correction must be one of .*: 'vla'"):
-    _builder('vla')(*_pair())
+  with pytest.raises(
+    ValueError, match="intervention_reference must be one of .*: 'none'"
+  ):
+    _builder('none')(*_pair())
 
 
 def test_stride_must_divide_the_chunk():

@@ -14,38 +14,38 @@ def _no_tensorboard(monkeypatch):
 
 
 def rows(workdir):
-  return [row['robot_steps'] for row in metrics.read_metrics(workdir)]
+  return [row['env_steps'] for row in metrics.read_metrics(workdir)]
 
 
 def test_rows_come_back_as_plain_numbers(tmp_path):
   with metrics.MetricsWriter(tmp_path) as writer:
     writer.write(
       {
-        'robot_steps': 10,
+        'env_steps': 10,
         'q_mean': np.float32(0.5),
         'critic_loss': float('nan'),
         'phase': 'practice',
       }
     )
   assert metrics.read_metrics(tmp_path) == [
-    {'robot_steps': 10, 'q_mean': 0.5, 'critic_loss': None, 'phase': 'practice'}
+    {'env_steps': 10, 'q_mean': 0.5, 'critic_loss': None, 'phase': 'practice'}
   ]
 
 
 def test_a_resumed_run_continues_from_its_checkpoint(tmp_path):
   with metrics.MetricsWriter(tmp_path) as writer:
     for step in (10, 20, 30):
-      writer.write({'robot_steps': step})
+      writer.write({'env_steps': step})
   with (tmp_path / metrics.METRICS_FILE).open('a') as file:
-    file.write('{"robot_steps": 4')
+    file.write('{"env_steps": 4')
   with metrics.MetricsWriter(tmp_path, resume_steps=20) as writer:
-    writer.write({'robot_steps': 25})
+    writer.write({'env_steps': 25})
   assert rows(tmp_path) == [10, 20, 25]
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(tmp_path):
   with metrics.MetricsWriter(tmp_path) as writer:
-    writer.write({'robot_steps': 1})
+    writer.write({'env_steps': 1})
   with pytest.raises(ValueError, match='folder without .*metrics.jsonl'):
     metrics.MetricsWriter(tmp_path)
   assert rows(tmp_path) == [1]
@@ -53,23 +53,23 @@ def test_a_new_run_does_not_mix_with_an_old_one(tmp_path):
 
 def test_writer_refuses_what_it_cannot_plot(tmp_path):
   with metrics.MetricsWriter(tmp_path) as writer:
-    with pytest.raises(ValueError, match="robot_steps: .'q_mean'"):
+    with pytest.raises(ValueError, match="env_steps: .'q_mean'"):
       writer.write({'q_mean': 1.0})
     with pytest.raises(ValueError, match='q_mean must be a scalar'):
-      writer.write({'robot_steps': 1, 'q_mean': np.zeros(2)})
+      writer.write({'env_steps': 1, 'q_mean': np.zeros(2)})
   assert rows(tmp_path) == []
 
 
 def test_reader_names_a_broken_line(tmp_path):
-  (tmp_path / metrics.METRICS_FILE).write_text('{"robot_steps": 1}\n{"a": 1}\n')
+  (tmp_path / metrics.METRICS_FILE).write_text('{"env_steps": 1}\n{"a": 1}\n')
   with pytest.raises(ValueError, match=r'metrics.jsonl:2 must be an object'):
     metrics.read_metrics(tmp_path)
 
 
 def test_missing_tensorboard_is_said_once(tmp_path, capsys):
   with metrics.MetricsWriter(tmp_path) as writer:
-    writer.write({'robot_steps': 1})
-    writer.write({'robot_steps': 2})
+    writer.write({'env_steps': 1})
+    writer.write({'env_steps': 2})
   assert capsys.readouterr().err.count('tensorboardX is not installed') == 1
 
 
@@ -90,8 +90,8 @@ def test_tensorboard_gets_the_numbers_only(tmp_path, monkeypatch):
   module.SummaryWriter = Fake
   monkeypatch.setitem(sys.modules, 'tensorboardX', module)
   with metrics.MetricsWriter(tmp_path, resume_steps=4) as writer:
-    writer.write({'robot_steps': 5, 'q_mean': 0.5, 'phase': 'a', 'on': True})
-  assert calls == [5, ('robot_steps', 5, 5), ('q_mean', 0.5, 5), 'closed']
+    writer.write({'env_steps': 5, 'q_mean': 0.5, 'phase': 'a', 'on': True})
+  assert calls == [5, ('env_steps', 5, 5), ('q_mean', 0.5, 5), 'closed']
 
 
 class Terminal(io.StringIO):
@@ -102,7 +102,7 @@ class Terminal(io.StringIO):
 def show(line, n=4, **kwargs):
   outcome = np.array([0, 1, 1, 1])[:n]
   episodes = statistics.Episodes(outcome == 1, np.full(n, 100), outcome)
-  kwargs = {'robot_steps': 3050, 'updates_per_s': 812.4} | kwargs
+  kwargs = {'env_steps': 3050, 'updates_per_s': 812.4} | kwargs
   line.show(episodes, phase='practice', **kwargs)
 
 
@@ -138,6 +138,6 @@ def test_live_line_overwrites_itself_on_a_terminal_only():
 
 def test_metrics_file_is_json_lines(tmp_path):
   with metrics.MetricsWriter(tmp_path) as writer:
-    writer.write({'robot_steps': 1, 'loss': np.inf})
+    writer.write({'env_steps': 1, 'loss': np.inf})
   text = (tmp_path / metrics.METRICS_FILE).read_text()
-  assert json.loads(text) == {'robot_steps': 1, 'loss': None}
+  assert json.loads(text) == {'env_steps': 1, 'loss': None}

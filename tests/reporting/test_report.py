@@ -41,7 +41,7 @@ def full():
     token={'probe': {'r2': np.float32(0.5), 'gap': math.nan}},
     prompt={'swapped|blank': [0.25, 0.5]},
     beta={'ref_weight': 0.003, 'ratio': 2.0},
-    config={'update': {'batch': 256}},
+    config={'update': {'batch_size': 256}},
     versions={'jax': '0.10.2'},
     wall_clock_s={'warm-up': 12.5},
     device='2 CPU cores',
@@ -56,7 +56,7 @@ def folder(tmp_path_factory):
   folder = tmp_path_factory.mktemp('run')
   with metrics.MetricsWriter(folder) as writer:
     for step in range(0, 3000, 1000):
-      writer.write({'robot_steps': step, 'q_mean': step / 3000, 'success': 0.5})
+      writer.write({'env_steps': step, 'q_mean': step / 3000, 'success': 0.5})
   report.write_report(folder, full())
   return folder
 
@@ -78,7 +78,7 @@ def test_json_has_every_figure(folder):
   assert 'exploring' not in actual['along'][1]
   assert actual['share_faster_than_all'] == 0.75
   assert actual['token'] == {'probe': {'r2': 0.5, 'gap': None}}
-  assert actual['config'] == {'update': {'batch': 256}}
+  assert actual['config'] == {'update': {'batch_size': 256}}
   assert actual['commit'] == 'abc1234'
 
 
@@ -92,7 +92,7 @@ def test_markdown_says_what_the_numbers_say(folder):
   assert '75% of the final trials are faster than every demonstration' in text
   assert '| 2.5 | exploring | 4 | 75% (30–95) |' in text
   assert r'| swapped\|blank | 0.25, 0.5 |' in text
-  assert '| update.batch | 256 |' in text
+  assert '| update.batch_size | 256 |' in text
   assert '```\nmake practice\n```' in text
   for name in ('film.gif', 'steps.png', 'learning.png', 'training.png'):
     assert f']({name})' in text

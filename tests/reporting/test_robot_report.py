@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.reporting import robot_report
-from rlt_jax.robot.control.telemetry import blank_tick, EpisodeRecord
+from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord
 
 
 def _row(mode, outcome, steps, minutes):
@@ -19,7 +19,7 @@ def _row(mode, outcome, steps, minutes):
 def _record(late_s, ticks=100):
   record = EpisodeRecord(2)
   for i in range(ticks):
-    tick = blank_tick(0.02 * i, late_s, 2)
+    tick = blank_step(0.02 * i, late_s, 2)
     record.add(tick._replace(io_s=1e-3, source='vla', measured=np.zeros(2)))
   return record
 
@@ -30,7 +30,7 @@ def _write(folder, rows):
   total.merge(by_mode['practice'])
   return robot_report.write(
     folder, rows, total, by_mode,
-    learner={'updates_per_second': 100.0, 'update_to_data': 5.0},
+    learner={'updates_per_s': 100.0, 'update_to_data': 5.0},
     host={'priority': 'none', 'stolen': None}, human={'human_s': 0.0},
     warmup_minutes=0.5, control_hz=50.0,
   )  # fmt: skip
@@ -52,7 +52,7 @@ def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   assert report['final']['median_steps'] == 100
   assert [x['robot_minutes'] for x in report['along']][0] == 0.0
   loop = report['loop']
-  assert loop['ticks'] == 200 and loop['updates_per_second'] == 100.0
+  assert loop['ticks'] == 200 and loop['updates_per_s'] == 100.0
   quiet, busy = loop['by_mode']['base'], loop['by_mode']['practice']
   assert quiet['ticks'] == busy['ticks'] == 100
   assert quiet['late_p99_s'] < 2e-4 and busy['late_p99_s'] > 5e-3

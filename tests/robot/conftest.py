@@ -6,13 +6,13 @@ from rlt_jax.robot.policy.bundle import BundleSpec
 
 def make_spec(**changes) -> BundleSpec:
   fields = {
-    'chunk': 4,
-    'delay': 0,
+    'chunk_size': 4,
+    'inference_delay': 0,
     'z_dim': 6,
-    'hidden': (16, 16),
+    'hidden_dims': (16, 16),
     'reference_input': True,
-    'idle_entries': (1,),
-    'sigma': 0.3,
+    'frozen_action_dims': (1,),
+    'exploration_std': 0.3,
     'control_hz': 50.0,
     'joint_names': ('a', 'b', 'grip'),
     'joint_units': ('rad', 'rad', 'm'),
@@ -35,10 +35,10 @@ def make_spec(**changes) -> BundleSpec:
 
 def make_layers(spec: BundleSpec) -> list[np.ndarray]:
   rng = np.random.default_rng(0)
-  out = spec.chunk * spec.action_dim
+  out = spec.chunk_size * spec.action_dim
   inputs = spec.z_dim + spec.proprio_dim + out * spec.reference_input
   layers = []
-  widths = (inputs, *spec.hidden, out)
+  widths = (inputs, *spec.hidden_dims, out)
   for before, after in zip(widths[:-1], widths[1:], strict=True):
     layers += [rng.normal(size=(before, after)), rng.normal(size=after)]
   return [np.float32(x / 4) for x in layers]

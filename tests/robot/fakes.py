@@ -7,17 +7,17 @@ import numpy as np
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
-from rlt_jax.robot.attempt import PilotConfig, WAIT
+from rlt_jax.robot.attempt import EpisodeConfig, WAIT
 from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import Rung
-from rlt_jax.robot.episode_controller import Pilot
+from rlt_jax.robot.control.stop_states import StopState
+from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.policy.vla_queries import Inline, Sight
+from rlt_jax.robot.policy.vla_queries import Inline, VlaQueries
 from rlt_jax.robot.recording.episodes import EpisodeLog
 from rlt_jax.robot.recording.journal import Journal
-from rlt_jax.robot.recording.write_buffer import Outbox
+from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.client import Answer, Status
 from rlt_jax.serving.schema import Reply, WireSpec
 from tests.robot.conftest import make_layers, make_spec
@@ -69,7 +69,7 @@ class Clock:
     self.time = max(self.time, deadline)
 
 
-def reference(first: int, steps: int = BUNDLE.chunk) -> np.ndarray:
+def reference(first: int, steps: int = BUNDLE.chunk_size) -> np.ndarray:
   """What the `Vla` below always proposes, from a step of it on."""
   rising = 0.25 + 0.01 * np.arange(first, first + steps)
   return np.float32(rising[:, None].repeat(3, 1))
@@ -160,7 +160,7 @@ class Rig:
     # As after a preflight: an answer is there, and not to a look.
     stamp = ('preflight', 0)
     self.vla._answer = Answer(self.vla._reply(stamp), stamp, self.vla.delay)
-    self.sight = Sight(
+    self.sight = VlaQueries(
       cameras,
       self.vla,
       WIRE,
@@ -170,20 +170,22 @@ class Rig:
       max_age_s=0.1,
       max_same_s=0.3,
     )
-    bundle = make_spec(**(vars(BUNDLE) | {'sigma': sigma, 'delay': delay}))
+    bundle = make_spec(
+      **(vars(BUNDLE) | {'exploration_std': sigma, 'inference_delay': delay})
+    )
     device = device or Scripted([], clock=self.clock)
     device.open()
     fields = {
       'time_limit': 40,
       'critical_at_once': True,
-      'warmup_steps': 0,
+      'vla_warmup_steps': 0,
       'answer_timeout_s': 3.0,
     }
-    self.pilot = Pilot(
+    self.pilot = EpisodeController(
       bundle,
       NumpyPolicy(bundle, make_layers(bundle)),
       sight=self.sight,
-      outbox=Outbox(EpisodeLog(self.journal)),
+      outbox=WriteBuffer(EpisodeLog(self.journal)),
       device=device,
       hands=hands
       or HandoverConfig.for_arm(
@@ -191,7 +193,7 @@ class Rig:
       ),
       clock=self.clock,
       executor=executor,
-      config=PilotConfig(**(fields | config)),
+      config=EpisodeConfig(**(fields | config)),
     )
     self.loop = Loop(self.arm, self.pilot, self.clock, on_tick=self._on_tick)
     self.pilot.ask_to_stop = self.loop.stop
@@ -206,7 +208,7 @@ class Rig:
   def run(self, mode='practice') -> None:
     self.pilot.begin(mode, version=7)
     self.loop.run(
-      lambda tick: self.pilot.ended or self.loop.state.rung is not Rung.RUN
+      lambda tick: self.pilot.ended or self.loop.state.rung is not StopState.RUN
     )
 
   def attempt(self, mode='practice'):

@@ -5,9 +5,9 @@ import io
 import pytest
 
 from rlt_jax.robot import dashboard
-from rlt_jax.robot.dashboard import View
+from rlt_jax.robot.dashboard import DashboardView
 
-_VIEW = View(
+_VIEW = DashboardView(
   phase='practice',
   drives='actor',
   attempts=12,
@@ -63,7 +63,7 @@ def test_nothing_known_is_a_dash():
 
 def test_without_a_terminal_it_prints_a_line_now_and_then():
   stream, now = io.StringIO(), [0.0]
-  display = dashboard.Display(
+  display = dashboard.Dashboard(
     lambda: _VIEW, stream=stream, line_every_s=10.0, clock=lambda: now[0]
   )
   with display:

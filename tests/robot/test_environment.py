@@ -34,7 +34,7 @@ class Cameras:
     return self.age
 
 
-class Cell:
+class TaskSetup:
   def __init__(self, **changes):
     self.clock = Clock()
     self.arm, self.cameras = StandIn(self.clock), Cameras()
@@ -57,7 +57,7 @@ class ContractTest(test_utils.EnvironmentTestMixin, unittest.TestCase):
   """The contract of dm_env, over the end of an episode."""
 
   def make_object_under_test(self):
-    return Cell().environment
+    return TaskSetup().environment
 
   def make_action_sequence(self):
     rng = np.random.default_rng(0)
@@ -67,7 +67,7 @@ class ContractTest(test_utils.EnvironmentTestMixin, unittest.TestCase):
 
 @pytest.fixture
 def cell():
-  return Cell()
+  return TaskSetup()
 
 
 def test_specs_are_the_simulators_in_kind(cell):
@@ -77,7 +77,7 @@ def test_specs_are_the_simulators_in_kind(cell):
   assert set(cell.environment.observation_spec()) == {
     'images/base', 'images/wrist', 'proprio'
   }  # fmt: skip
-  assert Cell(prompt='insert').environment.prompt == 'insert'
+  assert TaskSetup(prompt='insert').environment.prompt == 'insert'
 
 
 def test_a_step_sends_and_returns_what_is_seen_a_period_later(cell):
@@ -138,7 +138,7 @@ def test_the_time_limit_keeps_its_discount(cell):
 
 def test_prepare_comes_before_every_episode_while_the_arm_holds():
   calls = []
-  cell = Cell(prepare=lambda: calls.append(list(cell.arm.calls)))
+  cell = TaskSetup(prepare=lambda: calls.append(list(cell.arm.calls)))
   cell.environment.reset()
   cell.steps(1)
   cell.environment.reset()
@@ -158,7 +158,7 @@ def test_a_frozen_camera_holds_the_arm_and_is_named(cell):
 
 
 def test_an_action_is_as_old_as_the_pictures_it_came_from():
-  cell = Cell(max_camera_age_s=9.0)
+  cell = TaskSetup(max_camera_age_s=9.0)
   cell.cameras.age = 0.55
   cell.environment.reset()
   cell.steps(1)

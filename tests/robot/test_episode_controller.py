@@ -37,7 +37,7 @@ def test_every_step_and_every_look_is_recorded(tmp_path):
     seen.proprio, (look.proprio - 0.1) / 2.0, rtol=1e-5
   )
   np.testing.assert_array_equal(seen.z_rl, 22)
-  assert seen.reference.shape == (BUNDLE.chunk, 3)
+  assert seen.reference.shape == (BUNDLE.chunk_size, 3)
 
 
 def test_the_arm_stays_where_its_chunk_ended_until_the_answer(tmp_path):
@@ -63,8 +63,8 @@ def test_a_delay_that_is_kept_needs_no_wait(tmp_path):
   first = rig.sent.index(rig.driven[0])
   assert rig.sent[first:] == rig.driven
   # The second chunk: seen two steps before it, its reference from there on.
-  begins = rig.driven[BUNDLE.chunk]
-  look = next(x for x in rig.vla.stamps if x.step == BUNDLE.chunk - 2)
+  begins = rig.driven[BUNDLE.chunk_size]
+  look = next(x for x in rig.vla.stamps if x.step == BUNDLE.chunk_size - 2)
   assert begins.time == pytest.approx(look.asked + 2 * PERIOD)
   chunk = rig.pilot.policy.act(np.zeros(6), look.proprio, reference(2))
   planned = rig.pilot.policy.decode(chunk, look.pose)
@@ -102,7 +102,7 @@ def test_an_evaluation_neither_explores_nor_is_recorded(tmp_path):
 
 
 def test_the_vla_warms_up_and_the_actor_follows(tmp_path):
-  rig = Rig(tmp_path, warmup_steps=20)
+  rig = Rig(tmp_path, vla_warmup_steps=20)
   rig.attempt()
   tags = [x.source for x in _read(rig)[0].steps]
   change = tags.index(1)
@@ -132,7 +132,7 @@ def test_success_is_the_last_step(tmp_path):
 
 
 def test_what_came_too_late_is_asked_again(tmp_path):
-  rig = Rig(tmp_path, warmup_steps=1000)
+  rig = Rig(tmp_path, vla_warmup_steps=1000)
   rig.vla.delay = 0.09
   attempt = rig.attempt()
   (episode,) = _read(rig)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arms.faults import CameraFault, Fault
-from rlt_jax.robot.control.stop_states import Event, Kind, Rung
+from rlt_jax.robot.control.stop_states import Event, Kind, StopState
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.recording import episodes
-from rlt_jax.robot.run_schedule import Plan, Session
+from rlt_jax.robot.run_schedule import RobotRun, RunPlan
 from tests.robot.fakes import PERIOD, Rig
 
 
@@ -87,7 +87,7 @@ def test_a_vla_that_is_300_ms_late_holds_the_arm_until_it_is_not(tmp_path):
 
 
 def test_the_vlas_own_chunk_outlasts_300_ms(tmp_path):
-  rig = Rig(tmp_path, base_horizon=10)
+  rig = Rig(tmp_path, open_loop_steps=10)
   rig.vla.delay = 0.3
   attempt = rig.attempt('base')
   assert attempt.steps == 40
@@ -115,7 +115,7 @@ def test_an_actor_of_nan_moves_nothing(tmp_path):
   at(rig, 12, spoil)
   attempt = rig.attempt()
   assert held(rig, 'Command and reading must be finite')
-  assert rig.loop.state.rung is Rung.HOLD and attempt.outcome == 'hold'
+  assert rig.loop.state.rung is StopState.HOLD and attempt.outcome == 'hold'
   check_recorded(rig)
 
 
@@ -181,11 +181,15 @@ def test_a_full_disk_holds_the_arm_and_keeps_every_row(tmp_path):
 
 def make_session(rig, folder, **changes):
   folder.mkdir(exist_ok=True)
-  plan = {'minutes': 0.04, 'base_episodes': 0, 'final_episodes': 0} | changes
-  return Session(
+  plan = {
+    'minutes': 0.04,
+    'num_base_episodes': 0,
+    'num_final_episodes': 0,
+  } | changes
+  return RobotRun(
     rig.loop,
     rig.pilot,
-    plan=Plan(**plan),
+    plan=RunPlan(**plan),
     folder=folder,
     control_hz=1.0 / PERIOD,
     clock=rig.clock,
@@ -204,7 +208,7 @@ def test_a_disk_that_is_full_at_the_end_is_waited_for(tmp_path):
 
   rig = Rig(tmp_path / 'journal', time_limit=30, journal={'write': write})
   rig.pilot._config = rig.pilot._config.__class__(
-    time_limit=30, critical_at_once=True, warmup_steps=0, starved_steps=99
+    time_limit=30, critical_at_once=True, vla_warmup_steps=0, starved_steps=99
   )
   session = make_session(rig, tmp_path, minutes=0.001)
   told = []
@@ -250,7 +254,7 @@ def test_ctrl_c_holds_and_writes_everything(tmp_path):
 
 def test_an_asked_stop_ends_after_the_tick(tmp_path):
   rig = Rig(tmp_path / 'journal')
-  session = make_session(rig, tmp_path, final_episodes=5)
+  session = make_session(rig, tmp_path, num_final_episodes=5)
   at(rig, 25, lambda: setattr(session, 'stop', True))
   session.run()
   session.close()
@@ -286,7 +290,7 @@ def test_an_operator_who_is_lost_stops_the_arm(tmp_path):
   session = make_session(rig, tmp_path)
   session.run()
   session.close()
-  assert rig.loop.state.latched and rig.loop.state.rung is Rung.HOLD
+  assert rig.loop.state.latched and rig.loop.state.rung is StopState.HOLD
   assert 'The terminal is gone' in session.attempts[0]['cause']
   assert len(session.attempts) == 1
   rig.loop.post(Event(Kind.RESUME))

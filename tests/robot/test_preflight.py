@@ -115,7 +115,7 @@ def test_an_arm_that_does_not_answer_is_said(clock):
 def test_a_vla_that_is_slower_than_a_chunk_is_refused(clock, delay, verdict):
   vla = Vla(clock)
   vla.delay = delay
-  bundle = make_spec(**(vars(BUNDLE) | {'delay': 2}))  # 40 ms
+  bundle = make_spec(**(vars(BUNDLE) | {'inference_delay': 2}))  # 40 ms
   findings = preflight.check_vla(vla, WIRE, bundle, clock)
   assert by_name(findings)['VLA answers'].verdict == verdict
   assert np.all(vla.requests[0]['images/wrist'] == 0)

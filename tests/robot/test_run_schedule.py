@@ -9,22 +9,22 @@ import pytest
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import When
 from rlt_jax.robot.policy.snapshot import Snapshot
-from rlt_jax.robot.run_schedule import Plan, Session
+from rlt_jax.robot.run_schedule import RobotRun, RunPlan
 from tests.robot.conftest import make_layers
 from tests.robot.fakes import BUNDLE, PERIOD, Rig
 
 
-class Cell:
+class TaskSetup:
   """A rig, its session, and what was prepared."""
 
   def __init__(self, folder, *, newest=lambda than: None, **plan):
     self.rig = Rig(folder / 'journal', time_limit=20)
     self.prepared = []
-    fields = {'minutes': 0.02, 'base_episodes': 2, 'final_episodes': 1}
-    self.session = Session(
+    fields = {'minutes': 0.02, 'num_base_episodes': 2, 'num_final_episodes': 1}
+    self.session = RobotRun(
       self.rig.loop,
       self.rig.pilot,
-      plan=Plan(**(fields | plan)),
+      plan=RunPlan(**(fields | plan)),
       folder=folder,
       control_hz=1.0 / PERIOD,
       clock=self.rig.clock,
@@ -41,7 +41,7 @@ class Cell:
 
 
 def test_base_practice_and_evaluation_follow_each_other(tmp_path):
-  cell = Cell(tmp_path)
+  cell = TaskSetup(tmp_path)
   rows = cell.run()
   assert [x['mode'] for x in rows] == (
     ['base'] * 2 + ['practice'] * 3 + ['evaluation']
@@ -62,17 +62,19 @@ def test_weights_change_between_attempts_only(tmp_path):
       return None
     return Snapshot(layers, than + 1, 10, 100 * than, written + than)
 
-  cell = Cell(tmp_path, newest=newest, base_episodes=1)
+  cell = TaskSetup(tmp_path, newest=newest, num_base_episodes=1)
   rows = cell.run()
   assert [x['policy_version'] for x in rows] == [0, 1, 2, 3, 3]
   assert rows[0]['policy_age_s'] is None and rows[1]['policy_age_s'] > 99
   chunk = cell.rig.pilot.policy.act(np.zeros(6), np.zeros(6), np.zeros((4, 3)))
   np.testing.assert_array_equal(chunk, 0.0)
-  assert cell.session.updates_per_second() == pytest.approx(100.0)
+  assert cell.session.updates_per_s() == pytest.approx(100.0)
 
 
 def test_the_view_counts_labelled_attempts_only(tmp_path):
-  cell = Cell(tmp_path, base_episodes=0, final_episodes=0, minutes=0.025)
+  cell = TaskSetup(
+    tmp_path, num_base_episodes=0, num_final_episodes=0, minutes=0.025
+  )
   said = [Kind.SUCCESS, Kind.ABORT, Kind.FAILURE, Kind.SUCCESS]
 
   def say(pilot):
@@ -96,10 +98,10 @@ def test_the_view_counts_labelled_attempts_only(tmp_path):
   'change, message',
   [
     ({'minutes': -1.0}, 'minutes must be at least 0: -1.0.'),
-    ({'base_episodes': -1}, 'base_episodes must be at least 0: -1.'),
+    ({'num_base_episodes': -1}, 'num_base_episodes must be at least 0: -1.'),
   ],
 )
 def test_a_plan_must_be_possible(change, message):
-  fields = {'minutes': 1.0, 'base_episodes': 0, 'final_episodes': 0}
+  fields = {'minutes': 1.0, 'num_base_episodes': 0, 'num_final_episodes': 0}
   with pytest.raises(ValueError, match=message):
-    Plan(**(fields | change))
+    RunPlan(**(fields | change))

@@ -39,12 +39,17 @@ def _render(level):
 
 
 def _see(
-  parts, *, level=0, z_source='token', words=scripted_expert.INSERT, seed=0
+  parts,
+  *,
+  level=0,
+  token_ablation='none',
+  words=scripted_expert.INSERT,
+  seed=0,
 ):
   vla, token = parts
   sight = perception.make(
     render=_render(level), vla=vla, token=token,
-    prompt=tokenizer.tokenize(words), z_source=z_source,
+    prompt=tokenizer.tokenize(words), token_ablation=token_ablation,
   )  # fmt: skip
   return sight.perceive(_world(seed), jax.random.PRNGKey(0))
 
@@ -81,17 +86,17 @@ def test_groups_see_what_each_sees_with_its_own_key(parts):
   assert not np.allclose(apart[0].reference, apart[1].reference)
 
 
-@pytest.mark.parametrize('z_source', ['zeros', 'socket_blind'])
-def test_what_stands_in_for_the_token_is_blind(parts, z_source):
-  one = _see(parts, level=0, z_source=z_source)
-  other = _see(parts, level=1, z_source=z_source)
+@pytest.mark.parametrize('token_ablation', ['zeros', 'socket_blind'])
+def test_what_stands_in_for_the_token_is_blind(parts, token_ablation):
+  one = _see(parts, level=0, token_ablation=token_ablation)
+  other = _see(parts, level=1, token_ablation=token_ablation)
   np.testing.assert_array_equal(one.z_rl, other.z_rl)
 
 
 def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(parts):
-  assert not np.any(_see(parts, z_source='zeros').z_rl)
-  one = _see(parts, z_source='socket_blind', seed=0)
-  other = _see(parts, z_source='socket_blind', seed=1)
+  assert not np.any(_see(parts, token_ablation='zeros').z_rl)
+  one = _see(parts, token_ablation='socket_blind', seed=0)
+  other = _see(parts, token_ablation='socket_blind', seed=1)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
@@ -107,7 +112,7 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
   worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
   sight = perception.make(
     render=_render(0), vla=vla, token=token,
-    prompt=tokenizer.tokenize(scripted_expert.INSERT), z_source='true_pose',
+    prompt=tokenizer.tokenize(scripted_expert.INSERT), token_ablation='true_pose',
     scene=task.scene,
   )  # fmt: skip
   z_rl = np.asarray(sight.perceive(worlds, jax.random.PRNGKey(0)).z_rl)
@@ -124,9 +129,9 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
 
 def test_the_true_pose_needs_a_scene(parts):
   with pytest.raises(ValueError, match="'true_pose' needs the task's scene"):
-    _see(parts, z_source='true_pose')
+    _see(parts, token_ablation='true_pose')
 
 
 def test_an_unknown_z_source_is_refused(parts):
-  with pytest.raises(ValueError, match='z_source must be one of'):
-    _see(parts, z_source='magic')
+  with pytest.raises(ValueError, match='token_ablation must be one of'):
+    _see(parts, token_ablation='magic')

@@ -8,7 +8,7 @@ import pytest
 from rlt_jax.robot import arm, arms
 from rlt_jax.robot.control import workspace
 from rlt_jax.sim import action_space
-from rlt_jax.sim_robot.sim_arm import Twin
+from rlt_jax.sim_robot.sim_arm import SimArm
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
@@ -37,7 +37,7 @@ def clock():
 
 @pytest.fixture
 def twin(clock):
-  twin = Twin(_SPEC, clock=clock)
+  twin = SimArm(_SPEC, clock=clock)
   twin.connect()
   return twin
 
@@ -205,7 +205,7 @@ def test_an_open_gripper_drops_the_plug(twin, clock):
 
 def test_too_much_force_ends_an_episode(clock, model):
   gentle = dataclasses.replace(TaskConfig(), force_limit=5.0)
-  twin = Twin(_SPEC, gentle, clock=clock)
+  twin = SimArm(_SPEC, gentle, clock=clock)
   twin.connect()
   push(twin, clock, model, (0.003, 0.0))
   assert twin.outcome() == Outcome.FORCE
@@ -279,4 +279,4 @@ def test_misuse_is_refused(twin, clock):
     twin.observe()
   other = dataclasses.replace(_SPEC, joint_names=tuple('abcdefghijklmn'))
   with pytest.raises(ValueError, match='joint_names must be'):
-    Twin(other, clock=clock)
+    SimArm(other, clock=clock)

@@ -64,16 +64,16 @@ def assets(tmp_path_factory) -> pathlib.Path:
 def small_config() -> PracticeConfig:
   return PracticeConfig(
     task=TaskConfig(time_limit=40),
-    update=UpdateConfig(beta=0.003, batch=16),
-    robots=2,
-    robot_steps=300,
-    warmup_steps=120,
-    first_update_rows=16,
-    capacity=200,
-    eval_minutes=(0.05,),
-    eval_episodes=2,
-    final_episodes=2,
-    film_pairs=1,
+    update=UpdateConfig(beta=0.003, batch_size=16),
+    num_envs=2,
+    num_env_steps=300,
+    vla_warmup_steps=120,
+    learning_starts=16,
+    replay_capacity=200,
+    eval_at_minutes=(0.05,),
+    num_eval_episodes=2,
+    num_final_episodes=2,
+    num_eval_videos=1,
     checkpoint_minutes=0.05,
   )
 

@@ -18,9 +18,9 @@ SEEDS = (0, 1)
 # an untrained token makes much of. The rest must then agree closely.
 CONFIG = dataclasses.replace(
   small_config(),
-  z_source='zeros',
-  robot_steps=200,
-  eval_minutes=(),
+  token_ablation='zeros',
+  num_env_steps=200,
+  eval_at_minutes=(),
   checkpoint_minutes=0.03,
 )
 

@@ -45,7 +45,9 @@ def _perception(mode='offset'):
 
 
 def _config(delay):
-  return PracticeConfig(task=_TASK, robots=2, chunk=_CHUNK, delay=delay)
+  return PracticeConfig(
+    task=_TASK, num_envs=2, chunk_size=_CHUNK, inference_delay=delay
+  )
 
 
 @pytest.fixture(scope='module')
@@ -62,9 +64,9 @@ def test_each_step_goes_with_what_decided_it(play, delay):
   for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
     state, report = cell.round(state, None)
     seen = report.segment.features
-    steps = begins + np.arange(0, _CHUNK, config.stride)
+    steps = begins + np.arange(0, _CHUNK, config.replay_stride)
     looks = np.maximum(steps - delay, 0)
-    for row in range(config.robots):
+    for row in range(config.num_envs):
       np.testing.assert_array_equal(seen.z_rl[row, :, 0], looks)
       np.testing.assert_array_equal(
         seen.reference[row, :, :, 0], steps[:, None] + np.arange(_CHUNK)
@@ -76,9 +78,11 @@ def test_each_step_goes_with_what_decided_it(play, delay):
     if begins:
       before = np.asarray(report.segment.measured)
       still = np.asarray(seen.pose)
-      later = slice(delay // config.stride, None)
+      later = slice(delay // config.replay_stride, None)
       np.testing.assert_allclose(
-        still[:, later], before[:, : _CHUNK - delay : config.stride], atol=1e-6
+        still[:, later],
+        before[:, : _CHUNK - delay : config.replay_stride],
+        atol=1e-6,
       )
 
 

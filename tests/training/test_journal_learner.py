@@ -12,18 +12,18 @@ from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.recording import episodes, segments
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.journal_learner import BesideLearner
+from rlt_jax.training.journal_learner import JournalLearner
 from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
 _CONFIG = PracticeConfig(
-  agent=AgentConfig(hidden=(16, 16), idle_entries=(1,)),
-  update=UpdateConfig(batch=8),
-  chunk=4,
-  stride=2,
-  first_update_rows=8,
-  warmup_steps=32,
-  capacity=256,
+  agent=AgentConfig(hidden_dims=(16, 16), frozen_action_dims=(1,)),
+  update=UpdateConfig(batch_size=8),
+  chunk_size=4,
+  replay_stride=2,
+  learning_starts=8,
+  vla_warmup_steps=32,
+  replay_capacity=256,
 )
 
 
@@ -33,13 +33,13 @@ def _episodes(folder, lengths, outcome='success', live=True):
     log = episodes.EpisodeLog(journal)
     for num in lengths:
       log.begin(policy_version=1)
-      for tick in segments.needed(num, _CONFIG.stride):
+      for tick in segments.needed(num, _CONFIG.replay_stride):
         log.seen(
           tick,
           segments.Seen(
             rng.normal(size=_SPEC.z_dim),
             rng.normal(size=_SPEC.proprio_dim),
-            rng.normal(size=(_SPEC.chunk, _SPEC.action_dim)),
+            rng.normal(size=(_SPEC.chunk_size, _SPEC.action_dim)),
             rng.normal(size=_SPEC.action_dim),
             live,
           ),
@@ -57,7 +57,7 @@ def _episodes(folder, lengths, outcome='success', live=True):
 
 def _learner(tmp_path, name='work', **changes):
   config = {'spec': _SPEC, 'config': _CONFIG} | changes
-  return BesideLearner(
+  return JournalLearner(
     journal=tmp_path / 'journal', workdir=tmp_path / name, **config
   )
 
@@ -71,7 +71,7 @@ def test_it_learns_what_the_loop_writes_and_publishes(tmp_path):
   _episodes(tmp_path / 'journal', [20, 31])
   learner = _learner(tmp_path)
   first = snapshot.read(tmp_path / 'work', _SPEC)
-  assert first.version == 1 and first.critic_steps == 0
+  assert first.version == 1 and first.critic_updates == 0
   assert learner.catch_up() == 2
   assert learner.catch_up() == 0
   _episodes(tmp_path / 'journal', [24], live=False)
@@ -82,7 +82,7 @@ def test_it_learns_what_the_loop_writes_and_publishes(tmp_path):
   log = _log(tmp_path)
   assert [row['rows'] for row in log] == [10, 26, 38]
   # 5 a row, in dispatches of 20.
-  assert found.critic_steps == 5 * 38 // 20 * 20
+  assert found.critic_updates == 5 * 38 // 20 * 20
   assert log[-1]['update_to_data'] == pytest.approx(180 / 38)
   assert [row['backfilled'] for row in log][1:] == [0, 12]
   moved = np.abs(found.layers[0] - first.layers[0]).max()
@@ -120,8 +120,8 @@ def test_what_is_to_be_recorded_again_is_not_learned(tmp_path):
 
 def test_a_bundle_of_other_networks_is_refused(tmp_path):
   (tmp_path / 'journal').mkdir()
-  with pytest.raises(ValueError, match='agent.hidden must be the bundle'):
-    _learner(tmp_path, spec=make_spec(hidden=(8, 8)))
+  with pytest.raises(ValueError, match='agent.hidden_dims must be the bundle'):
+    _learner(tmp_path, spec=make_spec(hidden_dims=(8, 8)))
 
 
 def test_a_workdir_of_another_vla_is_refused(tmp_path):

@@ -14,7 +14,7 @@ from tests.training.conftest import write_assets
 
 
 def _session(workdir, config, assets, *, resume=False):
-  return practice_run.Session(
+  return practice_run.PracticeRun(
     workdir=workdir, config=config, resume=resume, assets=str(assets)
   )
 
@@ -45,15 +45,13 @@ def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
 ):
   state = unbroken.state
   # A round may end past the budget, by less than one chunk of all robots.
-  assert 0 <= state.robot_steps - config.robot_steps < 2 * config.chunk
-  made = int(state.learner.train.critic_steps)
-  assert (
-    made + state.learner.owed == config.updates_per_row * state.learner.rows
-  )
-  assert made == 2 * int(state.learner.train.actor_steps)
+  assert 0 <= state.env_steps - config.num_env_steps < 2 * config.chunk_size
+  made = int(state.learner.train.critic_updates)
+  assert made + state.learner.owed == config.utd_ratio * state.learner.rows
+  assert made == 2 * int(state.learner.train.actor_updates)
   assert int(state.learner.replay.size) == state.learner.rows
   # 40-step time-outs store every second step but the last chunk's four.
-  assert 0.3 < state.learner.rows / state.robot_steps <= 0.5
+  assert 0.3 < state.learner.rows / state.env_steps <= 0.5
 
 
 def test_a_resumed_run_ends_where_the_unbroken_one_does(
@@ -71,7 +69,7 @@ def test_a_resumed_run_ends_where_the_unbroken_one_does(
   for name in ('base', 'mean@0.05', 'exploring@0.1'):
     assert resumed.record.data[name] == unbroken.record.data[name]
   lines = (tmp_path / 'b' / 'metrics.jsonl').read_text().splitlines()
-  steps = [json.loads(line)['robot_steps'] for line in lines]
+  steps = [json.loads(line)['env_steps'] for line in lines]
   assert steps == sorted(set(steps))
 
 
@@ -80,7 +78,7 @@ def _die_at(run, steps):
 
   def die(state, metrics):
     on_round(state, metrics)
-    if state.robot_steps >= steps:
+    if state.env_steps >= steps:
       raise RuntimeError('power cut')
 
   return die
@@ -103,7 +101,7 @@ def test_the_report_has_the_promised_figures(unbroken, config):
 
 
 def test_no_pairs_make_no_film(tmp_path, unbroken, config, monkeypatch):
-  none = dataclasses.replace(config, film_pairs=0)
+  none = dataclasses.replace(config, num_eval_videos=0)
   monkeypatch.setattr(unbroken, 'config', none)
   monkeypatch.setattr(unbroken, 'workdir', tmp_path)
   unbroken.report()
@@ -149,7 +147,7 @@ def test_a_nan_from_the_vla_stops_the_run_by_name(
   state = state.replace(robots=state.robots.replace(looks=poisoned))
   state = jax.tree.map(lambda x: x.copy() if hasattr(x, 'copy') else x, state)
   with pytest.raises(FloatingPointError, match='action_chunk'):
-    run.practice.run(state, state.robot_steps + 1, lambda *_: None)
+    run.practice.run(state, state.env_steps + 1, lambda *_: None)
 
 
 def test_episodes_survive_their_file(tmp_path, unbroken):

@@ -63,7 +63,7 @@ def _rms(tree, other):
 
 def _check_same(found, expected):
   """Counts must be equal; Adam makes steps of roundings, so not each weight."""
-  for name in ('robot_steps', 'outcome', 'length'):
+  for name in ('env_steps', 'outcome', 'length'):
     np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
   assert found.learner.rows == expected.learner.rows
   assert found.learner.owed == expected.learner.owed
@@ -79,18 +79,16 @@ def test_a_seed_ends_where_a_run_of_its_own_does(swept):
   cell = swept.runs[1].cell
   config = dataclasses.replace(CONFIG, seed=SEEDS[1])
   alone = loop.make(cell.play, cell.perception, config)
-  state = alone.run(alone.begin(), config.robot_steps, lambda *_: None)
+  state = alone.run(alone.begin(), config.num_env_steps, lambda *_: None)
   _check_same(_states(swept)[1], state)
 
 
 def test_every_seed_learns_at_the_stated_ratio(swept):
   for state in _states(swept):
-    assert 0 <= state.robot_steps - CONFIG.robot_steps < 2 * CONFIG.chunk
-    made = int(state.learner.train.critic_steps)
+    assert 0 <= state.env_steps - CONFIG.env_steps < 2 * CONFIG.chunk
+    made = int(state.learner.train.critic_updates)
     assert made > 0
-    assert (
-      made + state.learner.owed == CONFIG.updates_per_row * state.learner.rows
-    )
+    assert made + state.learner.owed == CONFIG.utd_ratio * state.learner.rows
   one, other = _states(swept)
   assert not np.allclose(one.robots.worlds.qpos, other.robots.worlds.qpos)
 
@@ -102,7 +100,7 @@ def test_the_folders_are_those_of_runs(swept):
   for seed, folder in zip(SEEDS, folders, strict=True):
     assert json.loads((folder / 'config.json').read_text())['seed'] == seed
     lines = (folder / 'metrics.jsonl').read_text().splitlines()
-    steps = [json.loads(line)['robot_steps'] for line in lines]
+    steps = [json.loads(line)['env_steps'] for line in lines]
     assert steps == sorted(set(steps))
   out = swept.workdir / 'pooled.json'
   # In a process of its own: the modules' flags share one namespace.
@@ -119,9 +117,9 @@ def test_the_folders_are_those_of_runs(swept):
   )
   (pooled,) = json.loads(out.read_text())
   assert pooled['seeds'] == 2
-  end = f'@{CONFIG.minutes(CONFIG.robot_steps):g}'
+  end = f'@{CONFIG.minutes(CONFIG.env_steps):g}'
   assert pooled['points'].keys() == {'base', f'mean{end}', f'exploring{end}'}
-  trials = 2 * CONFIG.final_episodes
+  trials = 2 * CONFIG.num_final_episodes
   assert pooled['points'][f'mean{end}']['episodes'] == trials
 
 
@@ -133,14 +131,14 @@ def test_a_resumed_sweep_ends_where_the_unbroken_one_does(
 
   def die(state, metrics):
     on_round(state, metrics)
-    if state.robot_steps.min() >= 140:
+    if state.env_steps.min() >= 140:
       raise RuntimeError('power cut')
 
   broken._on_round = die
   with pytest.raises(RuntimeError, match='power cut'):
     broken.practise()
   resumed = _sweep(tmp_path / 'b', assets, resume=True)
-  assert 90 <= resumed.state.robot_steps.min() < 140
+  assert 90 <= resumed.state.env_steps.min() < 140
   resumed.practise()
   chex.assert_trees_all_equal(resumed.state, swept.state)
   for ours, theirs in zip(resumed.runs, swept.runs, strict=True):
@@ -187,7 +185,7 @@ def test_a_seed_may_be_in_another_round(swept):
 def test_a_seed_can_be_gone_on_with_alone(swept):
   like = _states(swept)[0]
   restored = checkpoint.restore(swept.workdir / 'seed-0', like)
-  assert restored.robot_steps == like.robot_steps
+  assert restored.env_steps == like.env_steps
   chex.assert_trees_all_equal(restored.state, like)
   assert isinstance(restored.state, loop.PracticeState)
   assert isinstance(restored.state.learner.owed, int)

@@ -16,16 +16,16 @@ from rlt_jax.training.config import PracticeConfig
 
 _Z, _P, _C, _A, _E = 5, 4, 4, 3, 2
 _CONFIG = PracticeConfig(
-  agent=rlt.AgentConfig(hidden=(16, 16), sigma=0.3),
-  update=UpdateConfig(batch=8),
-  robots=_E,
-  chunk=_C,
-  stride=2,
-  base_horizon=_C,
-  first_update_rows=8,
-  updates_per_row=20,
-  capacity=64,
-  warmup_steps=100,
+  agent=rlt.AgentConfig(hidden_dims=(16, 16), exploration_std=0.3),
+  update=UpdateConfig(batch_size=8),
+  num_envs=_E,
+  chunk_size=_C,
+  replay_stride=2,
+  open_loop_steps=_C,
+  learning_starts=8,
+  utd_ratio=20,
+  replay_capacity=64,
+  vla_warmup_steps=100,
 )
 _NETS = rlt.make_networks(_CONFIG.agent, _Z, _P, _C, _A)
 _SPEC = replay.transition_spec(_Z, _P, _C, _A)
@@ -98,8 +98,8 @@ def test_two_seeds_learn_what_each_learns_alone(rounds):
         )
     np.testing.assert_array_equal(state.rows, [x.rows for x in alone])
     np.testing.assert_array_equal(state.owed, [x.owed for x in alone])
-    made = state.train.critic_steps
-    assert made.tolist() == [int(x.train.critic_steps) for x in alone]
+    made = state.train.critic_updates
+    assert made.tolist() == [int(x.train.critic_updates) for x in alone]
     differed |= int(made[0]) != int(made[1])
   assert differed, 'the case where seeds owe different numbers'
   for i in range(2):
@@ -133,7 +133,7 @@ def test_regrouping_puts_a_seed_together_and_back():
 
 
 def test_a_wide_update_is_not_made_for_nobody(rounds):
-  config = dataclasses.replace(_CONFIG, first_update_rows=25)
+  config = dataclasses.replace(_CONFIG, learning_starts=25)
   wide = vmapped.make_learner(_SPEC, _encode, _NETS, config, 2)
   state = wide.init(
     jax.random.split(jax.random.PRNGKey(0), 2), _together(rounds[0])
@@ -141,4 +141,4 @@ def test_a_wide_update_is_not_made_for_nobody(rounds):
   state, metrics = wide.learn(state, _together(rounds[0]), np.ones(2, bool))
   state, metrics = wide.learn(state, _together(rounds[1]), np.ones(2, bool))
   assert metrics == [None, None]
-  assert state.train.critic_steps.tolist() == [0, 0]
+  assert state.train.critic_updates.tolist() == [0, 0]

@@ -8,10 +8,10 @@ from rlt_jax.agents.rlt.networks import (
   Actor,
   AgentConfig,
   Critic,
-  exploration_noise,
+  draw_exploration_noise,
   make_networks,
   Networks,
-  still,
+  zero_frozen_dims,
 )
 from rlt_jax.agents.rlt.train_state import init, TrainState
 
@@ -26,11 +26,12 @@ __all__ = [
   'act',
   'beta_advice',
   'beta_report',
-  'exploration_noise',
+  'draw_exploration_noise',
   'init',
   'jit_update',
   'make_networks',
   'reference_variance',
-  'still',
+  'zero_frozen_dims',
   'update',
+  'zero_frozen_dims',
 ]

@@ -67,7 +67,8 @@ def update(
     key, actor_key, critic_key = jax.random.split(state.key, 3)
     # The actor waits while the critics step: one product acts for all of them.
     batches, next_chunks = jax.vmap(draw, in_axes=(None, 0))(
-      state.actor_params, jax.random.split(critic_key, config.critic_steps)
+      state.actor_params,
+      jax.random.split(critic_key, config.critic_updates_per_actor),
     )
     state, critic_metrics = jax.lax.scan(
       lambda state, rows: critic_step(state, *rows),
@@ -119,7 +120,7 @@ def _next_chunk(
     batch.next_proprio,
     batch.next_ref_chunk,
     key,
-    nets.config.sigma,
+    nets.config.exploration_std,
   )
 
 
@@ -154,9 +155,9 @@ def _critic_step(
     critic_params=params,
     critic_opt=opt_state,
     target_critic_params=optax.incremental_update(
-      params, state.target_critic_params, config.target_rate
+      params, state.target_critic_params, config.tau
     ),
-    critic_steps=state.critic_steps + 1,
+    critic_updates=state.critic_updates + 1,
   )
   return state, {
     'critic_loss': loss,
@@ -179,16 +180,19 @@ def _actor_step(
   shown = jax.random.bernoulli(
     dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
   )
-  idle = nets.config.idle_entries
+  idle = nets.config.frozen_action_dims
   # The actor has no say in its idle entries, so they are no distance either.
-  reference = networks.still(batch.ref_chunk, idle)
+  reference = networks.zero_frozen_dims(batch.ref_chunk, idle)
   # Zero is "missing" only because the reference is already normalised. The
   # beta term below still compares with the complete reference.
   ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
-  noise = networks.exploration_noise(
-    noise_key, batch.ref_chunk.shape, nets.config.sigma, nets.config.noise
+  noise = networks.draw_exploration_noise(
+    noise_key,
+    batch.ref_chunk.shape,
+    nets.config.exploration_std,
+    nets.config.exploration_noise,
   )
-  noise = networks.still(noise, idle)
+  noise = networks.zero_frozen_dims(noise, idle)
   objective = functools.partial(losses.actor_objective, beta=config.beta)
 
   def loss_fn(params) -> tuple[Array, Array]:
@@ -206,7 +210,7 @@ def _actor_step(
   state = state.replace(
     actor_params=optax.apply_updates(state.actor_params, step),
     actor_opt=opt_state,
-    actor_steps=state.actor_steps + 1,
+    actor_updates=state.actor_updates + 1,
   )
   squares = jnp.sum((mean - reference) ** 2, axis=(1, 2))
   # Weighted by the share of rows shown, so that no batch divides by zero.
@@ -220,9 +224,9 @@ def _actor_step(
 
 
 def _check(batch: Transition, config: UpdateConfig) -> Transition:
-  if batch.reward.shape != (config.batch,):
+  if batch.reward.shape != (config.batch_size,):
     raise ValueError(
-      f'replay must sample config.batch = {config.batch} rows: '
+      f'replay must sample config.batch_size = {config.batch_size} rows: '
       f'{batch.reward.shape}.'
     )
   return batch

@@ -15,7 +15,7 @@ import numpy as np
 
 from rlt_jax.types import Array, Params, PRNGKey
 
-NOISE_KINDS = ('held', 'independent')
+NOISE_KINDS = ('per_chunk', 'per_step')
 
 # Uniform in +-1/sqrt(fan in): a third of the variance of Linen's default, so
 # that a fresh actor moves by about a third of a normalised unit, not by one.
@@ -26,30 +26,36 @@ _KERNEL_INIT = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
 class AgentConfig:
   """Sizes of the actor and the critics, and how the actor explores."""
 
-  hidden: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+  hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   num_critics: int = 2  # Q; the target takes the smallest of them
-  sigma: float = 1.0  # exploration std, normalised action units
-  noise: str = 'held'  # one draw for the whole chunk; or 'independent' steps
+  exploration_std: float = 1.0  # exploration std, normalised action units
+  exploration_noise: str = 'per_chunk'  # one draw a chunk; or 'per_step'
   reference_input: bool = True  # False: the actor never sees the reference
   layer_norm: bool = True  # critics only; without it their values run away
   # Action entries that always stay (zero), such as a resting arm's joints.
   # Left free they drift on the critics' errors until the cameras show what
   # the frozen VLA has never seen. The networks neither read nor write them.
-  idle_entries: tuple[int, ...] = ()
+  frozen_action_dims: tuple[int, ...] = ()
 
   def __post_init__(self):
-    if not self.hidden or min(self.hidden) < 1:
-      raise ValueError(f'hidden must list positive widths: {self.hidden}.')
+    if not self.hidden_dims or min(self.hidden_dims) < 1:
+      raise ValueError(
+        f'hidden_dims must list positive widths: {self.hidden_dims}.'
+      )
     if self.num_critics < 1:
       raise ValueError(f'num_critics must be at least 1: {self.num_critics}.')
-    if any(i < 0 for i in self.idle_entries):
+    if any(i < 0 for i in self.frozen_action_dims):
       raise ValueError(
-        f'idle_entries must not be negative: {self.idle_entries}.'
+        f'frozen_action_dims must not be negative: {self.frozen_action_dims}.'
       )
-    if self.sigma < 0.0:
-      raise ValueError(f'sigma must not be negative: {self.sigma}.')
-    if self.noise not in NOISE_KINDS:
-      raise ValueError(f'noise must be one of {NOISE_KINDS}: {self.noise!r}.')
+    if self.exploration_std < 0.0:
+      raise ValueError(
+        f'exploration_std must not be negative: {self.exploration_std}.'
+      )
+    if self.exploration_noise not in NOISE_KINDS:
+      raise ValueError(
+        f'exploration_noise must be one of {NOISE_KINDS}: {self.exploration_noise!r}.'
+      )
 
 
 @jax.custom_vjp
@@ -122,11 +128,11 @@ class Actor(nn.Module):
     """Maps [..., Z], [..., P], [..., C, A] to the mean chunk [..., C, A]."""
     shape = (*z_rl.shape[:-1], self.chunk, self.action_dim)
     chex.assert_shape(ref_chunk, shape)
-    moving = _moving_entries(self.config.idle_entries, self.action_dim)
+    moving = _moving_entries(self.config.frozen_action_dims, self.action_dim)
     inputs = [z_rl, proprio]
     if self.config.reference_input:
       inputs.append(_flat(ref_chunk[..., moving]))
-    mlp = _Mlp(self.config.hidden, self.chunk * len(moving), False)
+    mlp = _Mlp(self.config.hidden_dims, self.chunk * len(moving), False)
     mean = mlp(*inputs).reshape((*shape[:-1], len(moving)))
     return jnp.zeros(shape, mean.dtype).at[..., moving].set(mean)
 
@@ -140,11 +146,13 @@ class Critic(nn.Module):
   def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
     config = self.config
-    moving = _moving_entries(config.idle_entries, action_chunk.shape[-1])
+    moving = _moving_entries(config.frozen_action_dims, action_chunk.shape[-1])
     inputs = z_rl, proprio, _flat(action_chunk[..., moving])
     # A loop, as vmapped critics are slower on a CPU.
     values = [
-      _Mlp(config.hidden, 1, config.layer_norm, name=f'critic_{q}')(*inputs)
+      _Mlp(config.hidden_dims, 1, config.layer_norm, name=f'critic_{q}')(
+        *inputs
+      )
       for q in range(config.num_critics)
     ]
     return jnp.concatenate(values, axis=-1)
@@ -175,13 +183,13 @@ def make_networks(
   action_dim: int,
 ) -> Networks:
   """Builds the actor and the critics for Z, P, C and A."""
-  if any(i >= action_dim for i in config.idle_entries):
+  if any(i >= action_dim for i in config.frozen_action_dims):
     raise ValueError(
-      f'idle_entries must be below {action_dim}: {config.idle_entries}.'
+      f'frozen_action_dims must be below {action_dim}: {config.frozen_action_dims}.'
     )
-  if not len(_moving_entries(config.idle_entries, action_dim)):
+  if not len(_moving_entries(config.frozen_action_dims, action_dim)):
     raise ValueError(
-      f'idle_entries must leave one of {action_dim}: {config.idle_entries}.'
+      f'frozen_action_dims must leave one of {action_dim}: {config.frozen_action_dims}.'
     )
   actor = Actor(config, chunk, action_dim)
   critic = Critic(config)
@@ -203,14 +211,16 @@ def make_networks(
   )
 
 
-def still(chunk: Array, idle_entries: tuple[int, ...]) -> Array:
+def zero_frozen_dims(
+  chunk: Array, frozen_action_dims: tuple[int, ...]
+) -> Array:
   """Returns the chunk [..., C, A] with its idle entries at zero, "stay"."""
-  if not idle_entries:
+  if not frozen_action_dims:
     return chunk
-  return jnp.asarray(chunk).at[..., np.array(idle_entries)].set(0.0)
+  return jnp.asarray(chunk).at[..., np.array(frozen_action_dims)].set(0.0)
 
 
-def exploration_noise(
+def draw_exploration_noise(
   key: PRNGKey, shape: tuple[int, ...], sigma: Array | float, kind: str
 ) -> Array:
   """Draws Gaussian noise for chunks.
@@ -219,8 +229,8 @@ def exploration_noise(
     key: consumed.
     shape: (..., C, A).
     sigma: [] std, normalised action units.
-    kind: 'held' repeats one draw per action entry over the C steps, which
-      moves the arm instead of shaking it; 'independent' draws every step.
+    kind: 'per_chunk' repeats one draw per action entry over the C steps, which
+      moves the arm instead of shaking it; 'per_step' draws every step.
 
   Returns:
     Noise [..., C, A].
@@ -228,7 +238,7 @@ def exploration_noise(
   if kind not in NOISE_KINDS:
     raise ValueError(f'noise must be one of {NOISE_KINDS}: {kind!r}.')
   *lead, chunk, action_dim = shape
-  steps = 1 if kind == 'held' else chunk
+  steps = 1 if kind == 'per_chunk' else chunk
   draw = jax.random.normal(key, (*lead, steps, action_dim))
   return sigma * jnp.broadcast_to(draw, shape)
 
@@ -254,8 +264,10 @@ def act(
     Chunks [B, C, A] in normalised action units.
   """
   mean = nets.actor(actor_params, z_rl, proprio, ref_chunk)
-  noise = exploration_noise(key, mean.shape, sigma, nets.config.noise)
-  return mean + still(noise, nets.config.idle_entries)
+  noise = draw_exploration_noise(
+    key, mean.shape, sigma, nets.config.exploration_noise
+  )
+  return mean + zero_frozen_dims(noise, nets.config.frozen_action_dims)
 
 
 def _flat(chunk: Array) -> Array:
@@ -263,7 +275,7 @@ def _flat(chunk: Array) -> Array:
 
 
 def _moving_entries(
-  idle_entries: tuple[int, ...], action_dim: int
+  frozen_action_dims: tuple[int, ...], action_dim: int
 ) -> np.ndarray:
   """Returns the indices of the action entries that the actor moves."""
-  return np.setdiff1d(np.arange(action_dim), idle_entries)
+  return np.setdiff1d(np.arange(action_dim), frozen_action_dims)

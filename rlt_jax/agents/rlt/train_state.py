@@ -18,7 +18,7 @@ class TrainState:
 
   actor_params, critic_params, target_critic_params: pytrees of float32.
   actor_opt, critic_opt: Adam's moments.
-  actor_steps, critic_steps: int32 [] steps taken so far.
+  actor_updates, critic_updates: int32 [] steps taken so far.
   key: consumed and replaced by every update.
   """
 
@@ -27,8 +27,8 @@ class TrainState:
   target_critic_params: Params
   actor_opt: optax.OptState
   critic_opt: optax.OptState
-  actor_steps: Array
-  critic_steps: Array
+  actor_updates: Array
+  critic_updates: Array
   key: PRNGKey
 
 
@@ -57,7 +57,7 @@ def init(key: PRNGKey, nets: Networks, config: UpdateConfig) -> TrainState:
     target_critic_params=jax.tree.map(jnp.copy, critic_params),
     actor_opt=actor_optimizer.init(actor_params),
     critic_opt=critic_optimizer.init(critic_params),
-    actor_steps=jnp.zeros((), jnp.int32),
-    critic_steps=jnp.zeros((), jnp.int32),
+    actor_updates=jnp.zeros((), jnp.int32),
+    critic_updates=jnp.zeros((), jnp.int32),
     key=key,
   )

@@ -17,8 +17,8 @@ from rlt_jax.robot.arm import Arm, ArmError, Reading
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits, stop_states
 from rlt_jax.robot.control.commands import Driver
-from rlt_jax.robot.control.stop_states import Event, Kind, LadderConfig, Rung
-from rlt_jax.robot.control.telemetry import blank_tick, EpisodeRecord, Tick
+from rlt_jax.robot.control.stop_states import Event, Kind, StopConfig, StopState
+from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord, LoopStep
 from rlt_jax.robot.control.watchdog import Heartbeat
 
 _LAST_TRIES = 3
@@ -35,7 +35,7 @@ class LoopConfig:
   period_s: float = 0.02
   fault_ticks: int = 3
   hold_ticks: int = 50
-  ladder: LadderConfig = LadderConfig()
+  ladder: StopConfig = StopConfig()
 
   def __post_init__(self):
     for name in ('period_s', 'fault_ticks', 'hold_ticks'):
@@ -54,7 +54,7 @@ class Loop:
     *,
     config: LoopConfig | None = None,
     heartbeat: Heartbeat | None = None,
-    on_tick: Callable[[Tick], None] | None = None,
+    on_tick: Callable[[LoopStep], None] | None = None,
   ):
     """Moves nothing and opens nothing: the arm must be connected already.
 
@@ -94,7 +94,7 @@ class Loop:
     self._index, self._late_s = -1, 0.0
     return self.record
 
-  def run(self, until: Callable[[Tick], bool]) -> EpisodeRecord:
+  def run(self, until: Callable[[LoopStep], bool]) -> EpisodeRecord:
     """Runs an episode until `until` is true of a tick; then the arm holds.
 
     Whatever else ends it (Ctrl-C, a driver's exception), the arm is asked to
@@ -110,7 +110,7 @@ class Loop:
     self.finish()
     return self.record
 
-  def tick(self) -> Tick:
+  def tick(self) -> LoopStep:
     """Waits for the next deadline and acts."""
     self.wait()
     return self.act()
@@ -131,9 +131,9 @@ class Loop:
     self._clock.sleep_until(deadline)
     self._late_s = max(0.0, self._clock.now() - deadline)
 
-  def act(self) -> Tick:
+  def act(self) -> LoopStep:
     """Reads, drives or goes down the ladder, and records, without waiting."""
-    tick = blank_tick(
+    tick = blank_step(
       self._clock.now(), self._late_s, self._arm.spec.action_dim
     )
     self._io_s = 0.0
@@ -141,7 +141,7 @@ class Loop:
     try:
       reading = self._timed(self._arm.observe)
       tick = tick._replace(measured=np.array(reading.position, np.float64))
-      if self.state.rung is Rung.RUN:
+      if self.state.rung is StopState.RUN:
         tick = self._drive(tick, reading)
       self._faults = 0
     except ArmError as error:
@@ -150,7 +150,7 @@ class Loop:
       self._faults += 1
       if self._faults >= self._config.fault_ticks:
         self._advance(Event(Kind.FAULT, str(error)))
-    if self.state.rung is not Rung.RUN:
+    if self.state.rung is not StopState.RUN:
       self._descend()
       tick = tick._replace(verdict=stop_states.words(self.state))
     tick = tick._replace(io_s=self._io_s)
@@ -180,12 +180,12 @@ class Loop:
     Where hold fails, the watchdog is not told: silence makes it hold.
     """
     self._listen()
-    if self.state.rung is Rung.RUN:
+    if self.state.rung is StopState.RUN:
       try:
         self._hold()
       except ArmError as error:
         self._advance(Event(Kind.FAULT, str(error)))
-    if self.state.rung is not Rung.RUN:
+    if self.state.rung is not StopState.RUN:
       self._descend()
     if self._heartbeat is not None and self.state.done:
       try:
@@ -193,11 +193,11 @@ class Loop:
       except ArmError as error:
         self._advance(Event(Kind.FAULT, str(error)))
 
-  def _drive(self, tick: Tick, reading: Reading) -> Tick:
+  def _drive(self, tick: LoopStep, reading: Reading) -> LoopStep:
     wanted = self._driver(reading, self._clock.now())
     if isinstance(wanted, str):
       self._listen()
-      if self.state.rung is Rung.RUN:
+      if self.state.rung is StopState.RUN:
         self._hold()
       return tick._replace(verdict=wanted)
     now = self._clock.now()
@@ -218,7 +218,7 @@ class Loop:
       verdict=guarded.verdict,
     )
     self._listen()  # a stop, or the watchdog's, while the driver thought
-    if self.state.rung is not Rung.RUN:
+    if self.state.rung is not StopState.RUN:
       return tick
     if guarded.command is None:
       self._holds += 1
@@ -268,8 +268,8 @@ class Loop:
     self.state = stop_states.advance(
       self.state, event, self._clock.now(), self._config.ladder
     )
-    if event.kind is Kind.STOP or (before is Rung.RUN) != (
-      self.state.rung is Rung.RUN
+    if event.kind is Kind.STOP or (before is StopState.RUN) != (
+      self.state.rung is StopState.RUN
     ):
       self._restart()
 
@@ -288,7 +288,7 @@ class Loop:
 
   def _abandon(self) -> None:
     """Asks for hold on the way out; what led here matters more than this."""
-    if self.state.rung is Rung.DISABLE and self.state.done:
+    if self.state.rung is StopState.DISABLE and self.state.done:
       return  # some arms would take power again to hold
     for _ in range(_LAST_TRIES):
       try:

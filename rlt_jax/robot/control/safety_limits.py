@@ -36,7 +36,7 @@ class Hold(enum.IntEnum):
   OUTSIDE = 5  # no way that keeps the tip in its box or brings it nearer
 
 
-class Guarded(NamedTuple):
+class SafeCommand(NamedTuple):
   """One tick's answer.
 
   command: float64 [A], what may be sent; None: nothing, the arm must hold.
@@ -71,7 +71,7 @@ def limit(
   made: float,
   period_s: float,
   tip: workspace.Tip = workspace.tip_position,
-) -> Guarded:
+) -> SafeCommand:
   """Returns the command that may be sent, or why the arm must hold.
 
   Args:
@@ -112,9 +112,9 @@ def limit(
   batch = limit_batch(spec, **rows, period_s=period_s, tip=tip)
   hold = Hold(int(batch.hold[0]))
   if hold is Hold.NO:
-    return Guarded(batch.command[0], batch.changed[0], '')
+    return SafeCommand(batch.command[0], batch.changed[0], '')
   row = {name: value[0] for name, value in rows.items()}
-  return Guarded(None, batch.changed[0], _words(spec, hold, row, period_s))
+  return SafeCommand(None, batch.changed[0], _words(spec, hold, row, period_s))
 
 
 def limit_batch(

@@ -18,7 +18,7 @@ STOP_TEXT = (
 _NO_POWER = 'the arm has no power: connect it again'
 
 
-class Rung(enum.Enum):
+class StopState(enum.Enum):
   """Where the ladder stands; RUN is above it."""
 
   RUN = 'run'
@@ -64,8 +64,8 @@ class State(NamedTuple):
   rung's call in a row. note: the answer to the last request, in words.
   """
 
-  rung: Rung = Rung.RUN
-  goal: Rung = Rung.RUN
+  rung: StopState = StopState.RUN
+  goal: StopState = StopState.RUN
   done: bool = True
   latched: bool = False
   cause: str = ''
@@ -75,7 +75,7 @@ class State(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LadderConfig:
+class StopConfig:
   """attempts: calls of stow or disable before the arm holds instead."""
 
   attempts: int = 3
@@ -88,19 +88,19 @@ class LadderConfig:
 
 
 def advance(
-  state: State, event: Event, now: float, config: LadderConfig | None = None
+  state: State, event: Event, now: float, config: StopConfig | None = None
 ) -> State:
   """Returns the state after an event at `now`, s; pure.
 
   A request that must not be granted changes only `note`.
   """
-  config = config or LadderConfig()
+  config = config or StopConfig()
   match event.kind:
     case Kind.STOP:
       cause = event.cause or 'software stop'
       state = state._replace(latched=True, cause=cause, note=STOP_TEXT)
       return _hold(state, cause, now)
-    case Kind.FAULT if state.rung is Rung.RUN:
+    case Kind.FAULT if state.rung is StopState.RUN:
       return _hold(state, event.cause, now)
     case Kind.HOLD:
       return _hold(state, event.cause or 'asked to hold', now)
@@ -115,7 +115,7 @@ def advance(
       if state.goal is not state.rung:
         return _enter(state, _BELOW[state.rung], now)
     case Kind.WAIT if now - state.since > config.stow_timeout_s:
-      if state.rung is Rung.STOW and not state.done:
+      if state.rung is StopState.STOW and not state.done:
         cause = (
           f'stow must take at most {config.stow_timeout_s} s: '
           f'{now - state.since:.1f} s'
@@ -128,7 +128,7 @@ def advance(
 
 def words(state: State) -> str:
   """Says in one line where the ladder stands and why; '' while it runs."""
-  if state.rung is Rung.RUN:
+  if state.rung is StopState.RUN:
     return ''
   text = state.rung.value if state.done else f'{state.rung.value} (under way)'
   latched = ', latched' if state.latched else ''
@@ -136,28 +136,32 @@ def words(state: State) -> str:
 
 
 _BELOW = {
-  Rung.RUN: Rung.HOLD,
-  Rung.HOLD: Rung.STOW,
-  Rung.STOW: Rung.DISABLE,
+  StopState.RUN: StopState.HOLD,
+  StopState.HOLD: StopState.STOW,
+  StopState.STOW: StopState.DISABLE,
 }
 
 
-def _enter(state: State, rung: Rung, now: float) -> State:
+def _enter(state: State, rung: StopState, now: float) -> State:
   return state._replace(rung=rung, done=False, since=now, failures=0)
 
 
 def _hold(state: State, cause: str, now: float) -> State:
   """Holds, unless it does or there is no power to hold with."""
-  if state.rung is Rung.DISABLE and state.done:
+  if state.rung is StopState.DISABLE and state.done:
     return state._replace(note=_NO_POWER)
-  state = state._replace(goal=Rung.HOLD, cause=cause)
-  return state if state.rung is Rung.HOLD else _enter(state, Rung.HOLD, now)
+  state = state._replace(goal=StopState.HOLD, cause=cause)
+  return (
+    state
+    if state.rung is StopState.HOLD
+    else _enter(state, StopState.HOLD, now)
+  )
 
 
 def _go_down(state: State, event: Event, now: float) -> State:
-  if state.rung is Rung.DISABLE:
+  if state.rung is StopState.DISABLE:
     return state._replace(note=_NO_POWER)
-  goal = Rung.STOW if event.kind is Kind.STOW else Rung.DISABLE
+  goal = StopState.STOW if event.kind is Kind.STOW else StopState.DISABLE
   cause = event.cause or f'asked to {goal.value}'
   state = state._replace(goal=goal, cause=cause, note='')
   if state.done and state.rung is not goal:
@@ -166,24 +170,22 @@ def _go_down(state: State, event: Event, now: float) -> State:
 
 
 def _resume(state: State, now: float) -> State:
-  if state.rung is Rung.RUN:
+  if state.rung is StopState.RUN:
     return state
   if state.latched:
     return state._replace(note='the stop is latched: clear it first')
-  if state.rung is Rung.DISABLE:
+  if state.rung is StopState.DISABLE:
     return state._replace(note=_NO_POWER)
   if not state.done or state.goal is not state.rung:
     return state._replace(note=f'{state.rung.value} is still under way')
   return State(since=now)
 
 
-def _failed(
-  state: State, cause: str, now: float, config: LadderConfig
-) -> State:
+def _failed(state: State, cause: str, now: float, config: StopConfig) -> State:
   failures = state.failures + 1
   cause = f'{state.rung.value} failed {failures} times: {cause}'
-  if state.rung is Rung.HOLD or failures < config.attempts:
+  if state.rung is StopState.HOLD or failures < config.attempts:
     # Below a hold that fails there is nothing safer: it is tried for ever.
-    goal = Rung.HOLD if state.rung is Rung.HOLD else state.goal
+    goal = StopState.HOLD if state.rung is StopState.HOLD else state.goal
     return state._replace(failures=failures, cause=cause, goal=goal)
   return _hold(state, cause, now)

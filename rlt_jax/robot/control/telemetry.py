@@ -12,7 +12,7 @@ from rlt_jax.robot.control.safety_limits import Limit
 NOBODY = 'none'  # the source of a tick without a command
 
 
-class Tick(NamedTuple):
+class LoopStep(NamedTuple):
   """One turn of the loop; arrays are [A], in joint units, NaN where absent.
 
   time: s, when it began. late_s: after its deadline. io_s: spent in the arm's
@@ -36,10 +36,10 @@ class Tick(NamedTuple):
   verdict: str
 
 
-def blank_tick(time: float, late_s: float, action_dim: int) -> Tick:
+def blank_step(time: float, late_s: float, action_dim: int) -> LoopStep:
   """Returns a tick in which nothing has happened yet."""
   blank = np.full(action_dim, np.nan)
-  return Tick(
+  return LoopStep(
     time=time,
     late_s=late_s,
     io_s=0.0,
@@ -71,7 +71,7 @@ class EpisodeRecord:
     self.verdicts: dict[str, int] = {}
     self.changed = {x.name: np.zeros(action_dim, int) for x in Limit}
 
-  def add(self, tick: Tick) -> None:
+  def add(self, tick: LoopStep) -> None:
     """Counts one tick."""
     self.ticks += 1
     self.late.add(tick.late_s)

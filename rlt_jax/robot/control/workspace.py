@@ -40,7 +40,7 @@ def outside(
   return np.sqrt(np.square(np.maximum(excess, 0.0)).sum(axis=-1))
 
 
-class Kept(NamedTuple):
+class ClampResult(NamedTuple):
   """What became of commands for one hand.
 
   joints: [N, n]. lost: bool [N], there is no way that keeps the tip inside,
@@ -57,7 +57,7 @@ def keep_inside(
   pose: np.ndarray,
   start: np.ndarray,
   tip: Tip = tip_position,
-) -> Kept:
+) -> ClampResult:
   """Shortens commands along their way until the tip is in the box.
 
   Args:
@@ -73,7 +73,7 @@ def keep_inside(
   lost = ~(far == 0.0)  # also where kinematics gave NaN
   rows = np.flatnonzero(lost)
   if not rows.size:
-    return Kept(joints, lost)
+    return ClampResult(joints, lost)
   measured = outside(chain, pose[rows], tip)
   lost[rows[(measured > 0.0) & (far[rows] <= measured)]] = False
   inside = (measured == 0.0) & (outside(chain, start[rows], tip) == 0.0)
@@ -86,7 +86,7 @@ def keep_inside(
     good = np.where(fits[:, None], middle, good)
     bad = np.where(fits[:, None], bad, middle)
   joints[rows] = start[rows] + good * way
-  return Kept(joints, lost)
+  return ClampResult(joints, lost)
 
 
 def chain_joints(spec: ArmSpec) -> tuple[np.ndarray, ...]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Planned(NamedTuple):
+class ScheduledAction(NamedTuple):
   """What the queue wants now.
 
   command: float64 [A]. made: s, when that was observed which it was computed
@@ -38,7 +38,7 @@ class _Chunk(NamedTuple):
   begun: tuple[float, int] | None = None
 
 
-class ChunkQueue:
+class ActionChunkBuffer:
   """The newest chunk; `put` and `next` may be called from two threads."""
 
   def __init__(self, action_dim: int, period_s: float):
@@ -104,7 +104,7 @@ class ChunkQueue:
       else:
         self._waiting = _Chunk(steps, made, due)
 
-  def next(self, now: float) -> Planned | None:
+  def next(self, now: float) -> ScheduledAction | None:
     """Returns what to do at `now`, s; None before the first chunk."""
     with self._lock:
       if self._waiting is not None:
@@ -122,7 +122,9 @@ class ChunkQueue:
       starved = self._step >= len(chunk.steps)
       self._counts['starved'] += starved
       self._last = chunk.steps[min(self._step, len(chunk.steps) - 1)]
-      return Planned(self._last.copy(), chunk.made, now - chunk.made, starved)
+      return ScheduledAction(
+        self._last.copy(), chunk.made, now - chunk.made, starved
+      )
 
   def record(self) -> dict[str, Any]:
     """Returns the counts since `reset`, for JSON.

@@ -27,13 +27,15 @@ class BundleSpec:
   `joint_units`; an action entry of 1 is `action_scale` of its unit.
   """
 
-  chunk: int  # C
-  delay: int  # control steps from what is seen to the step that it decides
+  chunk_size: int  # C
+  inference_delay: (
+    int  # control steps from what is seen to the step that it decides
+  )
   z_dim: int  # Z
-  hidden: tuple[int, ...]
+  hidden_dims: tuple[int, ...]
   reference_input: bool
-  idle_entries: tuple[int, ...]  # always "stay"
-  sigma: float  # exploration std, normalised units
+  frozen_action_dims: tuple[int, ...]  # always "stay"
+  exploration_std: float  # exploration std, normalised units
   control_hz: float
   joint_names: tuple[str, ...]  # [A], the order of every action
   joint_units: tuple[str, ...]  # [A], 'rad' or 'm'
@@ -49,7 +51,7 @@ class BundleSpec:
   prompt: str
   vla_fingerprint: str
   token_fingerprint: str
-  run: Mapping[str, Any]  # command, commit, robot_steps, versions, created
+  run: Mapping[str, Any]  # command, commit, env_steps, versions, created
   weights_sha256: str = ''
   format_version: int = FORMAT_VERSION
 
@@ -127,9 +129,9 @@ def sha256(path: pathlib.Path) -> str:
 
 def check_layers(spec: BundleSpec, layers: Sequence[np.ndarray]) -> None:
   """Raises a ValueError unless the layers are those the spec promises."""
-  out = spec.chunk * spec.action_dim
+  out = spec.chunk_size * spec.action_dim
   inputs = spec.z_dim + spec.proprio_dim + out * spec.reference_input
-  widths = (inputs, *spec.hidden, out)
+  widths = (inputs, *spec.hidden_dims, out)
   expected = []
   for before, after in zip(widths[:-1], widths[1:], strict=True):
     expected += [(before, after), (after,)]

@@ -14,14 +14,14 @@ from collections.abc import Callable
 import numpy as np
 
 from rlt_jax.robot.attempt import VLA, WAIT
-from rlt_jax.robot.control.commands import Wanted
-from rlt_jax.robot.policy.action_chunks import ChunkQueue
+from rlt_jax.robot.control.commands import Command
+from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.policy.vla_queries import Look
+from rlt_jax.robot.policy.vla_queries import VlaQuery
 from rlt_jax.serving.schema import Reply
 
 
-class Planner:
+class ChunkScheduler:
   """Chunks in their order. queue: what drives. driver: who made the chunk.
   driven: control steps of the attempt, without waits. stands: this very moment
   must be looked at."""
@@ -29,7 +29,7 @@ class Planner:
   def __init__(
     self,
     bundle: BundleSpec,
-    choose: Callable[[Look, Reply, int], tuple[np.ndarray, str]],
+    choose: Callable[[VlaQuery, Reply, int], tuple[np.ndarray, str]],
     *,
     horizon: int,
     starved_steps: int,
@@ -41,12 +41,14 @@ class Planner:
       choose: (look, reply, steps driven since the look) to commands [n, A]
         and who made them. Paced they begin now, else when it was looked.
       horizon: steps of a chunk, where the VLA is followed without a pause.
-      starved_steps: see `PilotConfig`.
+      starved_steps: see `EpisodeConfig`.
     """
     self._bundle, self._choose, self._horizon = bundle, choose, horizon
     self._period_s, self._starved_steps = 1.0 / bundle.control_hz, starved_steps
-    self._stays = np.isin(np.arange(bundle.action_dim), bundle.idle_entries)
-    self.queue = ChunkQueue(bundle.action_dim, self._period_s)
+    self._stays = np.isin(
+      np.arange(bundle.action_dim), bundle.frozen_action_dims
+    )
+    self.queue = ActionChunkBuffer(bundle.action_dim, self._period_s)
 
   def begin(self, now: float) -> None:
     """Starts an attempt."""
@@ -68,7 +70,7 @@ class Planner:
 
   def expect(self, since: float) -> None:
     """Counts only what is seen from `since`, s, on."""
-    self._answer: tuple[Look, Reply] | None = None
+    self._answer: tuple[VlaQuery, Reply] | None = None
     self._since, self.stands = since, True
 
   def enter(self, since: float) -> None:
@@ -76,7 +78,7 @@ class Planner:
     self._left = 0
     self.expect(since)
 
-  def hear(self, look: Look, reply: Reply, *, paced: bool) -> None:
+  def hear(self, look: VlaQuery, reply: Reply, *, paced: bool) -> None:
     """Takes an answer: paced the first that counts, else the newest."""
     if look.asked >= self._since and not (paced and self._answer):
       self._answer = look, reply
@@ -86,12 +88,12 @@ class Planner:
     self.driven += 1
     self._left -= counts
     # What was seen before does not decide the next chunk.
-    if paced and counts and self._left == self._bundle.delay:
+    if paced and counts and self._left == self._bundle.inference_delay:
       self.expect(now)
 
   def next(
     self, now: float, position: np.ndarray, *, paced: bool
-  ) -> Wanted | str:
+  ) -> Command | str:
     """Returns the command for `now`, s, or what is missing, in words."""
     over = self._left <= 0 if paced else now >= self._until
     if over and self._answer is not None:
@@ -109,7 +111,7 @@ class Planner:
       return 'A new chunk must come'
     if not waits:
       self._stand = None
-      return Wanted(planned.command, planned.made, self.driver)
+      return Command(planned.command, planned.made, self.driver)
     if self._stand is None:
       self._stand = np.where(self._stays, planned.command, position)
-    return Wanted(self._stand, planned.made, WAIT)
+    return Command(self._stand, planned.made, WAIT)

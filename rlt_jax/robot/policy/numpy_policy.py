@@ -31,8 +31,8 @@ def draw_noise(spec: BundleSpec, rng: np.random.Generator) -> np.ndarray:
 
   One draw is held over a chunk: it moves the arm instead of shaking it.
   """
-  noise = spec.sigma * rng.normal(size=spec.action_dim)
-  noise[list(spec.idle_entries)] = 0.0
+  noise = spec.exploration_std * rng.normal(size=spec.action_dim)
+  noise[list(spec.frozen_action_dims)] = 0.0
   return noise.astype(np.float32)
 
 
@@ -51,7 +51,7 @@ class NumpyPolicy:
     self._mean = np.array(spec.proprio_mean, np.float32)
     self._std = np.array(spec.proprio_std, np.float32)
     self._scale = np.array(spec.action_scale, np.float32)
-    self._idle = list(spec.idle_entries)
+    self._idle = list(spec.frozen_action_dims)
 
   @classmethod
   def load(cls, folder: str | pathlib.Path) -> 'NumpyPolicy':
@@ -77,7 +77,7 @@ class NumpyPolicy:
     for name, value, shape in (
       ('z_rl', z_rl, (spec.z_dim,)),
       ('proprio', proprio, (spec.proprio_dim,)),
-      ('reference', reference, (spec.chunk, spec.action_dim)),
+      ('reference', reference, (spec.chunk_size, spec.action_dim)),
     ):
       value = np.asarray(value, np.float32)
       if value.shape != shape:
@@ -89,7 +89,7 @@ class NumpyPolicy:
     if not spec.reference_input:
       x.pop()
     h = forward(self._layers, np.concatenate([part.ravel() for part in x]))
-    chunk = h.reshape(spec.chunk, spec.action_dim)
+    chunk = h.reshape(spec.chunk_size, spec.action_dim)
     chunk[:, self._idle] = 0.0
     return chunk
 
@@ -121,7 +121,7 @@ def agree(
     proprio = np.float32(
       spec.proprio_mean + rng.normal(size=spec.proprio_dim) * spec.proprio_std
     )
-    reference = rng.normal(size=(spec.chunk, spec.action_dim))
+    reference = rng.normal(size=(spec.chunk_size, spec.action_dim))
     reference = reference.astype(np.float32)
     chunk = policy.act(z_rl, proprio, reference)
     apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))

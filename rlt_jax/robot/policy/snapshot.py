@@ -20,12 +20,12 @@ FILE = 'actor.safetensors'
 
 class Snapshot(NamedTuple):
   """layers: of the actor, as in a bundle. version: counts snapshots, from 1.
-  rows, critic_steps: what it was learned from. written: s since the epoch."""
+  rows, critic_updates: what it was learned from. written: s since the epoch."""
 
   layers: list[np.ndarray]
   version: int
   rows: int
-  critic_steps: int
+  critic_updates: int
   written: float
 
 
@@ -64,6 +64,6 @@ def read(
     layers,
     int(said['version']),
     int(said['rows']),
-    int(said['critic_steps']),
+    int(said['critic_updates']),
     float(said['written']),
   )

@@ -18,7 +18,7 @@ from rlt_jax.serving.schema import WireSpec
 _POLL_S = 0.002
 
 
-class Look(NamedTuple):
+class VlaQuery(NamedTuple):
   """One observation, and the stamp of its question.
 
   part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
@@ -46,7 +46,7 @@ class Client(Protocol):
   def status(self) -> Any: ...  # noqa: D102
 
 
-class Sight:
+class VlaQueries:
   """Cameras and VLA as one.
 
   blind: why the newest look had no pictures to ask with, in words; '' if it
@@ -89,12 +89,12 @@ class Sight:
     self._trigger = getattr(cameras, 'trigger', lambda: None)
     self._prompt, self._clock, self._executor = prompt, clock, executor
     self._max_age_s, self._max_same_s = max_age_s, max_same_s
-    self._asked: dict[tuple[int, int], tuple[dict, Look]] = {}
+    self._asked: dict[tuple[int, int], tuple[dict, VlaQuery]] = {}
     self._last: dict[str, tuple[np.ndarray, float]] = {}
     self._heard: Any = client.latest()  # the preflight's, and not about a look
     self.blind = ''
 
-  def look(self, look: Look) -> None:
+  def look(self, look: VlaQuery) -> None:
     """Asks about what is seen now; the newest question wins."""
     try:
       self._trigger()
@@ -124,7 +124,7 @@ class Sight:
 
   def again(
     self, part: int, ticks: Iterable[int], timeout_s: float
-  ) -> dict[int, tuple[Look, schema.Reply]]:
+  ) -> dict[int, tuple[VlaQuery, schema.Reply]]:
     """Asks again and waits, while nothing moves.
 
     Args:
@@ -148,7 +148,9 @@ class Sight:
     """Returns whether it has pictures of a look that is not answered."""
     return (part, tick) in self._asked
 
-  def _wait(self, request: dict, look: Look, end: float) -> schema.Reply | None:
+  def _wait(
+    self, request: dict, look: VlaQuery, end: float
+  ) -> schema.Reply | None:
     asked = -np.inf
     while (now := self._clock.now()) < end:
       answer = self._client.latest()
@@ -161,7 +163,7 @@ class Sight:
         self._clock.sleep_until(now + _POLL_S)
     return None
 
-  def _shoot(self, look: Look) -> None:
+  def _shoot(self, look: VlaQuery) -> None:
     try:
       images = dict(self._cameras.observe())
       taken = self._clock.now() - self._cameras.age_s()

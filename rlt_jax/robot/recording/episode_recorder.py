@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.policy.vla_queries import Look, Sight
+from rlt_jax.robot.policy.vla_queries import VlaQueries, VlaQuery
 from rlt_jax.robot.recording.segments import needed, Seen, Step
-from rlt_jax.robot.recording.write_buffer import Outbox
+from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.schema import Reply
 
 _BUSY = 'What came before the hold must be on the disk first.'
 
 
-class Parts:
+class EpisodeRecorder:
   """The parts of one episode after another.
 
   part: number of the one that is open or comes next. tick: of it, the steps
@@ -30,8 +30,8 @@ class Parts:
   def __init__(
     self,
     bundle: BundleSpec,
-    outbox: Outbox,
-    sight: Sight,
+    outbox: WriteBuffer,
+    sight: VlaQueries,
     executor: futures.Executor,
     *,
     stride: int,
@@ -49,7 +49,10 @@ class Parts:
     """
     self._mean = np.float32(bundle.proprio_mean)
     self._std = np.float32(bundle.proprio_std)
-    self._steps, self._stride = bundle.chunk + bundle.delay, stride
+    self._steps, self._stride = (
+      bundle.chunk_size + bundle.inference_delay,
+      stride,
+    )
     self._outbox, self._sight = outbox, sight
     self._executor, self._timeout_s = executor, timeout_s
     self.part = self.backfilled = self.gaps = self.tick = 0
@@ -68,7 +71,7 @@ class Parts:
     """Notes that the present tick is asked about."""
     self._looked.add(self.tick)
 
-  def answer(self, look: Look, reply: Reply) -> None:
+  def answer(self, look: VlaQuery, reply: Reply) -> None:
     """Records an answer to a look of this part, once for each tick."""
     if look.part != self.part or self.broken:
       return
@@ -151,7 +154,7 @@ class Parts:
     self.broken = self._closing = False
     self._looked: set[int] = set()
     self._seen = set()
-    self._first: tuple[Look, Reply] | None = None
+    self._first: tuple[VlaQuery, Reply] | None = None
     self._work: futures.Future | None = None
 
   def _unanswered(self) -> list[int]:
@@ -168,7 +171,7 @@ class Parts:
       self._write(look, reply, live=False)
     self.backfilled += len(found)
 
-  def _write(self, look: Look, reply: Reply, *, live: bool) -> None:
+  def _write(self, look: VlaQuery, reply: Reply, *, live: bool) -> None:
     self._seen.add(look.tick)
     self._sight.forget(look.part, look.tick)
     seen = Seen(

@@ -10,7 +10,7 @@ from rlt_jax.robot.recording.journal import JournalFullError
 from rlt_jax.robot.recording.segments import Seen, Step
 
 
-class Outbox:
+class WriteBuffer:
   """Writes an episode's parts in order, and late where it must.
 
   full: what the disk said, in words; '' when nothing waits.

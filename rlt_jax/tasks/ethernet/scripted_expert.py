@@ -34,7 +34,7 @@ class Phase:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TeacherConfig:
+class ExpertConfig:
   """Habits; chosen so that the median on Ethernet is near 146 steps."""
 
   reaction_steps: tuple[int, int] = (8, 20)  # before the first motion
@@ -57,7 +57,7 @@ class TeacherConfig:
 
 
 @chex.dataclass(frozen=True)
-class Mind:
+class ExpertState:
   """The operator's memory, one world. Units: m, rad, steps.
 
   tip, turn: [3] the commanded tip and its rotation vector from home.
@@ -81,7 +81,7 @@ class Mind:
   lift: Array
 
 
-class Teacher(NamedTuple):
+class ScriptedExpert(NamedTuple):
   """begin: (key, state, lift) -> Mind. act: (key, mind, state) -> (mind, cmd).
 
   Both consume their key. `lift` [] bool picks the second instruction.
@@ -91,20 +91,22 @@ class Teacher(NamedTuple):
   act: object
 
 
-def make(task: insertion.Task, config: TeacherConfig | None = None) -> Teacher:
+def make(
+  task: insertion.Task, config: ExpertConfig | None = None
+) -> ScriptedExpert:
   """Builds the operator for a task."""
-  config = config or TeacherConfig()
+  config = config or ExpertConfig()
   scene = task.scene
 
-  def begin(key: PRNGKey, state: insertion.State, lift: Array) -> Mind:
+  def begin(key: PRNGKey, state: insertion.State, lift: Array) -> ExpertState:
     return _begin(key, state, lift, config=config, scene=scene)
 
   def act(
-    key: PRNGKey, mind: Mind, state: insertion.State
-  ) -> tuple[Mind, Array]:
+    key: PRNGKey, mind: ExpertState, state: insertion.State
+  ) -> tuple[ExpertState, Array]:
     return _act(key, mind, state, config=config, scene=scene)
 
-  return Teacher(begin, act)
+  return ScriptedExpert(begin, act)
 
 
 def _begin(
@@ -112,15 +114,15 @@ def _begin(
   state: insertion.State,
   lift: Array,
   *,
-  config: TeacherConfig,
+  config: ExpertConfig,
   scene: scene_lib.Scene,
-) -> Mind:
+) -> ExpertState:
   keys = jax.random.split(key, 5)
   tip, mat = kinematics.tip_pose(
     scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
   )
   degree = jnp.pi / 180
-  return Mind(
+  return ExpertState(
     phase=jnp.int32(Phase.WAIT),
     timer=_draw_steps(keys[0], config.reaction_steps),
     slip=jnp.int32(0),
@@ -150,11 +152,11 @@ def _begin(
 
 def _advance(
   key: PRNGKey,
-  mind: Mind,
+  mind: ExpertState,
   depth: Array,
   arrived: Array,
-  config: TeacherConfig,
-) -> Mind:
+  config: ExpertConfig,
+) -> ExpertState:
   """Moves on to the next phase where the present one is over."""
   keys = jax.random.split(key, 3)
   ready = mind.timer <= 0
@@ -201,12 +203,12 @@ def _towards(value: Array, goal: Array, step: Array) -> Array:
 
 def _act(
   key: PRNGKey,
-  mind: Mind,
+  mind: ExpertState,
   state: insertion.State,
   *,
-  config: TeacherConfig,
+  config: ExpertConfig,
   scene: scene_lib.Scene,
-) -> tuple[Mind, Array]:
+) -> tuple[ExpertState, Array]:
   keys = jax.random.split(key, 5)
   measured = insertion.tip_in_socket(scene, state)
   socket = kinematics.rotation(state.socket_rot)
@@ -271,7 +273,7 @@ def demonstrate(
   lift: Array,
   *,
   task: insertion.Task,
-  teacher: Teacher,
+  teacher: ScriptedExpert,
   steps: int,
 ) -> Trace:
   """Rolls out one demonstration a world; jit it with `insertion.jit`.

@@ -12,12 +12,12 @@ from rlt_jax.agents.rlt import UpdateConfig
   [
     ('beta', -1.0),
     ('reference_dropout', 1.0),
-    ('batch', 0),
-    ('critic_steps', 0),
+    ('batch_size', 0),
+    ('critic_updates_per_actor', 0),
     ('cycles', 0),
     ('actor_lr', 0.0),
     ('critic_lr', -1.0),
-    ('target_rate', 0.0),
+    ('tau', 0.0),
     ('target_clip', (1.0, 0.0)),
   ],
 )

@@ -14,32 +14,32 @@ from rlt_jax.agents import rlt
 from rlt_jax.agents.rlt import fused_update, UpdateConfig
 
 _Z, _P, _C, _A, _ROWS = 3, 2, 4, 2, 512
-_CONFIG = UpdateConfig(batch=16, cycles=1)
+_CONFIG = UpdateConfig(batch_size=16, cycles=1)
 _TWICE = dataclasses.replace(_CONFIG, cycles=2)
 _OTHER = {
   'beta': 0.1,
   'reference_dropout': 0.1,
-  'batch': 8,
-  'critic_steps': 1,
+  'batch_size': 8,
+  'critic_updates_per_actor': 1,
   'cycles': 2,
   'actor_lr': 1e-3,
   'critic_lr': 1e-3,
-  'target_rate': 0.5,
+  'tau': 0.5,
   'target_clip': None,
 }
 _OTHER_AGENT = {
-  'hidden': (16,),
+  'hidden_dims': (16,),
   'num_critics': 3,
-  'sigma': 0.1,
-  'noise': 'independent',
+  'exploration_std': 0.1,
+  'exploration_noise': 'per_step',
   'reference_input': False,
   'layer_norm': False,
-  'idle_entries': (0,),
+  'frozen_action_dims': (0,),
 }
 
 
 def _nets(**changes) -> rlt.Networks:
-  config = rlt.AgentConfig(**({'hidden': (16, 16)} | changes))
+  config = rlt.AgentConfig(**({'hidden_dims': (16, 16)} | changes))
   return rlt.make_networks(config, _Z, _P, _C, _A)
 
 
@@ -71,7 +71,7 @@ def _rows(discount: float = 0.9):
 
 
 def _filled(config, rows):
-  ring = replay.make_ring(_ROWS, config.batch)
+  ring = replay.make_ring(_ROWS, config.batch_size)
   spec = replay.transition_spec(_Z, _P, _C, _A)
   return ring, ring.add(ring.init(spec), rows, jnp.ones(_ROWS, bool))
 
@@ -132,7 +132,7 @@ def test_same_seed_same_result_other_seed_other_result():
 
 def test_counters_metrics_and_key():
   state, metrics = _twice()
-  assert (int(state.actor_steps), int(state.critic_steps)) == (2, 4)
+  assert (int(state.actor_updates), int(state.critic_updates)) == (2, 4)
   fresh = rlt.init(jax.random.key(0), _nets(), _TWICE)
   assert jax.random.key_data(state.key).tolist() != (
     jax.random.key_data(fresh.key).tolist()
@@ -186,7 +186,7 @@ def _record(nets, calls):
 
 
 def test_dropout_hides_whole_references_from_the_actor_loss_only():
-  config, calls = dataclasses.replace(_CONFIG, batch=_ROWS), []
+  config, calls = dataclasses.replace(_CONFIG, batch_size=_ROWS), []
   nets, rows, key = _record(_nets(), calls), _rows(), jax.random.key(0)
   state = rlt.init(key, nets, config)
   chunk = fused_update._next_chunk(state.actor_params, rows, key, nets=nets)
@@ -207,9 +207,9 @@ def test_dropout_hides_whole_references_from_the_actor_loss_only():
 
 def test_beta_compares_with_the_complete_reference():
   config = dataclasses.replace(
-    _CONFIG, batch=_ROWS, beta=1.0, reference_dropout=0.999
+    _CONFIG, batch_size=_ROWS, beta=1.0, reference_dropout=0.999
   )
-  nets, key = _nets(sigma=0.0), jax.random.key(0)
+  nets, key = _nets(exploration_std=0.0), jax.random.key(0)
   rows = _rows()._replace(ref_chunk=jnp.full((_ROWS, _C, _A), 10.0))
   state = rlt.init(key, nets, config)
   _, metrics = fused_update._actor_step(
@@ -222,18 +222,18 @@ def test_beta_compares_with_the_complete_reference():
 
 def test_a_batch_of_another_size_is_refused():
   ring, stored = _filled(_CONFIG, _rows())
-  config = dataclasses.replace(_CONFIG, batch=8)
+  config = dataclasses.replace(_CONFIG, batch_size=8)
   state = rlt.init(jax.random.key(0), _nets(), config)
-  with pytest.raises(ValueError, match='config.batch = 8 rows'):
+  with pytest.raises(ValueError, match='config.batch_size = 8 rows'):
     rlt.jit_update(_nets(), ring, config)(state, stored)
 
 
 def test_learns_the_bandit_and_a_large_beta_keeps_the_reference():
-  nets, rows = _nets(hidden=(32, 32)), _rows(0.0)
+  nets, rows = _nets(hidden_dims=(32, 32)), _rows(0.0)
 
   def miss(beta):
     config = UpdateConfig(
-      batch=64, beta=beta, cycles=1200, actor_lr=2e-3, critic_lr=2e-3
+      batch_size=64, beta=beta, cycles=1200, actor_lr=2e-3, critic_lr=2e-3
     )
     state, _ = _run(config, nets=nets, rows=rows, jit=True)
     mean = nets.actor(
@@ -250,7 +250,7 @@ def test_learns_the_bandit_and_a_large_beta_keeps_the_reference():
 
 
 def test_idle_entries_are_no_distance_from_the_reference():
-  nets = _nets(idle_entries=(0,))
+  nets = _nets(frozen_action_dims=(0,))
   rows = _rows()
   loud = rows._replace(ref_chunk=rows.ref_chunk.at[..., 0].add(100.0))
   config = dataclasses.replace(_CONFIG, reference_dropout=0.0)

@@ -15,7 +15,7 @@ _Z, _P, _C, _A, _B = 5, 4, 4, 2, 6
 
 
 def _nets(**changes) -> rlt.Networks:
-  config = rlt.AgentConfig(**({'hidden': (16, 16)} | changes))
+  config = rlt.AgentConfig(**({'hidden_dims': (16, 16)} | changes))
   return rlt.make_networks(config, _Z, _P, _C, _A)
 
 
@@ -106,21 +106,23 @@ def test_critics_differ_and_layer_norm_bounds_them():
 
 
 def test_noise_is_held_over_the_chunk_and_differs_across_rows_and_entries():
-  noise = rlt.exploration_noise(jax.random.key(0), (_B, _C, _A), 0.5, 'held')
+  noise = rlt.draw_exploration_noise(
+    jax.random.key(0), (_B, _C, _A), 0.5, 'per_chunk'
+  )
   np.testing.assert_array_equal(noise, np.broadcast_to(noise[:, :1], (6, 4, 2)))
   assert len(np.unique(noise)) == _B * _A
 
 
 def test_independent_noise_differs_at_every_step():
-  noise = rlt.exploration_noise(
-    jax.random.key(0), (_B, _C, _A), 0.5, 'independent'
+  noise = rlt.draw_exploration_noise(
+    jax.random.key(0), (_B, _C, _A), 0.5, 'per_step'
   )
   assert len(np.unique(noise)) == _B * _C * _A
 
 
-@pytest.mark.parametrize('kind', ['held', 'independent'])
+@pytest.mark.parametrize('kind', ['per_chunk', 'per_step'])
 def test_sigma_is_the_std_of_each_entry(kind):
-  noise = rlt.exploration_noise(jax.random.key(0), (5000, 2, 2), 0.3, kind)
+  noise = rlt.draw_exploration_noise(jax.random.key(0), (5000, 2, 2), 0.3, kind)
   np.testing.assert_allclose(np.std(noise, axis=0), 0.3, atol=0.01)
 
 
@@ -158,10 +160,10 @@ def test_batch_of_one_equals_row_zero():
 @pytest.mark.parametrize(
   'field, value',
   [
-    ('hidden', ()),
+    ('hidden_dims', ()),
     ('num_critics', 0),
-    ('sigma', -0.1),
-    ('noise', 'pink'),
+    ('exploration_std', -0.1),
+    ('exploration_noise', 'pink'),
   ],
 )
 def test_bad_config_names_the_rule_and_the_value(field, value):
@@ -171,7 +173,7 @@ def test_bad_config_names_the_rule_and_the_value(field, value):
 
 
 def test_idle_entries_stay_whatever_the_actor_says():
-  config = rlt.AgentConfig(hidden=(8,), idle_entries=(1, 2))
+  config = rlt.AgentConfig(hidden_dims=(8,), frozen_action_dims=(1, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   params = nets.init_actor(jax.random.PRNGKey(0))
   inputs = jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.ones((5, 4, 3))
@@ -181,7 +183,7 @@ def test_idle_entries_stay_whatever_the_actor_says():
 
 
 def test_idle_entries_are_neither_read_nor_weighed():
-  config = rlt.AgentConfig(hidden=(8,), idle_entries=(0, 2))
+  config = rlt.AgentConfig(hidden_dims=(8,), frozen_action_dims=(0, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   actor = nets.init_actor(jax.random.PRNGKey(0))
   critic = nets.init_critic(jax.random.PRNGKey(1))
@@ -199,12 +201,14 @@ def test_idle_entries_are_neither_read_nor_weighed():
 
 
 def test_all_entries_idle_is_refused():
-  config = rlt.AgentConfig(idle_entries=(0, 1, 2))
-  with pytest.raises(ValueError, match='idle_entries must leave one of 3'):
+  config = rlt.AgentConfig(frozen_action_dims=(0, 1, 2))
+  with pytest.raises(
+    ValueError, match='frozen_action_dims must leave one of 3'
+  ):
     rlt.make_networks(config, 3, 2, 4, 3)
 
 
 def test_an_idle_entry_that_does_not_exist_is_refused():
-  config = rlt.AgentConfig(idle_entries=(3,))
-  with pytest.raises(ValueError, match='idle_entries must be below 3'):
+  config = rlt.AgentConfig(frozen_action_dims=(3,))
+  with pytest.raises(ValueError, match='frozen_action_dims must be below 3'):
     rlt.make_networks(config, 3, 2, 4, 3)

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arm import ArmError
-from rlt_jax.robot.control.commands import QueueDriver, Wanted
+from rlt_jax.robot.control.commands import Command, QueueDriver
 from rlt_jax.robot.control.loop import Loop, LoopConfig
 from rlt_jax.robot.control.safety_limits import Limit
-from rlt_jax.robot.control.stop_states import Event, Kind, Rung
-from rlt_jax.robot.policy.action_chunks import ChunkQueue
+from rlt_jax.robot.control.stop_states import Event, Kind, StopState
+from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
 from tests.robot.fake_arm import Clock, StandIn
 
 _DT = 0.02
@@ -26,7 +26,7 @@ class Driver:
     self.also()
     if isinstance(self.target, str):
       return self.target
-    return Wanted(self.target, now - self.age_s, 'policy')
+    return Command(self.target, now - self.age_s, 'policy')
 
   def clear(self):
     self.cleared += 1
@@ -45,7 +45,7 @@ class Heartbeat:
     self.said.append('rest')
 
 
-class Cell:
+class TaskSetup:
   def __init__(self, **changes):
     self.clock = Clock()
     self.arm = StandIn(self.clock)
@@ -60,7 +60,7 @@ class Cell:
 
 @pytest.fixture
 def cell():
-  return Cell()
+  return TaskSetup()
 
 
 def test_a_tick_says_what_was_wanted_sent_and_measured(cell):
@@ -146,7 +146,7 @@ def test_without_a_command_the_arm_holds_once(cell):
   assert cell.arm.calls == ['command', 'hold']
   assert np.isnan(ticks[0].executed).all() and ticks[0].source == 'none'
   assert ticks[-1].verdict == 'a first chunk must come'
-  assert cell.loop.state.rung is Rung.RUN
+  assert cell.loop.state.rung is StopState.RUN
   cell.driver.target = np.zeros(4)
   assert cell.run(1)[0].verdict == ''
 
@@ -173,7 +173,7 @@ def test_what_the_guard_refuses_holds_and_goes_on(cell, spoil, message):
 def test_what_the_guard_refuses_too_often_waits_for_a_person(cell):
   cell.driver.age_s = 0.6
   assert 'action must be' in cell.run(4)[-1].verdict
-  assert cell.loop.state.rung is Rung.HOLD and cell.loop.state.done
+  assert cell.loop.state.rung is StopState.HOLD and cell.loop.state.done
   cell.driver.age_s = 0.0
   assert cell.run(1)[0].verdict.startswith('hold: The action must be')
   cell.loop.post(Event(Kind.RESUME))
@@ -196,7 +196,7 @@ def test_a_lost_packet_costs_a_tick(cell, method):
   ticks = cell.run(3)
   assert [t.verdict for t in ticks] == [f'{method}: no answer'] * 2 + ['']
   assert np.isnan(ticks[1].executed).all()
-  assert cell.loop.state.rung is Rung.RUN
+  assert cell.loop.state.rung is StopState.RUN
 
 
 @pytest.mark.parametrize('method', ['observe', 'command'])
@@ -204,7 +204,7 @@ def test_a_lost_link_holds_until_a_person_resumes(cell, method):
   cell.run(1)
   cell.arm.faults[method] = 4
   cell.run(3)
-  assert cell.loop.state.rung is Rung.HOLD and cell.arm.calls[-1] == 'hold'
+  assert cell.loop.state.rung is StopState.HOLD and cell.arm.calls[-1] == 'hold'
   cell.run(5)
   assert cell.ticks[-1].verdict == f'hold: {method}: no answer'
   assert cell.arm.calls.count('hold') == 1
@@ -224,7 +224,7 @@ def test_a_hold_that_fails_is_tried_again(cell):
 
 def test_a_stop_empties_the_queue_and_latches():
   clock = Clock()
-  arm, queue = StandIn(clock), ChunkQueue(4, _DT)
+  arm, queue = StandIn(clock), ActionChunkBuffer(4, _DT)
   loop = Loop(arm, QueueDriver(queue), clock)
   loop.tick()
   queue.put(np.zeros((5, 4)), clock.time)
@@ -261,14 +261,14 @@ def test_disable_goes_down_the_whole_ladder(cell):
 
 def test_the_watchdog_hears_every_tick_and_the_end():
   heartbeat = Heartbeat()
-  cell = Cell(heartbeat=heartbeat)
+  cell = TaskSetup(heartbeat=heartbeat)
   cell.loop.run(lambda tick: len(cell.ticks) == 3)
   assert heartbeat.said == ['beat'] * 7 + ['rest']
 
 
 def test_a_watchdog_that_fired_while_the_driver_slept_is_believed():
   heartbeat = Heartbeat()
-  cell = Cell(heartbeat=heartbeat)
+  cell = TaskSetup(heartbeat=heartbeat)
   cell.run(1)
   cell.driver.also = lambda: setattr(heartbeat, 'fired', True)
   assert cell.run(1)[0].verdict == 'hold: the watchdog has ended'

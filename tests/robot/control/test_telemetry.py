@@ -3,11 +3,11 @@ import json
 import numpy as np
 
 from rlt_jax.robot.control.safety_limits import Limit
-from rlt_jax.robot.control.telemetry import blank_tick, EpisodeRecord
+from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord
 
 
 def _tick(**changes):
-  return blank_tick(0.0, 0.001, 2)._replace(**changes)
+  return blank_step(0.0, 0.001, 2)._replace(**changes)
 
 
 def _record():

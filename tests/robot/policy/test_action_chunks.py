@@ -3,7 +3,7 @@ import threading
 import numpy as np
 import pytest
 
-from rlt_jax.robot.policy.action_chunks import ChunkQueue
+from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
 
 _DT = 0.02
 
@@ -19,7 +19,7 @@ def _steps(queue, times):
 
 @pytest.fixture
 def queue():
-  return ChunkQueue(2, _DT)
+  return ActionChunkBuffer(2, _DT)
 
 
 def test_before_the_first_chunk_there_is_nothing(queue):

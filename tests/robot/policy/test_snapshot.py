@@ -29,6 +29,6 @@ def test_only_a_newer_one_is_read(tmp_path, spec):
 
 
 def test_layers_of_another_policy_are_refused(tmp_path, spec):
-  _write(tmp_path, make_spec(hidden=(8, 8)))
+  _write(tmp_path, make_spec(hidden_dims=(8, 8)))
   with pytest.raises(ValueError, match='Layers must have the shapes'):
     snapshot.read(tmp_path, spec)

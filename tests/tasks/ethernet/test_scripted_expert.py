@@ -9,7 +9,7 @@ from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.tasks.ethernet.config import Outcome
 
 _WORLDS, _LIFTS = 20, 4
-_CONFIG = scripted_expert_lib.TeacherConfig()
+_CONFIG = scripted_expert_lib.ExpertConfig()
 
 
 @pytest.fixture(scope='module')
