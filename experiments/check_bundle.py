@@ -57,7 +57,8 @@ def main(argv: list[str]) -> None:
     f'{spec.run["task"]}, {spec.run["env_steps"]} control steps of practice, '
     f'{spec.run["created"]}, commit {spec.run["commit"]}'
   )
-  print(f'chunk [{spec.chunk_size}, {spec.action_dim}] at {spec.control_hz} Hz, '
+  print(f'chunk [{spec.chunk_size}, {spec.action_dim}] at '
+        f'{spec.control_hz} Hz, '
         f'action mode {spec.action_mode}; z_rl [{spec.z_dim}], cameras '
         f'{", ".join(spec.cameras)}; "{spec.prompt}"')  # fmt: skip
   print(f'VLA {spec.vla_fingerprint[:12]}, token {spec.token_fingerprint[:12]}')

@@ -118,7 +118,8 @@ def run(workdir: pathlib.Path) -> int:
   if not _BUNDLE.value:
     subprocess.run(
       module('export_policy', '--fresh', f'--out={bundle}',
-             f'--set=seed={_SEED.value}', f'--set=inference_delay={_DELAY.value}'),
+             f'--set=seed={_SEED.value}',
+             f'--set=inference_delay={_DELAY.value}'),
       check=True,
     )  # fmt: skip
   spec, _ = bundle_lib.load(bundle)
@@ -136,7 +137,8 @@ def run(workdir: pathlib.Path) -> int:
     'robot', '--station=twin', f'--workdir={workdir}', f'--bundle={bundle}',
     f'--vla=ws://127.0.0.1:{port}', '--wait_s=300', '--resume_after_s=1',
     f'--minutes={_MINUTES.value}', f'--num_base_episodes={_BASE.value}',
-    f'--num_final_episodes={_FINAL.value}', f'--vla_warmup_steps={_WARMUP.value}',
+    f'--num_final_episodes={_FINAL.value}',
+    f'--vla_warmup_steps={_WARMUP.value}',
     f'--seed={_SEED.value}',
   )  # fmt: skip
   (workdir / 'journal').mkdir()

@@ -114,8 +114,8 @@ def build_rows(
       normalised action chunk [C, A].
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
-    intervention_reference: one of INTERVENTION_REFERENCES. A successor's reference is the VLA's in
-      either case: what the human will do there is not known yet.
+    intervention_reference: one of INTERVENTION_REFERENCES. A successor's
+      reference is the VLA's in either case: what the human will do there is not known yet.
 
   Returns:
     Rows [E*C/s, ...], the rows of one robot side by side, and keep
@@ -128,7 +128,8 @@ def build_rows(
     )
   if intervention_reference not in INTERVENTION_REFERENCES:
     raise ValueError(
-      f'intervention_reference must be one of {INTERVENTION_REFERENCES}: {intervention_reference!r}.'
+      f'intervention_reference must be one of '
+      f'{INTERVENTION_REFERENCES}: {intervention_reference!r}.'
     )
   chex.assert_shape([prev.source, cur.source], (num_robots, chunk))
   chex.assert_shape(

@@ -15,7 +15,8 @@ class EpisodeConfig:
   time_limit: control steps of one. critical_at_once: no approach comes before
   the critical phase. vla_warmup_steps: control steps of practice that the VLA
   drives. open_loop_steps: steps of the VLA's chunk that the base policy runs.
-  replay_stride: between two looks. starved_steps: how long a chunk that is used up is
+  replay_stride: between two looks.
+  starved_steps: how long a chunk that is used up is
   stood at, waiting for the next, before the arm holds. answer_timeout_s: for
   asking again after a hold. seed: of the exploration.
   """

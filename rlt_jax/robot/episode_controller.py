@@ -67,9 +67,11 @@ class EpisodeController:
     self._sight, self._outbox = sight, outbox
     self._device, self._hands = device, hands
     self._clock, self._period_s = clock, 1.0 / bundle.control_hz
-    self.parts = EpisodeRecorder(bundle, outbox, sight, executor, stride=config.replay_stride,
+    self.parts = EpisodeRecorder(bundle, outbox, sight, executor,
+                       stride=config.replay_stride,
                        timeout_s=config.answer_timeout_s)  # fmt: skip
-    self.planner = ChunkScheduler(bundle, self._choose, horizon=config.open_loop_steps,
+    self.planner = ChunkScheduler(bundle, self._choose,
+                           horizon=config.open_loop_steps,
                            starved_steps=config.starved_steps)  # fmt: skip
     self.effort = Effort()
     self._rng = np.random.default_rng(config.seed)

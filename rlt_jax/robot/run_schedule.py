@@ -33,7 +33,8 @@ _NO_LABEL = ('rerecord', 'abort', 'hold')
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunPlan:
   """minutes: of practice, control steps at the control rate. num_base_episodes,
-  num_final_episodes: attempts of the VLA alone before it, and of the mean after.
+  num_final_episodes: attempts of the VLA alone before it, and of the mean
+  after.
   resume_after_s: after a fault, how long the arm must answer before it goes on
   by itself; None: the operator gives it back ('release')."""
 

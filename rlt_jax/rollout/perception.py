@@ -73,7 +73,8 @@ def make(
     scene: of the task; only 'true_pose' reads it.
 
   Raises:
-    ValueError: unknown token_ablation, a token of another VLA, or no scene for the
+    ValueError: unknown token_ablation, a token of another VLA, or no scene
+      for the
       true pose.
   """
   if token_ablation not in TOKEN_ABLATIONS:

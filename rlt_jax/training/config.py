@@ -65,7 +65,8 @@ class PracticeConfig:
       raise ValueError(f'gamma must lie in (0, 1]: {self.gamma}.')
     if self.chunk_size % self.replay_stride:
       raise ValueError(
-        f'replay_stride must divide chunk_size {self.chunk_size}: {self.replay_stride}.'
+        f'replay_stride must divide chunk_size {self.chunk_size}: '
+        f'{self.replay_stride}.'
       )
     if (
       self.inference_delay % self.replay_stride
@@ -99,11 +100,13 @@ class PracticeConfig:
       )
     if self.intervention_reference not in INTERVENTION_REFERENCES:
       raise ValueError(
-        f'intervention_reference must be one of {INTERVENTION_REFERENCES}: {self.intervention_reference!r}.'
+        f'intervention_reference must be one of '
+        f'{INTERVENTION_REFERENCES}: {self.intervention_reference!r}.'
       )
     if self.token_ablation not in TOKEN_ABLATIONS:
       raise ValueError(
-        f'token_ablation must be one of {TOKEN_ABLATIONS}: {self.token_ablation!r}.'
+        f'token_ablation must be one of {TOKEN_ABLATIONS}: '
+        f'{self.token_ablation!r}.'
       )
     limit = self.minutes(self.num_env_steps)
     if any(not 0.0 < m <= limit for m in self.eval_at_minutes):

@@ -112,7 +112,8 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
   worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
   sight = perception.make(
     render=_render(0), vla=vla, token=token,
-    prompt=tokenizer.tokenize(scripted_expert.INSERT), token_ablation='true_pose',
+    prompt=tokenizer.tokenize(scripted_expert.INSERT),
+    token_ablation='true_pose',
     scene=task.scene,
   )  # fmt: skip
   z_rl = np.asarray(sight.perceive(worlds, jax.random.PRNGKey(0)).z_rl)

@@ -54,7 +54,8 @@ class AgentConfig:
       )
     if self.exploration_noise not in NOISE_KINDS:
       raise ValueError(
-        f'exploration_noise must be one of {NOISE_KINDS}: {self.exploration_noise!r}.'
+        f'exploration_noise must be one of {NOISE_KINDS}: '
+        f'{self.exploration_noise!r}.'
       )
 
 
@@ -185,11 +186,13 @@ def make_networks(
   """Builds the actor and the critics for Z, P, C and A."""
   if any(i >= action_dim for i in config.frozen_action_dims):
     raise ValueError(
-      f'frozen_action_dims must be below {action_dim}: {config.frozen_action_dims}.'
+      f'frozen_action_dims must be below {action_dim}: '
+      f'{config.frozen_action_dims}.'
     )
   if not len(_moving_entries(config.frozen_action_dims, action_dim)):
     raise ValueError(
-      f'frozen_action_dims must leave one of {action_dim}: {config.frozen_action_dims}.'
+      f'frozen_action_dims must leave one of {action_dim}: '
+      f'{config.frozen_action_dims}.'
     )
   actor = Actor(config, chunk, action_dim)
   critic = Critic(config)
