@@ -115,7 +115,8 @@ def build_rows(
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
     intervention_reference: one of INTERVENTION_REFERENCES. A successor's
-      reference is the VLA's in either case: what the human will do there is not known yet.
+      reference is the VLA's in either case: what the human will do there is
+      not known yet.
 
   Returns:
     Rows [E*C/s, ...], the rows of one robot side by side, and keep
