@@ -85,7 +85,7 @@ def test_a_seed_ends_where_a_run_of_its_own_does(swept):
 
 def test_every_seed_learns_at_the_stated_ratio(swept):
   for state in _states(swept):
-    assert 0 <= state.env_steps - CONFIG.env_steps < 2 * CONFIG.chunk
+    assert 0 <= state.env_steps - CONFIG.num_env_steps < 2 * CONFIG.chunk_size
     made = int(state.learner.train.critic_updates)
     assert made > 0
     assert made + state.learner.owed == CONFIG.utd_ratio * state.learner.rows
@@ -117,7 +117,7 @@ def test_the_folders_are_those_of_runs(swept):
   )
   (pooled,) = json.loads(out.read_text())
   assert pooled['seeds'] == 2
-  end = f'@{CONFIG.minutes(CONFIG.env_steps):g}'
+  end = f'@{CONFIG.minutes(CONFIG.num_env_steps):g}'
   assert pooled['points'].keys() == {'base', f'mean{end}', f'exploring{end}'}
   trials = 2 * CONFIG.num_final_episodes
   assert pooled['points'][f'mean{end}']['episodes'] == trials
