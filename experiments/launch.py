@@ -1,0 +1,185 @@
+"""What every experiment shares: start, common flags, errors, command line.
+
+An experiment defines its flags, has a `main()` without arguments, and ends in
+
+  if __name__ == '__main__':
+    launch.run(main)
+
+JAX is imported only where it is asked for: a robot host may not have it.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+import contextlib
+import shlex
+import sys
+from typing import NamedTuple, TYPE_CHECKING
+
+from absl import app, flags, logging
+
+if TYPE_CHECKING:
+  from rlt_jax.training.config import PracticeConfig
+
+# The flags defined below belong to the experiment that asks for them, so that
+# its --help shows them.
+flags.disclaim_key_flags()
+
+
+class SettingFlags(NamedTuple):
+  """Flags that make a PracticeConfig; see `define_settings`."""
+
+  set: flags.FlagHolder[list[str]]
+  task: flags.FlagHolder[str]
+  vla: flags.FlagHolder[str]
+  agent: flags.FlagHolder[str]
+
+  def make_config(self) -> 'PracticeConfig':
+    """Returns the default settings with what the flags change.
+
+    Raises:
+      ValueError: a setting that does not exist or does not fit.
+    """
+    return make_config(
+      self.set.value,
+      task=self.task.value,
+      vla=self.vla.value,
+      agent=self.agent.value,
+    )
+
+  def given(self) -> list[str]:
+    """Returns the names of the flags that were given."""
+    return [name for name in self._fields if getattr(self, name).value]
+
+
+def make_config(
+  assignments: Sequence[str], *, task: str = '', vla: str = '', agent: str = ''
+) -> 'PracticeConfig':
+  """Returns the default settings of practice with changes.
+
+  Args:
+    assignments: 'field=value', as `config.override` reads them.
+    task, vla, agent: values of the fields of these names; '' keeps the default.
+
+  Raises:
+    ValueError: a setting that does not exist or does not fit.
+  """
+  from rlt_jax import config as config_lib
+  from rlt_jax.training.config import PracticeConfig
+
+  chosen = {'task': task, 'vla': vla, 'agent': agent}
+  # First: what else can be set depends on them.
+  named = [f'{name}={value}' for name, value in chosen.items() if value]
+  return config_lib.override(PracticeConfig(), [*named, *assignments])
+
+
+def define_settings() -> SettingFlags:
+  """Defines --set, --task, --vla and --agent."""
+  return SettingFlags(
+    set=flags.DEFINE_multi_string(
+      'set', [], 'A field of PracticeConfig, e.g. --set=update.beta=0.01.'
+    ),
+    task=flags.DEFINE_string(
+      'task', '', "Task: a shipped one by name, or 'module:function'."
+    ),
+    vla=flags.DEFINE_string(
+      'vla', '', "Frozen VLA: a shipped one by name, or 'module:function'."
+    ),
+    agent=flags.DEFINE_string(
+      'agent', '', "Agent: a shipped one by name, or 'module:function'."
+    ),
+  )
+
+
+def define_assets() -> flags.FlagHolder[str]:
+  """Defines --assets."""
+  return flags.DEFINE_string(
+    'assets', '', 'Folder with vla/ and token/; the shipped ones by default.'
+  )
+
+
+def define_workdir(
+  text: str = 'New folder for the run.', required: bool = True
+) -> flags.FlagHolder[str]:
+  """Defines --workdir; '' where it is not required and not given."""
+  default = None if required else ''
+  return flags.DEFINE_string('workdir', default, text, required=required)
+
+
+def define_resume() -> flags.FlagHolder[bool]:
+  """Defines --resume."""
+  return flags.DEFINE_bool(
+    'resume', False, 'Continue from the last checkpoint in the workdir.'
+  )
+
+
+def command() -> list[str]:
+  """Returns the command that started this process, for the record."""
+  spec = getattr(sys.modules['__main__'], '__spec__', None)
+  script = ['-m', spec.name] if spec else [sys.argv[0]]
+  return ['python', *script, *sys.argv[1:]]
+
+
+def command_line() -> str:
+  """Returns `command` as one line for a shell."""
+  return shlex.join(command())
+
+
+@contextlib.contextmanager
+def user_errors(*others: type[Exception]) -> Iterator[None]:
+  """Ends the process with 'error: ...' where a setting is wrong.
+
+  The message names what to change, so a traceback would only hide it. Put it
+  around reading and building; later errors are faults and keep the traceback.
+
+  Args:
+    *others: exceptions to treat so, besides ValueError, OSError, ImportError.
+  """
+  try:
+    yield
+  except (ValueError, OSError, ImportError, *others) as error:
+    raise SystemExit(f'error: {error}') from None
+
+
+@contextlib.contextmanager
+def save_on_interrupt(save: Callable[[], None]) -> Iterator[None]:
+  """Saves on Ctrl-C and ends the process with the way to continue.
+
+  The experiment must have the flag --resume.
+  """
+  try:
+    yield
+  except KeyboardInterrupt:
+    save()
+    resume = '' if flags.FLAGS.resume else ' --resume'
+    raise SystemExit(
+      f'\nSaved. Continue with: {command_line()}{resume}'
+    ) from None
+
+
+def run(
+  main: Callable[..., None],
+  *,
+  arguments: bool = False,
+  keep_compiled: bool = True,
+) -> None:
+  """Parses the command line and runs `main`; does not return.
+
+  Args:
+    main: () -> None, or with `arguments` (list of str) -> None.
+    arguments: whether arguments that are no flags are allowed.
+    keep_compiled: keep JAX's compiled programs between runs. False imports no
+      JAX.
+  """
+
+  def start(argv: list[str]) -> None:
+    if len(argv) > 1 and not arguments:
+      raise SystemExit(f'error: Unknown arguments: {argv[1:]}.')
+    # orbax logs every save at INFO.
+    if flags.FLAGS['verbosity'].using_default_value:
+      logging.set_verbosity(logging.WARNING)
+    if keep_compiled:
+      from rlt_jax.training import compilation_cache
+
+      compilation_cache.keep_compiled()
+    main(*([argv[1:]] if arguments else []))
+
+  app.run(start)
