@@ -61,7 +61,6 @@ def make_rows(key, z_dim: int, capacity: int) -> Transition:
   return rows._replace(
     reward=(rows.reward > 2.0).astype(jnp.float32),
     discount=jnp.full(capacity, 0.9),
-    valid=jnp.ones((capacity, CHUNK)),
   )
 
 

@@ -10,17 +10,23 @@ Dimension letters, used in every docstring of the project:
   Q  critics                 S  image side, pixels
   K  updates per dispatch    T  control steps
 
-Packages meet only through the rows below: none needs another's insides.
+Packages meet only through the records below: none needs another's insides.
+Importing this module loads neither JAX nor a simulator, so the robot's
+computer shares it.
 """
 
 from collections.abc import Callable, Mapping
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TYPE_CHECKING
 
-import chex
+if TYPE_CHECKING:
+  import jax
+  import numpy as np
 
-Array = chex.Array
-PRNGKey = chex.PRNGKey
+  Array = jax.Array | np.ndarray
+  PRNGKey = jax.Array
+else:
+  Array = PRNGKey = Any
 Params = Any  # A pytree of arrays.
 
 
@@ -29,7 +35,7 @@ class Observation(NamedTuple):
 
   images: camera name -> uint8 [S, S, 3].
   proprio: [P] joint positions (rad; grippers m), then velocities (per s).
-  prompt: int32 [L] tokenised instruction, 0 is padding.
+  prompt: int32 [L] tokenized instruction, 0 is padding.
   """
 
   images: Mapping[str, Array]
@@ -44,7 +50,7 @@ class VlaOutput(NamedTuple):
   mask: bool [N], False is padding.
   image_mask: bool [N], True where the token comes from a camera (Eq. 1 of the
     paper drops language tokens: with one instruction they are constant).
-  reference: [H, A] sampled action chunk in normalised action units.
+  reference: [H, A] sampled action chunk in normalized action units.
   """
 
   tokens: Array
@@ -57,9 +63,9 @@ class VlaOutput(NamedTuple):
 class VlaSpec:
   """What a VLA takes and gives; compared by name before anything runs.
 
-  fingerprint: hex digest of weights, normalisation and this spec's numbers.
+  fingerprint: hex digest of weights, normalization and this spec's numbers.
   action_scale: per action entry, the physical size (rad or m) of one
-    normalised unit; `sim.action_space.ActionSpace` holds the same numbers.
+    normalized unit; `sim.action_space.ActionSpace` holds the same numbers.
   """
 
   cameras: tuple[str, ...]
@@ -88,6 +94,45 @@ class FrozenVla(Protocol):
   apply: Callable[[Params, Observation, PRNGKey], VlaOutput]
 
 
+class Features(NamedTuple):
+  """What the agent sees at a control step; shapes for one step.
+
+  z_rl: [Z] RL token.
+  proprio: [P] normalized proprioception.
+  reference: [H, A] reference chunk, normalized relative to `pose`; as far as
+    replay and the agent are concerned the first C of the H steps, [C, A].
+  pose: [A] measured joint positions, rad (grippers m).
+  """
+
+  z_rl: Array
+  proprio: Array
+  reference: Array
+  pose: Array
+
+
+class Segment(NamedTuple):
+  """One executed chunk of C control steps of E robots; s is the stride.
+
+  features: Features [E, C/s, ...] at steps 0, s, 2s, ...
+  final: Features [E, ...] at the state after the last step, before any reset.
+  command: [E, C, A] executed absolute commands, rad (grippers m).
+  reward: [E, C].
+  valid: bool [E, C], False after the end of the episode.
+  terminated: bool [E], success or failure came within this segment.
+  truncated: bool [E], the time limit came at the end of this segment.
+  source: int32 [E, C], who drove each step; see `Source`.
+  """
+
+  features: Features
+  final: Features
+  command: Array
+  reward: Array
+  valid: Array
+  terminated: Array
+  truncated: Array
+  source: Array
+
+
 class Transition(NamedTuple):
   """One replay row: C actions executed from one decision point.
 
@@ -96,12 +141,11 @@ class Transition(NamedTuple):
   is conditioned on it.
 
   z_rl: [Z] RL token at the decision point.
-  proprio: [P] normalised proprioception.
+  proprio: [P] normalized proprioception.
   ref_chunk: [C, A] first C of the H actions the VLA proposed there.
-  action_chunk: [C, A] executed actions, normalised, re-based to this point;
+  action_chunk: [C, A] executed actions, normalized, re-based to this point;
     past the end of an episode the last command is held.
-  valid: [C] 1 where the step was executed, 0 past the end of the episode.
-  reward: [] sum of gamma**i * r_i over the n valid steps.
+  reward: [] sum of gamma**i * r_i over the n steps before the episode's end.
   discount: [] gamma**n; 0 after success or failure, kept at a time limit.
   next_z_rl, next_proprio, next_ref_chunk: the same at the successor.
   source: int32 [] who drove: see `Source`.
@@ -111,7 +155,6 @@ class Transition(NamedTuple):
   proprio: Array
   ref_chunk: Array
   action_chunk: Array
-  valid: Array
   reward: Array
   discount: Array
   next_z_rl: Array
@@ -127,3 +170,14 @@ class Source:
   ACTOR = 1
   HUMAN = 2
   MIXED = 3
+
+
+class Outcome:
+  """How an episode stands or ended; a task's own failures count from 2.
+
+  TIME_OUT truncates an episode; every other ending terminates it.
+  """
+
+  RUNNING = -1
+  TIME_OUT = 0
+  SUCCESS = 1

@@ -33,7 +33,6 @@ def problem():
     lambda x: rng.normal(size=(_ROWS, *x.shape)).astype(np.float32), spec
   )
   rows = rows._replace(
-    valid=np.ones((_ROWS, _C), np.float32),
     discount=np.zeros(_ROWS, np.float32),
     source=np.zeros(_ROWS, np.int32),
   )

@@ -13,13 +13,13 @@ from rlt_jax.agents import rlt
 from rlt_jax.reporting.statistics import Episodes, OUTCOMES
 from rlt_jax.reporting.video import Clip
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
-from rlt_jax.rollout.perception import Percept, Perception
+from rlt_jax.rollout.perception import Perception
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet.insertion import Outcome
-from rlt_jax.types import Array, Params, PRNGKey
+from rlt_jax.types import Array, Features, Params, PRNGKey
 
 # A policy maps (percept [B], key) to normalised chunks [B, C, A].
-Policy = Callable[[Percept, PRNGKey], Array]
+Policy = Callable[[Features, PRNGKey], Array]
 
 _THREADS = 2  # groups at once: physics is serial, the VLA is not
 
@@ -46,7 +46,7 @@ def actor_policy(
   """Returns the actor: its mean for sigma 0, else the exploring policy."""
   act = jax.jit(functools.partial(rlt.act, nets))
 
-  def policy(percept: Percept, key: PRNGKey) -> Array:
+  def policy(percept: Features, key: PRNGKey) -> Array:
     reference = percept.reference[:, :chunk]
     return act(params, percept.z_rl, percept.proprio, reference, key, sigma)
 

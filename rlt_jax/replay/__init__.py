@@ -10,18 +10,14 @@ from rlt_jax.replay.ring import (
 from rlt_jax.replay.rows import (
   build_rows,
   empty_segment,
-  Features,
   INTERVENTION_REFERENCES,
-  Segment,
   transition_spec,
 )
 
 __all__ = [
   'INTERVENTION_REFERENCES',
-  'Features',
   'Replay',
   'ReplayState',
-  'Segment',
   'build_rows',
   'check_ready',
   'empty_segment',

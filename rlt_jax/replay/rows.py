@@ -7,54 +7,12 @@ known.
 
 from collections.abc import Callable
 import functools
-from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from rlt_jax.types import Array, Source, Transition
-
-
-class Features(NamedTuple):
-  """What the agent sees at a control step; shapes for one step.
-
-  z_rl: [Z] RL token.
-  proprio: [P] normalised proprioception.
-  reference: [C, A] reference chunk, normalised relative to `pose`.
-  pose: [A] measured joint position, rad (grippers m).
-  """
-
-  z_rl: Array
-  proprio: Array
-  reference: Array
-  pose: Array
-
-
-class Segment(NamedTuple):
-  """One executed chunk of C control steps of E robots; s is the stride.
-
-  features: Features [E, C/s, ...] at steps 0, s, 2s, ...
-  final: Features [E, ...] at the state after the last step, before any reset.
-  command: [E, C, A] executed absolute commands, rad (grippers m).
-  measured: [E, C, A] measured pose before each step, same units.
-  reward: [E, C].
-  valid: bool [E, C], False after the end of the episode.
-  terminated: bool [E], success or failure came within this segment.
-  truncated: bool [E], the time limit came at the end of this segment.
-  source: int32 [E, C], who drove each step; see `types.Source`.
-  """
-
-  features: Features
-  final: Features
-  command: Array
-  measured: Array
-  reward: Array
-  valid: Array
-  terminated: Array
-  truncated: Array
-  source: Array
-
+from rlt_jax.types import Array, Segment, Source, Transition
 
 Encode = Callable[[Array, Array], Array]
 
@@ -77,7 +35,6 @@ def transition_spec(
     proprio=floats(proprio_dim),
     ref_chunk=floats(chunk, action_dim),
     action_chunk=floats(chunk, action_dim),
-    valid=floats(chunk),
     reward=floats(),
     discount=floats(),
     next_z_rl=floats(z_dim),
@@ -199,7 +156,6 @@ def _robot_rows(
     proprio=now.proprio,
     ref_chunk=jnp.where(human, executed, now.reference),
     action_chunk=executed,
-    valid=row_valid.astype(jnp.float32),
     reward=row_reward,
     discount=jnp.where(done, 0.0, gamma**chunk),
     next_z_rl=successor.z_rl,

@@ -15,36 +15,23 @@ from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
+from rlt_jax.types import Array, Features, FrozenVla, Observation, PRNGKey
 
 TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
-
-
-class Percept(NamedTuple):
-  """What one query gives; leaves lead with [B].
-
-  z_rl: [B, Z]. proprio: [B, P] normalised. reference: [B, H, A] normalised.
-  pose: [B, A] measured, rad and m, which the reference is relative to.
-  """
-
-  z_rl: Array
-  proprio: Array
-  reference: Array
-  pose: Array
 
 
 class Perception(NamedTuple):
   """Everything between a world and the actor-critic; made by `make`.
 
-  perceive: (State [B], key, prompt=None) -> Percept [B]. The key is consumed;
+  perceive: (State [B], key, prompt=None) -> Features [B]. The key is consumed;
     a prompt, int32 [L], goes before the task's own.
-  perceive_each: (State [S * B], keys [S]) -> Percept [S * B]; B worlds a key,
+  perceive_each: (State [S * B], keys [S]) -> Features [S * B]; B worlds a key,
     each group as `perceive` sees it, all in one call.
   space: the action space that references and actions are in.
   """
 
-  perceive: Callable[..., Percept]
-  perceive_each: Callable[[insertion.State, PRNGKey], Percept]
+  perceive: Callable[..., Features]
+  perceive_each: Callable[[insertion.State, PRNGKey], Features]
   space: ActionSpace
   z_dim: int
   proprio_dim: int
@@ -116,15 +103,15 @@ def make(
 
   def perceive(
     state: insertion.State, key: PRNGKey, other: np.ndarray | None = None
-  ) -> Percept:
+  ) -> Features:
     proprio = insertion.proprio(state)
     words = prompt if other is None else other
     z_rl, scaled, reference = read(params, render(state), proprio, key, words)
     z_rl = z_rl if tell is None else tell(state)
     pose = insertion.joint_positions(state)
-    return Percept(z_rl, scaled, reference, pose)
+    return Features(z_rl, scaled, reference, pose)
 
-  def perceive_each(state: insertion.State, keys: PRNGKey) -> Percept:
+  def perceive_each(state: insertion.State, keys: PRNGKey) -> Features:
     images, proprio = jax.tree.map(
       lambda x: x.reshape(len(keys), -1, *x.shape[1:]),
       (render(state), insertion.proprio(state)),
@@ -133,7 +120,7 @@ def make(
     z_rl, scaled, reference = (x.reshape(-1, *x.shape[2:]) for x in seen)
     z_rl = z_rl if tell is None else tell(state)
     pose = insertion.joint_positions(state)
-    return Percept(z_rl, scaled, reference, pose)
+    return Features(z_rl, scaled, reference, pose)
 
   return Perception(
     perceive=perceive,

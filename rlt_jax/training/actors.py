@@ -10,12 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.agents import rlt
-from rlt_jax.replay import Features, Segment
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
-from rlt_jax.rollout.perception import Percept, Perception
+from rlt_jax.rollout.perception import Perception
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Array, Params, PRNGKey, Source
+from rlt_jax.types import Array, Features, Params, PRNGKey, Segment, Source
 
 
 @chex.dataclass(frozen=True)
@@ -58,14 +57,14 @@ class EnvFns(NamedTuple):
   """Whose robots they are: of one run, or of several side by side.
 
   split: (key, count) -> so many keys. world_keys: key -> [E] keys, one a
-  world. see: (worlds [M * E], key) -> Percept [M * E], the E robots M times.
+  world. see: (worlds [M * E], key) -> Features [M * E], the E robots M times.
   drive: (what drives, Features [E], key) -> normalised chunk [E, C, A] and
   int32 [E] who drives, see `types.Source`.
   """
 
   split: Callable[[PRNGKey, int], Any]
   world_keys: Callable[[PRNGKey], Array]
-  see: Callable[[insertion.State, PRNGKey], Percept]
+  see: Callable[[insertion.State, PRNGKey], Features]
   drive: Callable[[Any, Features, PRNGKey], tuple[Array, Array]]
 
 
@@ -165,7 +164,6 @@ def assemble(
       features=features,
       final=final,
       command=played.command,
-      measured=played.measured,
       reward=played.reward,
       valid=played.valid,
       terminated=played.terminated,
@@ -197,7 +195,7 @@ def assemble(
   return Actors(begin, run_round)
 
 
-def to_features(percept: Percept, chunk: int, delay: int = 0) -> Features:
+def to_features(percept: Features, chunk: int, delay: int = 0) -> Features:
   """Keeps what replay stores: C steps of the reference, `delay` after it."""
   return Features(
     z_rl=percept.z_rl,

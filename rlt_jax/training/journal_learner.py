@@ -21,13 +21,13 @@ from rlt_jax import replay
 from rlt_jax.agents import rlt
 from rlt_jax.export import bundle as bundle_lib
 from rlt_jax.export import checkpoint
-from rlt_jax.replay import Features, Segment
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.recording import episodes, segments
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.training import learner as learner_lib
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import Features, Segment
 
 
 def to_segment(arrays: Mapping[str, np.ndarray]) -> Segment:
@@ -221,7 +221,6 @@ def _blank(sizes: tuple[int, int, int, int], stride: int) -> Segment:
     features=look(1, chunk // stride),
     final=look(1),
     command=np.zeros((1, chunk, action_dim), np.float32),
-    measured=np.zeros((1, chunk, action_dim), np.float32),
     reward=np.zeros((1, chunk), np.float32),
     valid=np.zeros((1, chunk), bool),
     terminated=np.zeros(1, bool),

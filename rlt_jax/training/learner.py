@@ -10,9 +10,9 @@ import numpy as np
 
 from rlt_jax import replay
 from rlt_jax.agents import rlt
-from rlt_jax.replay import ReplayState, Segment
+from rlt_jax.replay import ReplayState
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Array, PRNGKey, Transition
+from rlt_jax.types import Array, PRNGKey, Segment, Transition
 
 # Cycles (two critic steps, an actor step) a dispatch: enough to hide the call.
 CYCLES = 10

@@ -17,7 +17,6 @@ import numpy as np
 
 from rlt_jax import replay
 from rlt_jax.agents import rlt
-from rlt_jax.replay import Segment
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
@@ -25,7 +24,7 @@ from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training import actors as actors_lib
 from rlt_jax.training import learner as learner_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Params
+from rlt_jax.types import Params, Segment
 
 HISTORY = 4096  # ended episodes kept for the running figures
 

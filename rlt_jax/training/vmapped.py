@@ -14,14 +14,20 @@ import numpy as np
 
 from rlt_jax import replay
 from rlt_jax.agents import rlt
-from rlt_jax.replay import Features, Segment
-from rlt_jax.rollout.perception import Percept, Perception
+from rlt_jax.rollout.perception import Perception
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training import actors as actors_lib
 from rlt_jax.training import learner as learner_lib
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import LearnerState
-from rlt_jax.types import Array, PRNGKey, Source, Transition
+from rlt_jax.types import (
+  Array,
+  Features,
+  PRNGKey,
+  Segment,
+  Source,
+  Transition,
+)
 
 
 def make_learner(
@@ -105,7 +111,7 @@ def make_crew(
   draw = jax.vmap(jax.random.split, in_axes=(0, None))
   count = config.num_envs
 
-  def see(worlds: insertion.State, keys: PRNGKey) -> Percept:
+  def see(worlds: insertion.State, keys: PRNGKey) -> Features:
     # [M * S * E], but a seed's worlds are seen side by side: [S * M * E].
     seen = perception.perceive_each(_regroup(worlds, -1, width, count), keys)
     return _regroup(seen, width, -1, count)

@@ -84,8 +84,8 @@ def test_sample_keeps_rows_whole_and_follows_the_key():
 def test_nbytes_is_the_size_of_the_rows():
   state = ring.init(_SPEC, 7)
   held = sum(x.nbytes for x in jax.tree.leaves(state.rows))
-  # Z 3, P 2 and C*A 8 at both ends, the chunk 8, valid 4, three scalars.
-  assert ring.nbytes(_SPEC, 7) == held == 7 * 4 * (2 * (3 + 2 + 8) + 8 + 4 + 3)
+  # Z 3, P 2 and C*A 8 at both ends, the chunk 8, three scalars.
+  assert ring.nbytes(_SPEC, 7) == held == 7 * 4 * (2 * (3 + 2 + 8) + 8 + 3)
 
 
 def test_bad_sizes_are_refused():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.replay import rows as rows_lib
-from rlt_jax.types import Source, Transition
+from rlt_jax.types import Features, Segment, Source, Transition
 
 _Z, _P, _A, _GAMMA, _STRIDE = 3, 2, 2, 0.9, 2
 
@@ -28,16 +28,14 @@ def _episode(rng, chunk, length, end):
   reward = np.zeros(steps, np.float32)
   reward[:length] = 0.01 * normal(length)
   reward[length - 1] += end == 'success'
-  measured = normal(steps, _A)
   return {
-    'features': rows_lib.Features(
+    'features': Features(
       z_rl=normal(steps, _Z),
       proprio=normal(steps, _P),
       reference=normal(steps, chunk, _A),
-      pose=measured,
+      pose=normal(steps, _A),
     ),
     'command': normal(steps, _A),
-    'measured': measured,
     'reward': reward,
     # Drivers stay for some steps, so that whole and mixed windows occur.
     'source': np.repeat(rng.integers(0, 3, steps), 7)[:steps].astype(np.int32),
@@ -53,11 +51,10 @@ def _segments(episode, chunk):
     steps = np.arange(i * chunk, (i + 1) * chunk)
     features = episode['features']
     last = i == count - 1
-    yield rows_lib.Segment(
+    yield Segment(
       features=jax.tree.map(lambda x: x[steps[::_STRIDE]], features),  # noqa: B023
       final=jax.tree.map(lambda x: x[steps[-1] + 1], features),  # noqa: B023
       command=episode['command'][steps],
-      measured=episode['measured'][steps],
       reward=episode['reward'][steps],
       valid=steps < episode['length'],
       terminated=np.array(last and not episode['truncated']),
@@ -91,7 +88,6 @@ def _slow_rows(episode, chunk, intervention_reference):
       proprio=features.proprio[start],
       ref_chunk=reference,
       action_chunk=executed,
-      valid=np.array([t < length for t in range(start, start + chunk)]),
       reward=sum(
         _GAMMA**i * float(episode['reward'][t]) for i, t in enumerate(window)
       ),
@@ -210,7 +206,6 @@ def test_early_success_holds_the_last_command():
   prev, cur = _pair(prev_terminated=[True], prev_valid=valid)
   rows, keep = _builder()(prev, cur)
   assert keep.tolist() == [True, True]
-  assert rows.valid.tolist() == [[1, 1, 1, 0], [1, 0, 0, 0]]
   # 1 + .9*2 + .81*3, and step 2 alone.
   np.testing.assert_allclose(rows.reward, [5.23, 3.0], rtol=1e-6)
   np.testing.assert_allclose(

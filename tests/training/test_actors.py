@@ -8,12 +8,13 @@ import pytest
 from rlt_jax.agents import rlt
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
-from rlt_jax.rollout.perception import Percept, Perception
+from rlt_jax.rollout.perception import Perception
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.tasks.ethernet import insertion, scene
 from rlt_jax.tasks.ethernet.config import TaskConfig
 from rlt_jax.training import actors
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import Features
 
 _CHUNK, _HORIZON = 10, 50
 _TASK = TaskConfig(time_limit=40)  # the other tests', compiled once for all
@@ -24,7 +25,7 @@ def _perceive(worlds, key, prompt=None):
   del key, prompt
   now = jnp.asarray(worlds.steps, jnp.float32)
   ahead = now[:, None] + jnp.arange(_HORIZON)
-  return Percept(
+  return Features(
     z_rl=now[:, None],
     proprio=jnp.zeros((len(now), 1)),
     reference=jnp.repeat(ahead[..., None], scene.ACTION_DIM, -1),
@@ -59,7 +60,13 @@ def play():
 def test_each_step_goes_with_what_decided_it(play, delay):
   config = _config(delay)
   nets = rlt.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
-  cell = actors.make(play, _perception(), nets, config)
+  trajectories = []
+
+  def chunk(*args):
+    trajectories.append(play.chunk(*args))
+    return trajectories[-1]
+
+  cell = actors.make(play._replace(chunk=chunk), _perception(), nets, config)
   state = cell.begin(jax.random.PRNGKey(0))
   for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
     state, report = cell.round(state, None)
@@ -76,7 +83,7 @@ def test_each_step_goes_with_what_decided_it(play, delay):
     np.testing.assert_array_equal(final.reference[:, 0, 0], begins + _CHUNK)
     # The pose is the one that was seen, and the chunk relative to it.
     if begins:
-      before = np.asarray(report.segment.measured)
+      before = np.asarray(trajectories[-1].measured)
       still = np.asarray(seen.pose)
       later = slice(delay // config.replay_stride, None)
       np.testing.assert_allclose(

@@ -10,9 +10,9 @@ import pytest
 from rlt_jax import replay
 from rlt_jax.agents import rlt
 from rlt_jax.agents.rlt import UpdateConfig
-from rlt_jax.replay import Features, Segment
 from rlt_jax.training import learner, vmapped
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import Features, Segment
 
 _Z, _P, _C, _A, _E = 5, 4, 4, 3, 2
 _CONFIG = PracticeConfig(
@@ -57,7 +57,6 @@ def _segment(rng, robots, ended):
     features=features(_C // 2),
     final=features(),
     command=floats(_C, _A),
-    measured=floats(_C, _A),
     reward=floats(_C),
     valid=valid,
     terminated=terminated,

@@ -64,7 +64,7 @@ def cut(
       there, so rows may end at it but not beyond.
 
   Returns:
-    One dict a segment with the fields of `replay.Segment` without features
+    One dict a segment with the fields of `types.Segment` without features
     and final, float32, bool and int32, for one robot ([C, ...]); what is seen
     is under 'features/<name>' [C / stride, ...] and 'final/<name>' [...]; and
     'live' bool [C / stride].
@@ -125,7 +125,6 @@ def _segment(steps, seen, start, *, chunk, stride, delay, end):
   ]
   segment = {
     'command': np.stack([x.command for x in held]).astype(np.float32),
-    'measured': np.stack([x.measured for x in held]).astype(np.float32),
     'reward': reward,
     'valid': ticks < num,
     'terminated': np.array(last and end != 'cut'),

@@ -56,7 +56,6 @@ def _bandit(key):
     z_rl=z_rl,
     ref_chunk=reference,
     action_chunk=tried,
-    valid=jnp.ones((_ROWS, _C)),
     reward=reward,
     next_z_rl=z_rl[::-1],
     next_ref_chunk=reference[::-1],

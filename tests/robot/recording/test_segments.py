@@ -6,7 +6,7 @@ import pytest
 
 from rlt_jax import replay
 from rlt_jax.robot.recording import segments
-from rlt_jax.types import Source
+from rlt_jax.types import Features, Segment, Source
 
 _C, _S, _A, _Z, _P = 4, 2, 2, 3, 5
 
@@ -37,13 +37,13 @@ def _rows(parts):
 
   def segment(part):
     sides = {
-      side: replay.Features(
-        *(part[f'{side}/{name}'][None] for name in replay.Features._fields)
+      side: Features(
+        *(part[f'{side}/{name}'][None] for name in Features._fields)
       )
       for side in ('features', 'final')
     }
-    names = set(replay.Segment._fields) - set(sides)
-    return replay.Segment(**sides, **{n: part[n][None] for n in names})
+    names = set(Segment._fields) - set(sides)
+    return Segment(**sides, **{n: part[n][None] for n in names})
 
   whole = [segment(part) for part in parts]
   kept = []
