@@ -5,11 +5,15 @@ Types come from the fields' annotations, so a config declares each fact once.
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import difflib
+import itertools
 import json
 import math
 import types
 import typing
 from typing import Any, TypeVar
+
+from rlt_jax.renamed import RENAMED
 
 Config = TypeVar('Config')
 
@@ -30,8 +34,9 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
       optional), and 'none' where the field is optional.
 
   Raises:
-    ValueError: no '=', an unknown field (the real ones are listed), or a value
-      of the wrong type (field, expected type and value are named).
+    ValueError: no '=', an unknown field (its new name or the nearest real one
+      is named, and the real ones are listed), or a value of the wrong type
+      (field, expected type and value are named).
   """
   changes: dict[str, Any] = {}
   for assignment in assignments:
@@ -39,7 +44,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     if not equals or not path.strip():
       raise ValueError(f"An override must read 'a.b=value': {assignment!r}.")
     names = path.strip().split('.')
-    hint = _field_type(type(config), names, ())
+    hint = _field_type(type(config), names)
     _insert(changes, names, _parse(hint, text.strip(), path.strip()))
   return _replace(config, changes)
 
@@ -75,22 +80,56 @@ def _field_names(cls: type) -> list[str]:
   return [f.name for f in dataclasses.fields(cls) if f.init]
 
 
-def _field_type(cls: type, names: Sequence[str], above: tuple[str, ...]) -> Any:
-  """Returns the annotation at the end of a dotted path below `cls`."""
-  name, *rest = names
-  if name not in _field_names(cls):
-    raise ValueError(
-      f'{cls.__name__} has no field {name!r}; it has {_field_names(cls)}.'
-    )
-  hint = typing.get_type_hints(cls)[name]
-  if not rest:
-    return hint
-  if not dataclasses.is_dataclass(hint):
-    path = '.'.join((*above, name))
-    raise ValueError(
-      f'Only a dataclass has fields to set: {path} is {_spell(hint)}.'
-    )
-  return _field_type(hint, rest, (*above, name))
+def _field_type(root: type, names: Sequence[str]) -> Any:
+  """Returns the annotation at the end of a dotted path below `root`."""
+  cls = root
+  for depth, name in enumerate(names):
+    if name not in _field_names(cls):
+      raise ValueError(
+        f'{cls.__name__} has no field {name!r}; '
+        f'{_suggestion(root, names)}it has {_field_names(cls)}.'
+      )
+    hint = typing.get_type_hints(cls)[name]
+    if depth == len(names) - 1:
+      return hint
+    if not dataclasses.is_dataclass(hint):
+      path = '.'.join(names[: depth + 1])
+      raise ValueError(
+        f'Only a dataclass has fields to set: {path} is {_spell(hint)}.'
+      )
+    cls = hint
+  raise AssertionError('names must not be empty')
+
+
+def _paths(cls: type) -> list[str]:
+  """Returns the dotted path of every field below `cls`, those above first."""
+  hints = typing.get_type_hints(cls)
+  names = _field_names(cls)
+  nested = [x for x in names if dataclasses.is_dataclass(hints[x])]
+  return names + [f'{x}.{path}' for x in nested for path in _paths(hints[x])]
+
+
+def _suggestion(root: type, names: Sequence[str]) -> str:
+  """Returns what an unknown field was probably meant to be, or ''.
+
+  Args:
+    root: the config.
+    names: the path that is not below it.
+  """
+  paths = _paths(root)
+  # An old path may have an old name, a new one or both at any place in it.
+  for new in itertools.product(*((x, RENAMED.get(x, x)) for x in names)):
+    if '.'.join(new) in paths:
+      return f'it is now {".".join(new)!r}; '
+  *above, name = names
+  last = {path: path.rpartition('.')[2] for path in paths}
+  same = (name, RENAMED.get(name))
+  exact = [path for path in paths if last[path] in same]
+  beside = [x for x in paths if x.rpartition('.')[0] == '.'.join(above)]
+  for among in (beside, paths):
+    near = difflib.get_close_matches(name, [last[x] for x in among], n=1)
+    exact += [x for x in among if near and last[x] == near[0]]
+  return f'did you mean {exact[0]!r}? ' if exact else ''
 
 
 def _insert(changes: dict[str, Any], names: Sequence[str], value: Any) -> None:
@@ -215,8 +254,10 @@ def _dataclass_from_plain(cls: type, value: Any, path: str) -> Any:
   unknown = sorted(set(value) - set(names))
   missing = [name for name in names if name not in value]
   if unknown:
+    now = {x: RENAMED[x] for x in unknown if RENAMED.get(x) in names}
+    hint = ''.join(f'{old!r} is now {new!r}; ' for old, new in now.items())
     raise ValueError(
-      f'{cls.__name__} has no field {unknown[0]!r}; it has {names}.'
+      f'{cls.__name__} has no field {unknown[0]!r}; {hint}it has {names}.'
     )
   if missing:
     raise ValueError(f'{cls.__name__} must give every field: no {missing}.')

@@ -1,9 +1,11 @@
 import dataclasses
 import json
+import re
 
 import pytest
 
 from rlt_jax import config as config_lib
+from rlt_jax.renamed import RENAMED
 from rlt_jax.training.config import PracticeConfig
 
 
@@ -72,6 +74,59 @@ def test_override_reads_the_declared_type(text, path, expected):
 def test_override_says_what_is_wrong(text, message):
   with pytest.raises(ValueError, match=message):
     config_lib.override(Outer(), [text])
+
+
+@pytest.mark.parametrize(
+  'text, hint',
+  [
+    ('num_env=4', "did you mean 'num_envs'?"),
+    ('chunksize=4', "did you mean 'chunk_size'?"),
+    ('robots=4', "it is now 'num_envs'"),
+    ('stride=5', "it is now 'replay_stride'"),
+    ('agent.sigma=0.1', "it is now 'agent.exploration_std'"),
+    ('agent.hiden_dims=2', "did you mean 'agent.hidden_dims'?"),
+    ('exploration_std=1', "did you mean 'agent.exploration_std'?"),
+    ('sigma=1', "did you mean 'agent.exploration_std'?"),
+  ],
+)
+def test_override_names_the_field_that_was_meant(text, hint):
+  name = text.split('=')[0].split('.')[-1]
+  message = rf"has no field '{name}'; {re.escape(hint)}.* it has \['"
+  with pytest.raises(ValueError, match=message):
+    config_lib.override(PracticeConfig(), [text])
+
+
+@pytest.mark.parametrize(
+  'path',
+  [
+    'update.batch', 'update.batch_size', 'update.critic_steps',
+    'update.target_rate', 'update.beta',
+  ],
+)  # fmt: skip
+def test_every_old_path_below_update_is_understood(path):
+  """Whether or not the update has a config of its own."""
+  try:
+    config_lib.override(PracticeConfig(), [f'{path}=0.5'])
+  except ValueError as error:
+    assert 'has no field' not in str(error) or 'it is now' in str(error)
+
+
+def test_every_old_name_leads_to_a_setting():
+  known = {
+    path.rpartition('.')[2] for path in config_lib._paths(PracticeConfig)
+  }
+  other = {'num_base_episodes'}  # of a run on an arm
+  assert set(RENAMED.values()) - other <= known
+  assert not set(RENAMED) - {'update'} & known
+
+
+def test_an_old_file_is_refused_by_the_new_names():
+  plain = json.loads(config_lib.to_json(PracticeConfig()))
+  plain['robots'] = plain.pop('num_envs')
+  plain['film_pairs'] = plain.pop('num_eval_videos')
+  message = "'film_pairs' is now 'num_eval_videos'; 'robots' is now 'num_envs';"
+  with pytest.raises(ValueError, match=f'PracticeConfig has no .* {message}'):
+    config_lib.from_json(PracticeConfig, json.dumps(plain))
 
 
 def test_override_checks_a_dataclass_once_all_its_fields_are_in():

@@ -12,7 +12,8 @@ _MAX_LINES = 400
 # Top-level module or package of rlt_jax -> those it may import.
 _MAY_IMPORT = {
   'types': set(),
-  'config': set(),
+  'renamed': set(),
+  'config': {'renamed'},
   'sharding': {'types'},
   'rl_token': {'types'},
   'replay': {'types'},
