@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlt_jax.robot.arm import Arm, ArmError, ArmSpec
+from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits
 from rlt_jax.robot.control.histograms import Histogram
-from rlt_jax.robot.environment import Cameras
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy

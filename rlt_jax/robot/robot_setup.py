@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from rlt_jax.robot import lock, station
 from rlt_jax.robot.arm import Arm
+from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control.watchdog import WatchdogConfig
-from rlt_jax.robot.environment import Cameras
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.events import Device
 

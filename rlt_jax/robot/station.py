@@ -14,8 +14,8 @@ from typing import Any
 
 from rlt_jax.robot import arm as arm_lib
 from rlt_jax.robot.arm import Arm, ArmSpec
+from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock, MonotonicClock
-from rlt_jax.robot.environment import Cameras
 from rlt_jax.robot.operator.events import Device
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.serving import schema

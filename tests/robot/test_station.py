@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 
 import pytest
 
@@ -135,3 +137,14 @@ def test_the_stations_to_copy_keep_the_rules(name):
   said, spec = station.load(folder / f'{name}.json')
   assert said.arm == name and spec.action_dim == 14
   assert station.build_arm(str(folder / f'{name}.json')).spec == spec
+
+
+def test_a_robot_host_needs_neither_jax_nor_mujoco():
+  code = (
+    'import sys, rlt_jax.robot.robot_setup, rlt_jax.robot.run_schedule; '
+    'print(sorted({"jax", "chex", "mujoco", "flax"} & set(sys.modules)))'
+  )
+  out = subprocess.run(
+    [sys.executable, '-c', code], capture_output=True, text=True, check=True
+  )
+  assert out.stdout.strip() == '[]'

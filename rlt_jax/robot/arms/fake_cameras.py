@@ -12,7 +12,7 @@ _FRAMES_PER_S = 30.0
 
 
 class FakeCameras:
-  """`Cameras` of `rlt_jax.robot.environment`; a new picture 30 times a second.
+  """`Cameras` of `rlt_jax.robot.cameras`; a new picture 30 times a second.
 
   shapes: camera name -> (S, S, 3).
   """

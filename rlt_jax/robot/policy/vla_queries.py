@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock
-from rlt_jax.robot.environment import Cameras
 from rlt_jax.serving import schema
 from rlt_jax.serving.schema import WireSpec
 
