@@ -17,7 +17,7 @@ from rlt_jax.robot.attempt import Attempt
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import stop_states
 from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import Kind, StopState
+from rlt_jax.robot.control.stop_states import StopEventKind, StopState
 from rlt_jax.robot.control.telemetry import EpisodeRecord, LoopStep
 from rlt_jax.robot.dashboard import DashboardView
 from rlt_jax.robot.episode_controller import EpisodeController
@@ -175,11 +175,11 @@ class RobotRun:
 
   def _over(self, tick: LoopStep) -> bool:
     del tick
-    running = self._loop.state.rung is StopState.RUN
+    running = self._loop.stop_status.state is StopState.RUN
     return self._pilot.ended or self.stop or not running
 
   def _finish(self, age: float | None) -> None:
-    cause = stop_states.words(self._loop.state)
+    cause = stop_states.describe(self._loop.stop_status)
     if self.stop and not self._pilot.ended:
       cause = 'the run was stopped'
     # Nothing recorded may be lost: it takes what it takes.
@@ -224,8 +224,8 @@ class RobotRun:
   def _runs(self) -> bool:
     """Waits until the arm may run; False if the run was stopped instead."""
     answered = None
-    while self._loop.state.rung is not StopState.RUN:
-      self._waits = stop_states.words(self._loop.state)
+    while self._loop.stop_status.state is not StopState.RUN:
+      self._waits = stop_states.describe(self._loop.stop_status)
       tick = self._loop.tick()
       self._tell()
       if self.stop or self._pilot.stopped:
@@ -236,7 +236,7 @@ class RobotRun:
       after = self._plan.resume_after_s
       auto = after is not None and answered and tick.time - answered >= after
       if self._pilot.hears_release() or auto:
-        self._loop.post(stop_states.Event(Kind.RESUME))
+        self._loop.post(stop_states.StopEvent(StopEventKind.RESUME))
     self._waits = ''
     return not self.stop
 

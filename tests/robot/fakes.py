@@ -208,12 +208,18 @@ class Rig:
   def run(self, mode='practice') -> None:
     self.pilot.begin(mode, version=7)
     self.loop.run(
-      lambda tick: self.pilot.ended or self.loop.state.rung is not StopState.RUN
+      lambda tick: (
+        self.pilot.ended or self.loop.stop_status.state is not StopState.RUN
+      )
     )
 
   def attempt(self, mode='practice'):
     self.run(mode)
     return self.pilot.end()
+
+  @property
+  def stopped(self) -> bool:
+    return self.loop.stop_status.state is not StopState.RUN
 
   @property
   def sent(self) -> list:

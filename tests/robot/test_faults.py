@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arms.faults import CameraFault, Fault
-from rlt_jax.robot.control.stop_states import Event, Kind, StopState
+from rlt_jax.robot.control.stop_states import (
+  StopEvent,
+  StopEventKind,
+  StopState,
+)
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.recording import episodes
 from rlt_jax.robot.run_schedule import RobotRun, RunPlan
@@ -115,7 +119,9 @@ def test_an_actor_of_nan_moves_nothing(tmp_path):
   at(rig, 12, spoil)
   attempt = rig.attempt()
   assert held(rig, 'Command and reading must be finite')
-  assert rig.loop.state.rung is StopState.HOLD and attempt.outcome == 'hold'
+  assert (
+    rig.loop.stop_status.state is StopState.HOLD and attempt.outcome == 'hold'
+  )
   check_recorded(rig)
 
 
@@ -290,9 +296,12 @@ def test_an_operator_who_is_lost_stops_the_arm(tmp_path):
   session = make_session(rig, tmp_path)
   session.run()
   session.close()
-  assert rig.loop.state.latched and rig.loop.state.rung is StopState.HOLD
+  assert (
+    rig.loop.stop_status.latched
+    and rig.loop.stop_status.state is StopState.HOLD
+  )
   assert 'The terminal is gone' in session.attempts[0]['cause']
   assert len(session.attempts) == 1
-  rig.loop.post(Event(Kind.RESUME))
+  rig.loop.post(StopEvent(StopEventKind.RESUME))
   assert rig.loop.tick().verdict  # latched: it does not run again
   check_recorded(rig)

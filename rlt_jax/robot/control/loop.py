@@ -17,7 +17,12 @@ from rlt_jax.robot.arm import Arm, ArmError, Reading
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits, stop_states
 from rlt_jax.robot.control.commands import Driver
-from rlt_jax.robot.control.stop_states import Event, Kind, StopConfig, StopState
+from rlt_jax.robot.control.stop_states import (
+  StopConfig,
+  StopEvent,
+  StopEventKind,
+  StopState,
+)
 from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord, LoopStep
 from rlt_jax.robot.control.watchdog import Heartbeat
 
@@ -73,18 +78,18 @@ class Loop:
     self._arm, self._driver, self._clock = arm, driver, clock
     self._config = config or LoopConfig()
     self._heartbeat, self._on_tick = heartbeat, on_tick
-    self._events: collections.deque[Event] = collections.deque()
+    self._events: collections.deque[StopEvent] = collections.deque()
     self._io_s = 0.0
-    self.state = stop_states.State()
+    self.stop_status = stop_states.StopStatus()
     self.begin()
 
-  def post(self, event: Event) -> None:
+  def post(self, event: StopEvent) -> None:
     """Gives the ladder an event, before the next command is sent."""
     self._events.append(event)
 
   def stop(self, cause: str = '') -> None:
     """Stops by software: latches, and is no substitute for the button."""
-    self.post(Event(Kind.STOP, cause))
+    self.post(StopEvent(StopEventKind.STOP, cause))
 
   def begin(self) -> EpisodeRecord:
     """Starts an episode: an empty queue, a new grid and a new record."""
@@ -141,7 +146,7 @@ class Loop:
     try:
       reading = self._timed(self._arm.observe)
       tick = tick._replace(measured=np.array(reading.position, np.float64))
-      if self.state.rung is StopState.RUN:
+      if self.stop_status.state is StopState.RUN:
         tick = self._drive(tick, reading)
       self._faults = 0
     except ArmError as error:
@@ -149,30 +154,15 @@ class Loop:
       self._previous = None
       self._faults += 1
       if self._faults >= self._config.fault_ticks:
-        self._advance(Event(Kind.FAULT, str(error)))
-    if self.state.rung is not StopState.RUN:
+        self._advance(StopEvent(StopEventKind.FAULT, str(error)))
+    if self.stop_status.state is not StopState.RUN:
       self._descend()
-      tick = tick._replace(verdict=stop_states.words(self.state))
+      tick = tick._replace(verdict=stop_states.describe(self.stop_status))
     tick = tick._replace(io_s=self._io_s)
     self.record.add(tick)
     if self._on_tick is not None:
       self._on_tick(tick)
     return tick
-
-  def read(self) -> Reading:
-    """Returns a reading, for who observes between two ticks.
-
-    Raises:
-      ArmError: `fault_ticks` attempts failed; the ladder is at hold then.
-    """
-    error = None
-    for _ in range(self._config.fault_ticks):
-      try:
-        return self._arm.observe()
-      except ArmError as failed:
-        error = failed
-    self._advance(Event(Kind.FAULT, str(error)))
-    raise error
 
   def finish(self) -> None:
     """Ends an episode: the arm holds, and until `begin` no tick is due.
@@ -180,24 +170,24 @@ class Loop:
     Where hold fails, the watchdog is not told: silence makes it hold.
     """
     self._listen()
-    if self.state.rung is StopState.RUN:
+    if self.stop_status.state is StopState.RUN:
       try:
         self._hold()
       except ArmError as error:
-        self._advance(Event(Kind.FAULT, str(error)))
-    if self.state.rung is not StopState.RUN:
+        self._advance(StopEvent(StopEventKind.FAULT, str(error)))
+    if self.stop_status.state is not StopState.RUN:
       self._descend()
-    if self._heartbeat is not None and self.state.done:
+    if self._heartbeat is not None and self.stop_status.done:
       try:
         self._heartbeat.rest()
       except ArmError as error:
-        self._advance(Event(Kind.FAULT, str(error)))
+        self._advance(StopEvent(StopEventKind.FAULT, str(error)))
 
   def _drive(self, tick: LoopStep, reading: Reading) -> LoopStep:
     wanted = self._driver(reading, self._clock.now())
     if isinstance(wanted, str):
       self._listen()
-      if self.state.rung is StopState.RUN:
+      if self.stop_status.state is StopState.RUN:
         self._hold()
       return tick._replace(verdict=wanted)
     now = self._clock.now()
@@ -218,12 +208,12 @@ class Loop:
       verdict=guarded.verdict,
     )
     self._listen()  # a stop, or the watchdog's, while the driver thought
-    if self.state.rung is not StopState.RUN:
+    if self.stop_status.state is not StopState.RUN:
       return tick
     if guarded.command is None:
       self._holds += 1
       if self._holds >= self._config.hold_ticks:
-        self._advance(Event(Kind.FAULT, guarded.verdict))
+        self._advance(StopEvent(StopEventKind.FAULT, guarded.verdict))
       else:
         self._hold()
       return tick
@@ -238,14 +228,18 @@ class Loop:
 
   def _descend(self) -> None:
     """Does what the ladder's rung asks for, once."""
-    if self.state.done:
+    if self.stop_status.done:
       return
-    call = getattr(self._arm, self.state.rung.value)  # hold, stow or disable
+    call = getattr(
+      self._arm, self.stop_status.state.value
+    )  # hold, stow or disable
     try:
       there = self._timed(call) is not False
-      self._advance(Event(Kind.DONE if there else Kind.WAIT))
+      self._advance(
+        StopEvent(StopEventKind.DONE if there else StopEventKind.WAIT)
+      )
     except ArmError as error:
-      self._advance(Event(Kind.FAILED, str(error)))
+      self._advance(StopEvent(StopEventKind.FAILED, str(error)))
 
   def _hold(self) -> None:
     """Holds; asked twice, an arm that gives way would creep."""
@@ -261,15 +255,15 @@ class Loop:
       try:
         self._heartbeat.beat()
       except ArmError as error:
-        self._advance(Event(Kind.FAULT, str(error)))
+        self._advance(StopEvent(StopEventKind.FAULT, str(error)))
 
-  def _advance(self, event: Event) -> None:
-    before = self.state.rung
-    self.state = stop_states.advance(
-      self.state, event, self._clock.now(), self._config.ladder
+  def _advance(self, event: StopEvent) -> None:
+    before = self.stop_status.state
+    self.stop_status = stop_states.advance(
+      self.stop_status, event, self._clock.now(), self._config.ladder
     )
-    if event.kind is Kind.STOP or (before is StopState.RUN) != (
-      self.state.rung is StopState.RUN
+    if event.kind is StopEventKind.STOP or (before is StopState.RUN) != (
+      self.stop_status.state is StopState.RUN
     ):
       self._restart()
 
@@ -288,7 +282,7 @@ class Loop:
 
   def _abandon(self) -> None:
     """Asks for hold on the way out; what led here matters more than this."""
-    if self.state.rung is StopState.DISABLE and self.state.done:
+    if self.stop_status.state is StopState.DISABLE and self.stop_status.done:
       return  # some arms would take power again to hold
     for _ in range(_LAST_TRIES):
       try:

@@ -1,13 +1,15 @@
-"""The stop ladder: hold, then stow, then disable, and never disable first.
+"""Stop states of the arm: RUN, then HOLD, STOW and DISABLE, in that order.
 
-An arm without power falls. So a stop of any kind means to hold under power,
-and each rung below is entered by request, after the one above was reached.
-`advance` is the whole of it; who owns the arm calls hold, stow or disable for
-the rung while it is not `done`, and reports how that went.
+An arm without power falls. Every stop therefore holds the arm under power
+first, STOW is entered only after HOLD succeeded, and DISABLE only after STOW
+succeeded. `advance` is the transition function. The loop calls the arm's
+`hold`, `stow` or `disable` while the state is not `done`, and reports the
+result as an event.
 """
 
 import dataclasses
 import enum
+import math
 from typing import NamedTuple
 
 STOP_TEXT = (
@@ -19,7 +21,11 @@ _NO_POWER = 'the arm has no power: connect it again'
 
 
 class StopState(enum.Enum):
-  """Where the ladder stands; RUN is above it."""
+  """RUN: commands are sent. HOLD: the arm stays where it is, under power.
+
+  STOW: it moves slowly to its stow pose and stays there, under power.
+  DISABLE: its power is off.
+  """
 
   RUN = 'run'
   HOLD = 'hold'
@@ -27,13 +33,13 @@ class StopState(enum.Enum):
   DISABLE = 'disable'
 
 
-class Kind(enum.Enum):
-  """What may happen.
+class StopEventKind(enum.Enum):
+  """Events of the state machine.
 
-  STOP: the software stop; latches. FAULT: the arm or its guard cannot go on.
-  HOLD, STOW, DISABLE, RESUME, CLEAR: a person asks; CLEAR ends the latch and
-  moves nothing. DONE, WAIT, FAILED: how the rung's call went; WAIT is "not yet
-  there".
+  STOP: software stop; latches. FAULT: the arm or the safety limits cannot go
+  on. HOLD, STOW, DISABLE, RESUME, CLEAR: requests; CLEAR ends the latch and
+  moves nothing. DONE, WAIT, FAILED: result of the state's call to the arm;
+  WAIT: not there yet.
   """
 
   STOP = 'stop'
@@ -48,23 +54,24 @@ class Kind(enum.Enum):
   FAILED = 'failed'
 
 
-class Event(NamedTuple):
-  """kind, and the cause in words where there is one."""
+class StopEvent(NamedTuple):
+  """An event and its cause; the cause may be empty."""
 
-  kind: Kind
+  kind: StopEventKind
   cause: str = ''
 
 
-class State(NamedTuple):
-  """Where the ladder stands.
+class StopStatus(NamedTuple):
+  """State of the machine.
 
-  rung: now. goal: the rung that was asked for; below `rung` on the way there.
-  done: the rung's call has succeeded. latched: by a software stop. cause: why
-  the arm does not run. since: s, when the rung was entered. failures: of this
-  rung's call in a row. note: the answer to the last request, in words.
+  state: now. goal: the state asked for; below `state` while on the way down.
+  done: the state's call to the arm has succeeded. latched: by a software
+  stop. cause: why the arm does not run. since: s, when the state was entered.
+  failures: failed calls in a row in this state. note: answer to the last
+  request.
   """
 
-  rung: StopState = StopState.RUN
+  state: StopState = StopState.RUN
   goal: StopState = StopState.RUN
   done: bool = True
   latched: bool = False
@@ -76,63 +83,73 @@ class State(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StopConfig:
-  """attempts: calls of stow or disable before the arm holds instead."""
+  """Limits of the calls to the arm.
+
+  attempts: calls of stow or disable that may fail in a row; then the arm
+  holds. stow_timeout_s: longest time for the way to the stow pose; then the
+  arm holds.
+  """
 
   attempts: int = 3
   stow_timeout_s: float = 20.0
 
   def __post_init__(self):
     for name in ('attempts', 'stow_timeout_s'):
-      if not getattr(self, name) > 0:
+      if not 0 < getattr(self, name) < math.inf:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
 
 
 def advance(
-  state: State, event: Event, now: float, config: StopConfig | None = None
-) -> State:
-  """Returns the state after an event at `now`, s; pure.
+  status: StopStatus,
+  event: StopEvent,
+  now: float,
+  config: StopConfig | None = None,
+) -> StopStatus:
+  """Returns the status after an event at `now`, s; pure.
 
-  A request that must not be granted changes only `note`.
+  A request that is refused changes only `note`.
   """
   config = config or StopConfig()
   match event.kind:
-    case Kind.STOP:
+    case StopEventKind.STOP:
       cause = event.cause or 'software stop'
-      state = state._replace(latched=True, cause=cause, note=STOP_TEXT)
-      return _hold(state, cause, now)
-    case Kind.FAULT if state.rung is StopState.RUN:
-      return _hold(state, event.cause, now)
-    case Kind.HOLD:
-      return _hold(state, event.cause or 'asked to hold', now)
-    case Kind.STOW | Kind.DISABLE:
-      return _go_down(state, event, now)
-    case Kind.RESUME:
-      return _resume(state, now)
-    case Kind.CLEAR:
-      return state._replace(latched=False, note='the stop is cleared')
-    case Kind.DONE if not state.done:
-      state = state._replace(done=True, failures=0)
-      if state.goal is not state.rung:
-        return _enter(state, _BELOW[state.rung], now)
-    case Kind.WAIT if now - state.since > config.stow_timeout_s:
-      if state.rung is StopState.STOW and not state.done:
+      status = status._replace(latched=True, cause=cause, note=STOP_TEXT)
+      return _hold(status, cause, now)
+    case StopEventKind.FAULT if status.state is StopState.RUN:
+      return _hold(status, event.cause, now)
+    case StopEventKind.HOLD:
+      return _hold(status, event.cause or 'asked to hold', now)
+    case StopEventKind.STOW | StopEventKind.DISABLE:
+      return _go_down(status, event, now)
+    case StopEventKind.RESUME:
+      return _resume(status, now)
+    case StopEventKind.CLEAR:
+      return status._replace(latched=False, note='the stop is cleared')
+    case StopEventKind.DONE if not status.done:
+      status = status._replace(done=True, failures=0)
+      if status.goal is not status.state:
+        return _set_state(status, _BELOW[status.state], now)
+    case StopEventKind.WAIT if now - status.since > config.stow_timeout_s:
+      if status.state is StopState.STOW and not status.done:
         cause = (
           f'stow must take at most {config.stow_timeout_s} s: '
-          f'{now - state.since:.1f} s'
+          f'{now - status.since:.1f} s'
         )
-        return _hold(state, cause, now)
-    case Kind.FAILED if not state.done:
-      return _failed(state, event.cause, now, config)
-  return state
+        return _hold(status, cause, now)
+    case StopEventKind.FAILED if not status.done:
+      return _failed(status, event.cause, now, config)
+  return status
 
 
-def words(state: State) -> str:
-  """Says in one line where the ladder stands and why; '' while it runs."""
-  if state.rung is StopState.RUN:
+def describe(status: StopStatus) -> str:
+  """Returns state and cause in one line; '' while the arm runs."""
+  if status.state is StopState.RUN:
     return ''
-  text = state.rung.value if state.done else f'{state.rung.value} (under way)'
-  latched = ', latched' if state.latched else ''
-  return f'{text}{latched}: {state.cause}'
+  text = status.state.value
+  if not status.done:
+    text = f'{text} (under way)'
+  latched = ', latched' if status.latched else ''
+  return f'{text}{latched}: {status.cause}'
 
 
 _BELOW = {
@@ -142,50 +159,51 @@ _BELOW = {
 }
 
 
-def _enter(state: State, rung: StopState, now: float) -> State:
-  return state._replace(rung=rung, done=False, since=now, failures=0)
+def _set_state(status: StopStatus, state: StopState, now: float) -> StopStatus:
+  return status._replace(state=state, done=False, since=now, failures=0)
 
 
-def _hold(state: State, cause: str, now: float) -> State:
-  """Holds, unless it does or there is no power to hold with."""
-  if state.rung is StopState.DISABLE and state.done:
-    return state._replace(note=_NO_POWER)
-  state = state._replace(goal=StopState.HOLD, cause=cause)
-  return (
-    state
-    if state.rung is StopState.HOLD
-    else _enter(state, StopState.HOLD, now)
-  )
+def _hold(status: StopStatus, cause: str, now: float) -> StopStatus:
+  """Goes to HOLD; an arm without power cannot, and one that holds stays."""
+  if status.state is StopState.DISABLE and status.done:
+    return status._replace(note=_NO_POWER)
+  status = status._replace(goal=StopState.HOLD, cause=cause)
+  if status.state is StopState.HOLD:
+    return status
+  return _set_state(status, StopState.HOLD, now)
 
 
-def _go_down(state: State, event: Event, now: float) -> State:
-  if state.rung is StopState.DISABLE:
-    return state._replace(note=_NO_POWER)
-  goal = StopState.STOW if event.kind is Kind.STOW else StopState.DISABLE
+def _go_down(status: StopStatus, event: StopEvent, now: float) -> StopStatus:
+  if status.state is StopState.DISABLE:
+    return status._replace(note=_NO_POWER)
+  goal = StopState(event.kind.value)
   cause = event.cause or f'asked to {goal.value}'
-  state = state._replace(goal=goal, cause=cause, note='')
-  if state.done and state.rung is not goal:
-    return _enter(state, _BELOW[state.rung], now)
-  return state
+  status = status._replace(goal=goal, cause=cause, note='')
+  if status.done and status.state is not goal:
+    return _set_state(status, _BELOW[status.state], now)
+  return status
 
 
-def _resume(state: State, now: float) -> State:
-  if state.rung is StopState.RUN:
-    return state
-  if state.latched:
-    return state._replace(note='the stop is latched: clear it first')
-  if state.rung is StopState.DISABLE:
-    return state._replace(note=_NO_POWER)
-  if not state.done or state.goal is not state.rung:
-    return state._replace(note=f'{state.rung.value} is still under way')
-  return State(since=now)
+def _resume(status: StopStatus, now: float) -> StopStatus:
+  if status.state is StopState.RUN:
+    return status
+  if status.latched:
+    return status._replace(note='the stop is latched: clear it first')
+  if status.state is StopState.DISABLE:
+    return status._replace(note=_NO_POWER)
+  if not status.done or status.goal is not status.state:
+    return status._replace(note=f'{status.state.value} is still under way')
+  return StopStatus(since=now)
 
 
-def _failed(state: State, cause: str, now: float, config: StopConfig) -> State:
-  failures = state.failures + 1
-  cause = f'{state.rung.value} failed {failures} times: {cause}'
-  if state.rung is StopState.HOLD or failures < config.attempts:
-    # Below a hold that fails there is nothing safer: it is tried for ever.
-    goal = StopState.HOLD if state.rung is StopState.HOLD else state.goal
-    return state._replace(failures=failures, cause=cause, goal=goal)
-  return _hold(state, cause, now)
+def _failed(
+  status: StopStatus, cause: str, now: float, config: StopConfig
+) -> StopStatus:
+  failures = status.failures + 1
+  cause = f'{status.state.value} failed {failures} times: {cause}'
+  holds = status.state is StopState.HOLD
+  if holds or failures < config.attempts:
+    # Nothing is safer than a hold, so a hold that fails is retried for ever.
+    goal = StopState.HOLD if holds else status.goal
+    return status._replace(failures=failures, cause=cause, goal=goal)
+  return _hold(status, cause, now)

@@ -5,7 +5,11 @@ from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.control.commands import Command, QueueDriver
 from rlt_jax.robot.control.loop import Loop, LoopConfig
 from rlt_jax.robot.control.safety_limits import Limit
-from rlt_jax.robot.control.stop_states import Event, Kind, StopState
+from rlt_jax.robot.control.stop_states import (
+  StopEvent,
+  StopEventKind,
+  StopState,
+)
 from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
 from tests.robot.fake_arm import Clock, StandIn
 
@@ -146,7 +150,7 @@ def test_without_a_command_the_arm_holds_once(cell):
   assert cell.arm.calls == ['command', 'hold']
   assert np.isnan(ticks[0].executed).all() and ticks[0].source == 'none'
   assert ticks[-1].verdict == 'a first chunk must come'
-  assert cell.loop.state.rung is StopState.RUN
+  assert cell.loop.stop_status.state is StopState.RUN
   cell.driver.target = np.zeros(4)
   assert cell.run(1)[0].verdict == ''
 
@@ -173,10 +177,12 @@ def test_what_the_guard_refuses_holds_and_goes_on(cell, spoil, message):
 def test_what_the_guard_refuses_too_often_waits_for_a_person(cell):
   cell.driver.age_s = 0.6
   assert 'action must be' in cell.run(4)[-1].verdict
-  assert cell.loop.state.rung is StopState.HOLD and cell.loop.state.done
+  assert (
+    cell.loop.stop_status.state is StopState.HOLD and cell.loop.stop_status.done
+  )
   cell.driver.age_s = 0.0
   assert cell.run(1)[0].verdict.startswith('hold: The action must be')
-  cell.loop.post(Event(Kind.RESUME))
+  cell.loop.post(StopEvent(StopEventKind.RESUME))
   assert cell.run(1)[0].verdict == ''
 
 
@@ -196,7 +202,7 @@ def test_a_lost_packet_costs_a_tick(cell, method):
   ticks = cell.run(3)
   assert [t.verdict for t in ticks] == [f'{method}: no answer'] * 2 + ['']
   assert np.isnan(ticks[1].executed).all()
-  assert cell.loop.state.rung is StopState.RUN
+  assert cell.loop.stop_status.state is StopState.RUN
 
 
 @pytest.mark.parametrize('method', ['observe', 'command'])
@@ -204,12 +210,15 @@ def test_a_lost_link_holds_until_a_person_resumes(cell, method):
   cell.run(1)
   cell.arm.faults[method] = 4
   cell.run(3)
-  assert cell.loop.state.rung is StopState.HOLD and cell.arm.calls[-1] == 'hold'
+  assert (
+    cell.loop.stop_status.state is StopState.HOLD
+    and cell.arm.calls[-1] == 'hold'
+  )
   cell.run(5)
   assert cell.ticks[-1].verdict == f'hold: {method}: no answer'
   assert cell.arm.calls.count('hold') == 1
   cell.arm.faults.clear()
-  cell.loop.post(Event(Kind.RESUME))
+  cell.loop.post(StopEvent(StopEventKind.RESUME))
   assert cell.run(1)[0].verdict == ''
 
 
@@ -219,7 +228,7 @@ def test_a_hold_that_fails_is_tried_again(cell):
   ticks = cell.run(3)
   assert cell.arm.calls == ['hold'] * 3
   assert 'hold failed 2 times: hold: no answer' in ticks[1].verdict
-  assert cell.loop.state.done
+  assert cell.loop.stop_status.done
 
 
 def test_a_stop_empties_the_queue_and_latches():
@@ -232,11 +241,11 @@ def test_a_stop_empties_the_queue_and_latches():
   loop.stop('key')
   assert loop.tick().verdict == 'hold, latched: key'
   assert queue.next(clock.time) is None
-  loop.post(Event(Kind.RESUME))
+  loop.post(StopEvent(StopEventKind.RESUME))
   queue.put(np.zeros((5, 4)), clock.time)
   assert loop.tick().verdict == 'hold, latched: key'
-  loop.post(Event(Kind.CLEAR))
-  loop.post(Event(Kind.RESUME))
+  loop.post(StopEvent(StopEventKind.CLEAR))
+  loop.post(StopEvent(StopEventKind.RESUME))
   assert 'first chunk' in loop.tick().verdict  # what came in between is gone
   assert arm.calls == ['hold', 'command', 'hold', 'hold']
 
@@ -252,7 +261,7 @@ def test_a_stop_while_the_driver_thinks_sends_nothing(cell):
 
 def test_disable_goes_down_the_whole_ladder(cell):
   cell.run(1)
-  cell.loop.post(Event(Kind.DISABLE))
+  cell.loop.post(StopEvent(StopEventKind.DISABLE))
   cell.run(8)
   expected = ['command', 'hold', 'stow', 'stow', 'stow', 'disable']
   assert cell.arm.calls == expected
@@ -273,7 +282,7 @@ def test_a_watchdog_that_fired_while_the_driver_slept_is_believed():
   cell.driver.also = lambda: setattr(heartbeat, 'fired', True)
   assert cell.run(1)[0].verdict == 'hold: the watchdog has ended'
   assert cell.arm.calls == ['command', 'hold']
-  cell.loop.post(Event(Kind.RESUME))
+  cell.loop.post(StopEvent(StopEventKind.RESUME))
   assert cell.run(1)[0].verdict == 'hold: the watchdog has ended'
   assert cell.arm.calls.count('command') == 1
 
