@@ -105,7 +105,7 @@ def practise(
     clock=clock,
     executor=executor,
     max_age_s=cell.max_camera_age_s,
-    max_same_s=cell.max_same_picture_s,
+    max_same_s=cell.frozen_camera_timeout_s,
   )
   pilot = EpisodeController(
     spec,
@@ -113,12 +113,12 @@ def practise(
     sight=sight,
     outbox=WriteBuffer(EpisodeLog(journal)),
     device=cell.operator,
-    hands=cell.hands,
+    handover_config=cell.handover,
     clock=clock,
     executor=executor,
     config=EpisodeConfig(
       time_limit=cell.time_limit,
-      critical_at_once=cell.critical_at_once,
+      start_in_critical_phase=cell.start_in_critical_phase,
       vla_warmup_steps=_WARMUP.value,
       seed=_SEED.value,
     ),

@@ -10,19 +10,19 @@ VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpisodeConfig:
-  """How attempts go.
+  """Settings of an episode.
 
-  time_limit: control steps of one. critical_at_once: no approach comes before
-  the critical phase. vla_warmup_steps: control steps of practice that the VLA
-  drives. open_loop_steps: steps of the VLA's chunk that the base policy runs.
-  replay_stride: between two looks.
-  starved_steps: how long a chunk that is used up is
-  stood at, waiting for the next, before the arm holds. answer_timeout_s: for
-  asking again after a hold. seed: of the exploration.
+  time_limit: longest critical phase, control steps. start_in_critical_phase:
+  no approach comes before it. vla_warmup_steps: control steps of practice
+  that the VLA drives. open_loop_steps: steps of the VLA's chunk that the base
+  policy runs. replay_stride: control steps between two recorded observations.
+  starved_steps: control steps to wait at the end of a chunk for the next one;
+  then the arm holds. answer_timeout_s: for the VLA queries that are retried
+  during a hold. seed: of the exploration noise.
   """
 
   time_limit: int
-  critical_at_once: bool
+  start_in_critical_phase: bool
   vla_warmup_steps: int = 6_000
   open_loop_steps: int = 20
   replay_stride: int = 2

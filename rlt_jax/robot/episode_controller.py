@@ -57,7 +57,7 @@ class EpisodeController:
     sight: VlaQueries,
     outbox: WriteBuffer,
     device: Device,
-    hands: HandoverConfig,
+    handover_config: HandoverConfig,
     clock: Clock,
     executor: futures.Executor,
     config: EpisodeConfig,
@@ -65,7 +65,7 @@ class EpisodeController:
     """Starts nothing; `executor` is the sight's, `device` is open."""
     self._bundle, self.policy, self._config = bundle, policy, config
     self._sight, self._outbox = sight, outbox
-    self._device, self._hands = device, hands
+    self._device, self._handover_config = device, handover_config
     self._clock, self._period_s = clock, 1.0 / bundle.control_hz
     self.parts = EpisodeRecorder(bundle, outbox, sight, executor,
                        stride=config.replay_stride,
@@ -87,7 +87,7 @@ class EpisodeController:
     now = self._clock.now()
     self._hand = handover.begin(self._hand, now=now)
     self.mode, self.steps, self.words = mode, 0, ''
-    self._outcome, self._critical = '', self._config.critical_at_once
+    self._outcome, self._critical = '', self._config.start_in_critical_phase
     self._filled = self.parts.backfilled, self.parts.gaps
     self._calls, self._last_call = 0, now
     self.planner.begin(now)
@@ -196,7 +196,7 @@ class EpisodeController:
       hand['human_delta'] = self._device.delta(reading.position, self._period_s)
     self._hand, effects = handover.advance(
       self._hand, events, arm_pose=reading.position, now=now,
-      config=self._hands, **hand)  # fmt: skip
+      config=self._handover_config, **hand)  # fmt: skip
     self.effort.tick(self._hand.mode, effects, max(now - self._last_call, 0.0))
     self._last_call = now
     if effects.clear_queue:

@@ -16,21 +16,21 @@ from rlt_jax.robot.operator.events import Device
 class RobotSetup(NamedTuple):
   """Fields as in `station.Station`.
 
-  arm: connected and locked. hands: its tolerances. prepare: called with the
+  arm: connected and locked. handover: its tolerances. prepare: called with the
   mode and number of an attempt before it begins, while the arm holds.
   """
 
   arm: Arm
   cameras: Cameras
   operator: Device
-  hands: HandoverConfig
+  handover: HandoverConfig
   prepare: Callable[[str, int], None]
   bundle: str
   vla: str
   time_limit: int
-  critical_at_once: bool
+  start_in_critical_phase: bool
   max_camera_age_s: float
-  max_same_picture_s: float | None
+  frozen_camera_timeout_s: float | None
   watchdog: WatchdogConfig | None
 
 
@@ -64,7 +64,7 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
     arm=arm,
     cameras=station.build_cameras(said, clock),
     operator=station.build_operator(said, clock),
-    hands=HandoverConfig.for_arm(
+    handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=said.align_tolerance,
       keep_tolerance=said.keep_tolerance,
@@ -73,8 +73,8 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
     bundle=said.bundle,
     vla=said.vla,
     time_limit=said.time_limit,
-    critical_at_once=said.critical_at_once,
+    start_in_critical_phase=said.start_in_critical_phase,
     max_camera_age_s=said.max_camera_age_s,
-    max_same_picture_s=said.max_same_picture_s,
+    frozen_camera_timeout_s=said.frozen_camera_timeout_s,
     watchdog=watchdog,
   )

@@ -27,6 +27,11 @@ _ARMS = {
   'piper': ('rlt_jax.robot.arms.piper', 'PiperArms', 'PiperConfig'),
   'fake': ('rlt_jax.robot.arms.fake', 'FakeArm', None),
 }
+# Old name of a field -> its name now.
+_RENAMED = {
+  'critical_at_once': 'start_in_critical_phase',
+  'max_same_picture_s': 'frozen_camera_timeout_s',
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,11 +51,11 @@ class Station:
   camera_names: tuple[str, ...]  # in the bundle's order
   camera_arguments: Mapping[str, Any]
   max_camera_age_s: float  # older pictures make the arm hold
-  max_same_picture_s: float | None  # None: cameras without noise
+  frozen_camera_timeout_s: float | None  # None: cameras without noise
   vla: str  # address, such as ws://127.0.0.1:8000
   bundle: str  # folder
   time_limit: int  # control steps of an attempt
-  critical_at_once: bool  # no approach before the critical phase
+  start_in_critical_phase: bool  # no approach before the critical phase
   operator: str  # 'terminal' or a function
   operator_arguments: Mapping[str, Any]
   align_tolerance: tuple[float, ...]  # [A], see HandoverConfig
@@ -63,7 +68,7 @@ class Station:
       value = getattr(self, name)
       if not 0 < value < math.inf:
         raise ValueError(f'{name} must be positive: {value}.')
-    for name in ('max_same_picture_s', 'watchdog_timeout_s'):
+    for name in ('frozen_camera_timeout_s', 'watchdog_timeout_s'):
       value = getattr(self, name)
       if value is not None and not 0 < value < math.inf:
         raise ValueError(f'{name} must be positive or null: {value}.')
@@ -94,6 +99,9 @@ def load(path: str | pathlib.Path) -> tuple[Station, ArmSpec]:
   path = pathlib.Path(path)
   record = json.loads(path.read_text())
   known = {field.name for field in dataclasses.fields(Station)}
+  for old, new in _RENAMED.items():
+    if old in record:
+      raise ValueError(f'{path}: the field {old} is now called {new}.')
   if set(record) != known:
     raise ValueError(
       f'{path} must have the fields {sorted(known)}; missing '

@@ -94,7 +94,7 @@ def build(
     arm=twin,
     cameras=eyes,
     operator=When(say, twin.outcome, clock=clock),
-    hands=HandoverConfig.for_arm(
+    handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=spec.max_step,
       keep_tolerance=spec.max_step,
@@ -106,8 +106,8 @@ def build(
     bundle=bundle,
     vla=vla,
     time_limit=task.time_limit,
-    critical_at_once=True,
+    start_in_critical_phase=True,
     max_camera_age_s=_MAX_CAMERA_AGE_S,
-    max_same_picture_s=None,  # rays are without noise
+    frozen_camera_timeout_s=None,  # rays are without noise
     watchdog=None,  # it would need an arm that outlives this process
   )

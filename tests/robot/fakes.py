@@ -141,7 +141,7 @@ class Rig:
     device=None,
     faults=(),
     camera_faults=(),
-    hands=None,
+    handover_config=None,
     journal=None,
     sigma=0.3,
     delay=0,
@@ -177,7 +177,7 @@ class Rig:
     device.open()
     fields = {
       'time_limit': 40,
-      'critical_at_once': True,
+      'start_in_critical_phase': True,
       'vla_warmup_steps': 0,
       'answer_timeout_s': 3.0,
     }
@@ -187,7 +187,7 @@ class Rig:
       sight=self.sight,
       outbox=WriteBuffer(EpisodeLog(self.journal)),
       device=device,
-      hands=hands
+      handover_config=handover_config
       or HandoverConfig.for_arm(
         ARM, align_tolerance=(0.2,) * 3, keep_tolerance=(0.3,) * 3
       ),

@@ -145,7 +145,7 @@ def test_what_came_too_late_is_asked_again(tmp_path):
 
 
 def test_before_the_critical_phase_the_vla_drives_unrecorded(tmp_path):
-  rig = Rig(tmp_path, critical_at_once=False)
+  rig = Rig(tmp_path, start_in_critical_phase=False)
   rig.pilot._device = Scripted([(0.3, Kind.ENTER_CRITICAL)], clock=rig.clock)
   rig.pilot._device.open()
   attempt = rig.attempt()

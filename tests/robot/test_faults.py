@@ -214,7 +214,10 @@ def test_a_disk_that_is_full_at_the_end_is_waited_for(tmp_path):
 
   rig = Rig(tmp_path / 'journal', time_limit=30, journal={'write': write})
   rig.pilot._config = rig.pilot._config.__class__(
-    time_limit=30, critical_at_once=True, vla_warmup_steps=0, starved_steps=99
+    time_limit=30,
+    start_in_critical_phase=True,
+    vla_warmup_steps=0,
+    starved_steps=99,
   )
   session = make_session(rig, tmp_path, minutes=0.001)
   told = []

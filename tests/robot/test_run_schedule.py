@@ -83,8 +83,11 @@ def test_the_view_counts_labelled_attempts_only(tmp_path):
 
   pilot = cell.rig.pilot
   pilot._device = When(say, lambda: pilot, clock=cell.rig.clock)
-  hands = vars(pilot._hands) | {'label_grace_s': 0.0, 'debounce_s': 0.0}
-  pilot._hands = type(pilot._hands)(**hands)
+  fields = vars(pilot._handover_config) | {
+    'label_grace_s': 0.0,
+    'debounce_s': 0.0,
+  }
+  pilot._handover_config = type(pilot._handover_config)(**fields)
   rows = cell.run()
   outcomes = [x['outcome'] for x in rows]
   assert outcomes[:4] == ['success', 'abort', 'failure', 'success']

@@ -24,11 +24,11 @@ _STATION = {
   'camera_names': ['wrist'],
   'camera_arguments': {'size': 8},
   'max_camera_age_s': 0.1,
-  'max_same_picture_s': 0.3,
+  'frozen_camera_timeout_s': 0.3,
   'vla': 'ws://127.0.0.1:9',
   'bundle': 'bundle',
   'time_limit': 100,
-  'critical_at_once': True,
+  'start_in_critical_phase': True,
   'operator': 'tests.robot.test_station:make_operator',
   'operator_arguments': {'name': 'scripted'},
   'align_tolerance': [0.1, 0.1, 0.01],
@@ -137,6 +137,21 @@ def test_the_stations_to_copy_keep_the_rules(name):
   said, spec = station.load(folder / f'{name}.json')
   assert said.arm == name and spec.action_dim == 14
   assert station.build_arm(str(folder / f'{name}.json')).spec == spec
+
+
+@pytest.mark.parametrize(
+  'old, new',
+  [
+    ('critical_at_once', 'start_in_critical_phase'),
+    ('max_same_picture_s', 'frozen_camera_timeout_s'),
+  ],
+)
+def test_an_old_field_is_refused_by_its_new_name(tmp_path, old, new):
+  path = write(tmp_path, without=[new], **{old: 1})
+  with pytest.raises(
+    ValueError, match=f'station.json: the field {old} is now called {new}.'
+  ):
+    station.load(path)
 
 
 def test_a_robot_host_needs_neither_jax_nor_mujoco():
