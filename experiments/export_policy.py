@@ -81,7 +81,7 @@ def fresh() -> Source:
 def spec_of(source: Source) -> BundleSpec:
   """Returns what the host of this actor must agree with."""
   cell, config = source.cell, source.config
-  world, norm = cell.task.scene, cell.vla.params['norm']
+  world, stats = cell.task.scene, cell.vla.proprio_stats()
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
     chunk=config.chunk_size,
@@ -104,8 +104,8 @@ def spec_of(source: Source) -> BundleSpec:
     proprio_names=tuple(
       f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
     ),
-    proprio_mean=numbers(norm.proprio_mean),
-    proprio_std=numbers(norm.proprio_std),
+    proprio_mean=numbers(stats.mean),
+    proprio_std=numbers(stats.std),
     cameras=scene.CAMERAS,
     prompt=scripted_expert_lib.INSERT,
     vla_fingerprint=cell.vla.spec.fingerprint,

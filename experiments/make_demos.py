@@ -26,6 +26,7 @@ import numpy as np
 from rlt_jax.sim import action_space, camera, kinematics
 from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
 from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import summary
 from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
@@ -164,6 +165,8 @@ def main(argv: list[str]) -> None:
       **merged,
       action_scale=space.scale,
       action_mode=np.array(space.mode),
+      joint_names=np.array(scene_lib.JOINTS),
+      control_hz=np.array(insertion.CONTROL_HZ),
     )
     print(
       f'shard {shard}: {len(demos)} episodes, {len(merged["episode"])} '

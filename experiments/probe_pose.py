@@ -26,7 +26,6 @@ from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import assets
 from rlt_jax.training.compilation_cache import keep_compiled
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _ASSETS = flags.DEFINE_string('assets', '', 'Folder with vla/ and token/.')
 _POSES = flags.DEFINE_integer('poses', 12_000, 'Multiple of 100, over 1000.')
@@ -47,7 +46,7 @@ def main(argv: list[str]) -> None:
       pose_key,
       vla=vla,
       token=token,
-      prompt=tokenizer_lib.tokenize(scripted_expert_lib.INSERT),
+      prompt=vla.tokenize(scripted_expert_lib.INSERT),
       poses=_POSES.value,
     )
   except (ValueError, OSError) as error:

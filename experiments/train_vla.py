@@ -66,8 +66,7 @@ def _write(params, metrics, demos, config, train_config, loss):
   vla = pi_vla.make(
     params,
     config,
-    action_mode=demos.action_mode,
-    action_scale=demos.action_scale,
+    **demos.action_facts(),
   )
   command = ['python', '-m', 'experiments.train_vla', *sys.argv[1:]]
   pi_vla.save(

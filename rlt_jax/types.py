@@ -15,9 +15,8 @@ Importing this module loads neither JAX nor a simulator, so the robot's
 computer shares it.
 """
 
-from collections.abc import Callable, Mapping
-import dataclasses
-from typing import Any, NamedTuple, Protocol, TYPE_CHECKING
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TYPE_CHECKING
 
 if TYPE_CHECKING:
   import jax
@@ -41,57 +40,6 @@ class Observation(NamedTuple):
   images: Mapping[str, Array]
   proprio: Array
   prompt: Array
-
-
-class VlaOutput(NamedTuple):
-  """One query of the frozen VLA; batches lead with [B].
-
-  tokens: [N, D] final prefix embeddings, image tokens first.
-  mask: bool [N], False is padding.
-  image_mask: bool [N], True where the token comes from a camera (Eq. 1 of the
-    paper drops language tokens: with one instruction they are constant).
-  reference: [H, A] sampled action chunk in normalized action units.
-  """
-
-  tokens: Array
-  mask: Array
-  image_mask: Array
-  reference: Array
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class VlaSpec:
-  """What a VLA takes and gives; compared by name before anything runs.
-
-  fingerprint: hex digest of weights, normalization and this spec's numbers.
-  action_scale: per action entry, the physical size (rad or m) of one
-    normalized unit; `sim.action_space.ActionSpace` holds the same numbers.
-  """
-
-  cameras: tuple[str, ...]
-  image_size: int
-  proprio_dim: int
-  prompt_length: int
-  num_tokens: int
-  token_dim: int
-  horizon: int
-  action_dim: int
-  action_mode: str
-  action_scale: tuple[float, ...]
-  fingerprint: str
-
-
-class FrozenVla(Protocol):
-  """The contract for a VLA, small or large.
-
-  `apply(params, observation, key)` maps a batched Observation [B, ...] to a
-  batched VlaOutput, is pure and traceable, and consumes `key` (the flow's
-  initial noise). Params are an argument so that jit does not bake them in.
-  """
-
-  spec: VlaSpec
-  params: Params
-  apply: Callable[[Params, Observation, PRNGKey], VlaOutput]
 
 
 class Features(NamedTuple):

@@ -27,9 +27,10 @@ _MAY_IMPORT = {
   'sim_robot': {'types', 'robot', 'serving', 'sim', 'tasks', 'training'},
   'export': {'types', 'robot'},
   'reporting': {'types', 'export', 'robot'},
-  'rollout': {'types', 'rl_token', 'sim', 'tasks', 'agents'},
+  'rollout': {'types', 'rl_token', 'sim', 'tasks', 'agents', 'vlas'},
   'evaluation': {
     'types',
+    'vlas',
     'agents',
     'reporting',
     'rl_token',

@@ -15,7 +15,8 @@ from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim import camera, kinematics
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.types import Array, FrozenVla, Observation, PRNGKey
+from rlt_jax.types import Array, Observation, PRNGKey
+from rlt_jax.vlas.vla import FrozenVla
 
 AXES = ('x_mm', 'y_mm', 'z_mm', 'about_x_deg', 'about_y_deg', 'about_z_deg')
 _ACROSS, _HEIGHT, _TURN = 1e-3, (-1e-3, 6e-3), np.deg2rad(2.0)

@@ -15,7 +15,8 @@ from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.types import Array, Features, FrozenVla, Observation, PRNGKey
+from rlt_jax.types import Array, Features, Observation, PRNGKey
+from rlt_jax.vlas.vla import FrozenVla
 
 TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
 
@@ -80,14 +81,13 @@ def make(
   blind = jnp.asarray(blind / np.sqrt(proprio_dim), jnp.float32)
 
   def read(params, images, proprio, key, prompt):
-    vla_params, token_params = params
+    vla_params, token_params, stats = params
     rows = proprio.shape[0]
     observation = Observation(
       images, proprio, jnp.broadcast_to(prompt, (rows, len(prompt)))
     )
     out = vla.apply(vla_params, observation, key)
-    norm = vla_params['norm']
-    scaled = (proprio - norm.proprio_mean) / norm.proprio_std
+    scaled = stats.normalize(proprio)
     if token_ablation == 'none':
       z_rl = token.apply(token_params, out.tokens, out.mask)
     elif token_ablation == 'socket_blind':
@@ -99,7 +99,7 @@ def make(
   tell = _pose_teller(scene, z_dim) if token_ablation == 'true_pose' else None
   read_each = jax.jit(jax.vmap(read, in_axes=(None, 0, 0, 0, None)))
   read = jax.jit(read)
-  params = (vla.params, token.params)
+  params = (vla.params, token.params, vla.proprio_stats())
 
   def perceive(
     state: insertion.State, key: PRNGKey, other: np.ndarray | None = None

@@ -10,9 +10,8 @@ import numpy as np
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.serving import schema
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import scene
-from rlt_jax.types import FrozenVla, Observation
-from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
+from rlt_jax.types import Observation
+from rlt_jax.vlas.vla import FrozenVla
 
 
 def make_spec(vla: FrozenVla, token: RlToken) -> schema.WireSpec:
@@ -24,7 +23,7 @@ def make_spec(vla: FrozenVla, token: RlToken) -> schema.WireSpec:
     horizon=vla.spec.horizon,
     action_dim=vla.spec.action_dim,
     z_dim=token.spec.z_dim,
-    joint_names=scene.JOINTS,
+    joint_names=vla.spec.joint_names,
     action_mode=vla.spec.action_mode,
     action_scale=vla.spec.action_scale,
     vla_fingerprint=vla.spec.fingerprint,
@@ -64,7 +63,7 @@ def make_infer(
   def infer(message: dict[str, Any]) -> dict[str, Any]:
     nonlocal count
     request = schema.read_request(spec, message)
-    words = tokenizer_lib.tokenize(request.prompt, vla.spec.prompt_length)
+    words = vla.tokenize(request.prompt)
     observation = Observation(request.images, request.proprio, words)
     start = time.monotonic()
     out = query(params, observation, key, np.uint32(count))

@@ -9,8 +9,8 @@ from rlt_jax.rl_token import rl_token
 from rlt_jax.sim import camera
 from rlt_jax.tasks.ethernet import scene
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import FrozenVla
 from rlt_jax.vlas.pi_small import pi_vla
+from rlt_jax.vlas.vla import FrozenVla
 
 
 def load(

@@ -14,8 +14,7 @@ from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import FrozenVla
-from rlt_jax.vlas.pi_small import tokenizer
+from rlt_jax.vlas.vla import FrozenVla
 
 
 class TaskSetup(NamedTuple):
@@ -47,7 +46,7 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
     render=render,
     vla=vla,
     token=token,
-    prompt=tokenizer.tokenize(scripted_expert_lib.INSERT),
+    prompt=vla.tokenize(scripted_expert_lib.INSERT),
     token_ablation=config.token_ablation,
     scene=task.scene,
   )

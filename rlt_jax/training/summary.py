@@ -16,7 +16,6 @@ from rlt_jax.reporting import provenance, report, statistics
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.reporting.video import write_film
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
-from rlt_jax.vlas.pi_small import tokenizer
 
 _PROMPT_EPISODES = 20
 
@@ -170,7 +169,9 @@ def _try_prompts(session: Any) -> dict[str, Any]:
   right = session.record.episodes('base').success[:_PROMPT_EPISODES]
   policy = evaluator.base_policy(session.config.open_loop_steps)
   wrong, _ = session.evaluator.run(
-    policy, len(right), prompt=tokenizer.tokenize(scripted_expert_lib.LIFT)
+    policy,
+    len(right),
+    prompt=session.cell.vla.tokenize(scripted_expert_lib.LIFT),
   )
   section = {}
   for name, words, success in (

@@ -8,7 +8,6 @@ from rlt_jax.serving import schema, vla_service
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Observation
-from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _PROMPT = 'insert the ethernet plug into the socket'
 
@@ -35,7 +34,7 @@ def test_a_reply_is_what_vla_and_token_say(served):
   message = schema.make_request(
     spec, images=images, proprio=proprio, prompt=_PROMPT
   )
-  words = tokenizer_lib.tokenize(_PROMPT, vla.spec.prompt_length)
+  words = vla.tokenize(_PROMPT)
   batch = jax.tree.map(
     lambda x: np.asarray(x)[None], Observation(images, proprio, words)
   )

@@ -10,7 +10,8 @@ from rlt_jax.agents.rlt import UpdateConfig
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.train import train_token
-from rlt_jax.tasks.ethernet.config import TaskConfig
+from rlt_jax.tasks.ethernet import scene
+from rlt_jax.tasks.ethernet.config import CONTROL_HZ, TaskConfig
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.vlas.pi_small import pi_vla
 from rlt_jax.vlas.pi_small.config import PiConfig
@@ -33,6 +34,8 @@ def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
     PiConfig(**_TINY),
     action_mode='offset',
     action_scale=[0.004] * 6 + [0.0002] + [0.001] * 6 + [0.0002],
+    joint_names=scene.JOINTS,
+    control_hz=CONTROL_HZ,
   )
   pi_vla.save(folder / 'vla', vla, metrics={}, command=['test'], seed=seed)
   config = TokenConfig(

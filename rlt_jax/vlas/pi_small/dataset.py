@@ -6,7 +6,7 @@ The letter F counts frames, over all episodes.
 from collections.abc import Mapping, Sequence
 import dataclasses
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rlt_jax.vlas.pi_small.objective import targets
 # task of its tremor: no entry counts as quieter than this share of the root
 # mean square over the entries it is compared with.
 _FLOOR = 0.3
+_FACTS = ('action_mode', 'action_scale', 'joint_names', 'control_hz')
 
 
 class DemoBatch(NamedTuple):
@@ -45,14 +46,25 @@ class DemoBatch(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Demos:
-  """A set of frames and the action space they were recorded in."""
+  """A set of frames and the action space they were recorded in.
+
+  action_scale: [A] rad or m per normalized unit.
+  joint_names: [A] order of the actions and of the positions in proprio.
+  control_hz: rate of the steps of a chunk, 1/s.
+  """
 
   frames: DemoBatch
   action_mode: str
-  action_scale: tuple[float, ...]  # [A] rad or m per normalised unit
+  action_scale: tuple[float, ...]
+  joint_names: tuple[str, ...]
+  control_hz: float
 
   def __len__(self):
     return len(self.frames.proprio)
+
+  def action_facts(self) -> dict[str, Any]:
+    """Returns what `pi_vla.make` is told of the actions."""
+    return {name: getattr(self, name) for name in _FACTS}
 
 
 def take(frames: DemoBatch, rows: np.ndarray) -> DemoBatch:
@@ -67,7 +79,8 @@ def load(path: str | pathlib.Path, cameras: Sequence[str]) -> Demos:
 
   Args:
     path: each file holds the arrays of `DemoBatch`, images under
-      'images/<camera>', and 'action_scale' [A] and 'action_mode'.
+      'images/<camera>', and 'action_scale' [A], 'action_mode', 'joint_names'
+      [A] and 'control_hz'.
     cameras: to read; others in the files are left out.
 
   Raises:
@@ -81,12 +94,18 @@ def load(path: str | pathlib.Path, cameras: Sequence[str]) -> Demos:
   lengths, spaces = [], []
   for file in files:
     with np.load(file, allow_pickle=False) as shard:
-      missing = [n for n in (*names, 'action_scale') if n not in shard.files]
+      missing = [n for n in (*names, *_FACTS) if n not in shard.files]
       if missing:
-        raise ValueError(f'{file} must hold {names}; it lacks {missing}.')
+        raise ValueError(
+          f'{file} must hold {[*names, *_FACTS]}; it lacks {missing}. '
+          'Record it with experiments.make_demos.'
+        )
       lengths.append(len(shard['proprio']))
       scale = tuple(float(x) for x in shard['action_scale'])
-      spaces.append((str(shard['action_mode']), scale))
+      joints = tuple(str(x) for x in shard['joint_names'])
+      spaces.append(
+        (str(shard['action_mode']), scale, joints, float(shard['control_hz']))
+      )
   if len(set(spaces)) > 1:
     raise ValueError(f'Files must share one action space: {set(spaces)}.')
   columns = _fill(files, names, lengths)
@@ -94,10 +113,8 @@ def load(path: str | pathlib.Path, cameras: Sequence[str]) -> Demos:
   columns['episode'] = _number(columns['episode'], folders)
   images = {camera: columns[f'images/{camera}'] for camera in cameras}
   rest = [columns[name] for name in DemoBatch._fields[1:]]
-  mode, scale = spaces[0]
-  return Demos(
-    frames=DemoBatch(images, *rest), action_mode=mode, action_scale=scale
-  )
+  facts = dict(zip(_FACTS, spaces[0], strict=True))
+  return Demos(frames=DemoBatch(images, *rest), **facts)
 
 
 def _number(episode, folders):

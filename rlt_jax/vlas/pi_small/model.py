@@ -238,18 +238,20 @@ def velocity(
 
 
 def sample(
-  params: Params, observation: Observation, key: PRNGKey, *, config: PiConfig
+  params: Params, observation: Observation, noise: Array, *, config: PiConfig
 ) -> tuple[Array, PrefixOutput]:
   """Samples chunks [B, H, A] in normalised action units, and their prefix.
 
   Args:
     params: of `init_params`.
     observation: batched.
-    key: consumed; the initial noise, one draw per row.
+    noise: [B, H, A] initial noise of the flow, one draw per row.
     config: static.
   """
   out = prefix(params, observation, config=config)
-  shape = (out.tokens.shape[0], 1, config.horizon, config.action_dim)
+  shape = (out.tokens.shape[0], config.horizon, config.action_dim)
+  if noise.shape != shape:
+    raise ValueError(f'noise must have the shape {shape}: {noise.shape}.')
   step = 1.0 / config.euler_steps
 
   def euler(x, time):
@@ -259,6 +261,6 @@ def sample(
     return x - step * v, None
 
   times = 1.0 - step * jnp.arange(config.euler_steps)
-  x, _ = jax.lax.scan(euler, jax.random.normal(key, shape), times)
+  x, _ = jax.lax.scan(euler, noise[:, None], times)
   norm = params['norm']
   return x[:, 0] * norm.chunk_std + norm.chunk_mean, out

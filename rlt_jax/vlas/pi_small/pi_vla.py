@@ -13,24 +13,20 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from rlt_jax.types import (
-  Array,
-  Observation,
-  Params,
-  PRNGKey,
-  VlaOutput,
-  VlaSpec,
-)
-from rlt_jax.vlas.pi_small import model
+from rlt_jax.types import Array, Observation, Params, PRNGKey
+from rlt_jax.vlas.pi_small import model, tokenizer
 from rlt_jax.vlas.pi_small.config import PiConfig
+from rlt_jax.vlas.vla import FrozenVla, ProprioStats, VlaOutput, VlaSpec
 
 _WEIGHTS = 'vla.safetensors'
 _RECORD = 'vla.json'
+# Recorded after the first weights were published: not part of the fingerprint.
+_NOT_IN_FINGERPRINT = ('joint_names', 'control_hz')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PiVla:
-  """A frozen flow-matching VLA, one `types.FrozenVla`.
+class PiVla(FrozenVla):
+  """A small frozen flow-matching VLA.
 
   params: 'prefix', 'expert', 'readout' and 'norm' (a `model.VlaNorm`).
   """
@@ -39,20 +35,21 @@ class PiVla:
   config: PiConfig
   params: Params
 
-  def apply(
-    self, params: Params, observation: Observation, key: PRNGKey
+  def apply_with_noise(
+    self, params: Params, observation: Observation, noise: Array
   ) -> VlaOutput:
-    """Maps a batched Observation to tokens and a sampled reference chunk.
-
-    Pure and traceable.
-
-    Args:
-      params: this VLA's.
-      observation: [B, ...], with every camera of the spec.
-      key: consumed; the flow's initial noise.
-    """
-    chunk, out = model.sample(params, observation, key, config=self.config)
+    """Maps observation [B, ...] and noise [B, H, A]; see `FrozenVla`."""
+    chunk, out = model.sample(params, observation, noise, config=self.config)
     return VlaOutput(out.tokens, out.mask, out.image_mask, chunk)
+
+  def tokenize(self, text: str) -> np.ndarray:
+    """Returns the instruction as int32 [L]; see `tokenizer.tokenize`."""
+    return tokenizer.tokenize(text, self.spec.prompt_length)
+
+  def proprio_stats(self) -> ProprioStats:
+    """Returns mean and std of the demonstrations, both [P]."""
+    norm = self.params['norm']
+    return ProprioStats(norm.proprio_mean, norm.proprio_std)
 
 
 def make(
@@ -61,6 +58,8 @@ def make(
   *,
   action_mode: str,
   action_scale: Sequence[float],
+  joint_names: Sequence[str],
+  control_hz: float,
 ) -> PiVla:
   """Bundles trained params, rounded to float16 so that files lose nothing.
 
@@ -68,7 +67,9 @@ def make(
     params: of `model.init_params`, trained or not.
     config: the sizes.
     action_mode: what a chunk's numbers command.
-    action_scale: [A] rad or m per normalised unit.
+    action_scale: [A] rad or m per normalized unit.
+    joint_names: [A].
+    control_hz: steps of a chunk per second.
   """
   scale = tuple(float(x) for x in action_scale)
   if len(scale) != config.action_dim or min(scale) <= 0.0:
@@ -88,6 +89,8 @@ def make(
     token_dim=config.prefix_width,
     horizon=config.horizon,
     action_dim=config.action_dim,
+    joint_names=tuple(joint_names),
+    control_hz=float(control_hz),
     action_mode=action_mode,
     action_scale=scale,
     fingerprint='',
@@ -103,13 +106,14 @@ def make(
 def random_vla(
   key: PRNGKey,
   config: PiConfig,
-  *,
-  action_mode: str,
-  action_scale: Sequence[float],
+  **facts: Any,
 ) -> PiVla:
   """Returns an untrained VLA with unit statistics. `key` is consumed.
 
-  The rest of the arguments are those of `make`.
+  Args:
+    key: consumed.
+    config: the sizes.
+    **facts: the keyword arguments of `make`.
   """
   P, T = config.proprio_dim, config.target_dim
   chunk = (config.horizon, config.action_dim)
@@ -119,9 +123,7 @@ def random_vla(
   params = jax.jit(model.init_params, static_argnames='config')(
     key, norm, config=config
   )
-  return make(
-    params, config, action_mode=action_mode, action_scale=action_scale
-  )
+  return make(params, config, **facts)
 
 
 def check_spec(spec: VlaSpec, **expected: Any) -> None:
@@ -197,16 +199,15 @@ def load(
   """
   folder = pathlib.Path(folder)
   record = json.loads((folder / _RECORD).read_text())
-  spec = dict(record['spec'])
-  for name in ('cameras', 'action_scale'):
-    spec[name] = tuple(spec[name])
-  spec = VlaSpec(**spec)
+  spec = _read_spec(record['spec'], folder / _RECORD)
   check_spec(spec, **(expect or {}))
   vla = make(
     _unpack(load_file(folder / _WEIGHTS)),
     PiConfig(**record['config']),
     action_mode=spec.action_mode,
     action_scale=spec.action_scale,
+    joint_names=spec.joint_names,
+    control_hz=spec.control_hz,
   )
   if vla.spec != spec:
     raise ValueError(
@@ -214,6 +215,16 @@ def load(
       f'{_RECORD}: {vla.spec.fingerprint}.'
     )
   return vla
+
+
+def _read_spec(fields, path):
+  names = {field.name for field in dataclasses.fields(VlaSpec)}
+  if set(fields) != names:
+    raise ValueError(
+      f'The spec in {path} must have the fields {sorted(names)}: missing '
+      f'{sorted(names - set(fields))}, unknown {sorted(set(fields) - names)}.'
+    )
+  return VlaSpec(**fields)
 
 
 def _pack(params):
@@ -239,7 +250,10 @@ def _unpack(flat: Mapping[str, Array]) -> Params:
 
 
 def _digest(packed, config, spec):
-  numbers = [dataclasses.asdict(config), dataclasses.asdict(spec)]
+  sizes = dataclasses.asdict(spec)
+  for name in _NOT_IN_FINGERPRINT:
+    del sizes[name]
+  numbers = [dataclasses.asdict(config), sizes]
   digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
   for name, x in packed.items():
     digest.update(f'{name}{x.shape}{x.dtype}'.encode())

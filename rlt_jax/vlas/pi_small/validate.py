@@ -21,7 +21,8 @@ def _evaluate(params, batch, scale, key, *, config, loss):
     params, batch, loss_key, config=config, train=loss
   )
   observation = Observation(batch.images, batch.proprio, batch.prompt)
-  chunk, out = model.sample(params, observation, sample_key, config=config)
+  noise = jax.random.normal(sample_key, batch.chunk.shape)
+  chunk, out = model.sample(params, observation, noise, config=config)
   norm = params['norm']
   guess = model.read_out(params, out, config=config)
   guess = guess * norm.target_std + norm.target_mean

@@ -50,5 +50,9 @@ def demos(config):
     episode=np.repeat(np.arange(24, dtype=np.int32), 10),
   )
   return dataset.Demos(
-    frames=frames, action_mode='joint_delta', action_scale=(0.1, 0.2)
+    frames=frames,
+    action_mode='joint_delta',
+    action_scale=(0.1, 0.2),
+    joint_names=('turn', 'slide'),
+    control_hz=10.0,
   )

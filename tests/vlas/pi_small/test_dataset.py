@@ -14,6 +14,8 @@ def _write(file, demos, rows, **changes):
   arrays |= {
     'action_scale': np.array(demos.action_scale),
     'action_mode': np.array(demos.action_mode),
+    'joint_names': np.array(demos.joint_names),
+    'control_hz': np.array(demos.control_hz),
   }
   np.savez(file, **(arrays | changes))
 
@@ -25,6 +27,7 @@ def test_shards_join_in_order(tmp_path, config, demos):
   dataset.check(loaded, config)
   assert loaded.action_mode == 'joint_delta'
   assert loaded.action_scale == (0.1, 0.2)
+  assert loaded.action_facts() == demos.action_facts()
   for name, x in demos.frames._asdict().items():
     np.testing.assert_equal(getattr(loaded.frames, name), x)
   one = dataset.load(tmp_path / 'a.npz', ['side'])
@@ -48,6 +51,8 @@ def test_folders_that_count_alike_hold_different_episodes(
   'changes, rule',
   [
     ({'action_scale': np.array([0.1, 0.3])}, 'share one action space'),
+    ({'joint_names': np.array(['slide', 'turn'])}, 'share one action space'),
+    ({'control_hz': np.array(20.0)}, 'share one action space'),
     ({'chunk': np.zeros((5, 4, 2), np.float32)}, '5|10 rows of chunk'),
     ({'chunk': np.zeros((10, 4, 2))}, 'chunk must be float32'),
   ],

@@ -8,14 +8,19 @@ from rlt_jax.types import Observation
 from rlt_jax.vlas.pi_small import model, pi_vla
 
 _prefix = jax.jit(model.prefix, static_argnames='config')
-_sample = jax.jit(model.sample, static_argnames='config')
+_sample_with_noise = jax.jit(model.sample, static_argnames='config')
 _velocity = jax.jit(model.velocity, static_argnames='config')
 
 
 @pytest.fixture(scope='module')
 def params(config):
   vla = pi_vla.random_vla(
-    jax.random.key(0), config, action_mode='a', action_scale=(1.0, 1.0)
+    jax.random.key(0),
+    config,
+    action_mode='a',
+    action_scale=(1.0, 1.0),
+    joint_names=('turn', 'slide'),
+    control_hz=10.0,
   )
   # Closed gates would hide what attention does.
   rng = np.random.default_rng(0)
@@ -31,6 +36,12 @@ def observation(demos):
   frames = demos.frames
   images = {camera: x[:3] for camera, x in frames.images.items()}
   return Observation(images, frames.proprio[:3], frames.prompt[:3])
+
+
+def _sample(params, observation, key, config):
+  shape = (3, config.horizon, config.action_dim)
+  noise = jax.random.normal(key, shape)
+  return _sample_with_noise(params, observation, noise, config=config)
 
 
 def _uncached_sample(params, observation, key, config):
@@ -137,7 +148,10 @@ def test_refuses_what_does_not_fit(config, params, observation):
     model.prefix(params, long, config=config)
   short = observation._replace(proprio=np.zeros((3, 3), np.float32))
   with pytest.raises(ValueError, match='proprio must be'):
-    model.sample(params, short, jax.random.key(0), config=config)
+    _sample(params, short, jax.random.key(0), config)
+  noise = np.zeros((3, config.horizon + 1, config.action_dim))
+  with pytest.raises(ValueError, match='noise must have the shape'):
+    model.sample(params, observation, noise, config=config)
 
 
 @pytest.mark.parametrize(

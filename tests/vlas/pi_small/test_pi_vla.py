@@ -10,13 +10,17 @@ from rlt_jax.types import Observation
 from rlt_jax.vlas.pi_small import pi_vla
 
 _SCALE = (0.1, 0.2)
+_FACTS = {
+  'action_mode': 'joint_delta',
+  'action_scale': _SCALE,
+  'joint_names': ('turn', 'slide'),
+  'control_hz': 10.0,
+}
 
 
 @pytest.fixture(scope='module')
 def vla(config):
-  return pi_vla.random_vla(
-    jax.random.key(0), config, action_mode='joint_delta', action_scale=_SCALE
-  )
+  return pi_vla.random_vla(jax.random.key(0), config, **_FACTS)
 
 
 @pytest.fixture
@@ -58,18 +62,16 @@ def test_weights_are_float16_on_disk_and_float32_in_use(folder):
 
 
 def test_fingerprint_follows_weights_and_numbers(config, vla):
-  def fingerprint(params=vla.params, mode='joint_delta', scale=_SCALE):
-    return pi_vla.make(
-      params, config, action_mode=mode, action_scale=scale
-    ).spec.fingerprint
+  def fingerprint(params=vla.params, **changes):
+    return pi_vla.make(params, config, **(_FACTS | changes)).spec.fingerprint
 
   norm = vla.params['norm']
   moved = norm._replace(chunk_mean=norm.chunk_mean.at[0, 0].add(1e-3))
   digests = {
     fingerprint(),
     fingerprint(params=vla.params | {'norm': moved}),
-    fingerprint(mode='other'),
-    fingerprint(scale=(0.1, 0.3)),
+    fingerprint(action_mode='other'),
+    fingerprint(action_scale=(0.1, 0.3)),
   }
   assert len(digests) == 4
   assert fingerprint() == vla.spec.fingerprint
@@ -119,7 +121,7 @@ def test_check_spec_lets_pass_what_fits(vla):
 @pytest.mark.parametrize('scale', [(0.1,), (0.1, 0.0)])
 def test_make_refuses_scales(config, vla, scale):
   with pytest.raises(ValueError, match='2 positive numbers'):
-    pi_vla.make(vla.params, config, action_mode='a', action_scale=scale)
+    pi_vla.make(vla.params, config, **(_FACTS | {'action_scale': scale}))
 
 
 def test_make_refuses_weights_beyond_float16(config, vla):
@@ -128,6 +130,5 @@ def test_make_refuses_weights_beyond_float16(config, vla):
     pi_vla.make(
       vla.params | {'readout': big},
       config,
-      action_mode='a',
-      action_scale=_SCALE,
+      **_FACTS,
     )

@@ -57,8 +57,7 @@ def test_saves_loadable_weights_on_the_way(config, demos, tmp_path):
   vla = pi_vla.make(
     params,
     config,
-    action_mode=demos.action_mode,
-    action_scale=demos.action_scale,
+    **demos.action_facts(),
   )
   pi_vla.save(tmp_path, vla, metrics=results, command=[], seed=0)
   assert pi_vla.load(tmp_path).spec == vla.spec

@@ -1,0 +1,191 @@
+"""The interface of a frozen VLA, whatever its size or family.
+
+Letters as in `rlt_jax.types`. A VLA of your own subclasses `FrozenVla` and
+defines `spec`, `params`, `apply_with_noise`, `tokenize` and `proprio_stats`.
+"""
+
+import abc
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from rlt_jax.types import Array, Observation, Params, PRNGKey
+
+
+class VlaOutput(NamedTuple):
+  """One query of the frozen VLA; batches lead with [B].
+
+  tokens: [N, D] final prefix embeddings, image tokens first.
+  mask: bool [N], False is padding.
+  image_mask: bool [N], True where the token comes from a camera (Eq. 1 of the
+    paper drops language tokens: with one instruction they are constant).
+  reference: [H, A] sampled action chunk in normalized action units.
+  """
+
+  tokens: Array
+  mask: Array
+  image_mask: Array
+  reference: Array
+
+
+class ProprioStats(NamedTuple):
+  """How a VLA normalizes proprioception: (proprio - mean) / std; both [P]."""
+
+  mean: Array
+  std: Array
+
+  def normalize(self, proprio: Array) -> Array:
+    """Returns normalized proprioception [..., P]."""
+    return (proprio - self.mean) / self.std
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VlaSpec:
+  """Inputs and outputs of a VLA; compared by name before anything runs.
+
+  cameras: names of the images it reads.
+  joint_names: [A] the order of every action and of the positions in proprio.
+  control_hz: rate of the steps of a chunk, 1/s.
+  action_mode: what an action is relative to, see `sim.action_space`.
+  action_scale: [A] physical size (rad or m) of one normalized unit.
+  fingerprint: hex digest of weights, normalization and sizes. Tokens and
+    checkpoints name the VLA they belong to by it.
+  """
+
+  cameras: tuple[str, ...]
+  image_size: int
+  proprio_dim: int
+  prompt_length: int
+  num_tokens: int
+  token_dim: int
+  horizon: int
+  action_dim: int
+  joint_names: tuple[str, ...]
+  control_hz: float
+  action_mode: str
+  action_scale: tuple[float, ...]
+  fingerprint: str
+
+  def __post_init__(self):
+    for field in dataclasses.fields(self):
+      value = getattr(self, field.name)
+      if isinstance(value, list):  # as JSON reads a tuple
+        object.__setattr__(self, field.name, tuple(value))
+    for name in ('joint_names', 'action_scale'):
+      if len(getattr(self, name)) != self.action_dim:
+        raise ValueError(
+          f'{name} must have action_dim entries, {self.action_dim}: '
+          f'{getattr(self, name)}.'
+        )
+    if not self.control_hz > 0.0:
+      raise ValueError(f'control_hz must be positive: {self.control_hz}.')
+
+
+class FrozenVla(abc.ABC):
+  """A frozen VLA: images, proprioception and instruction to tokens and actions.
+
+  spec: its inputs and outputs.
+  params: pytree of arrays. They are an argument of every call, so that jit
+    does not compile them into the program.
+  """
+
+  spec: VlaSpec
+  params: Params
+
+  @abc.abstractmethod
+  def apply_with_noise(
+    self, params: Params, observation: Observation, noise: Array
+  ) -> VlaOutput:
+    """Maps observations and the flow's initial noise to tokens and chunks.
+
+    Pure and traceable by JAX.
+
+    Args:
+      params: of this VLA.
+      observation: batched, [B, ...], with every camera of the spec.
+      noise: [B, H, A] standard normal where a method does not steer it. A VLA
+        without a flow ignores it.
+    """
+
+  @abc.abstractmethod
+  def tokenize(self, text: str) -> np.ndarray:
+    """Returns the instruction as int32 [L], padded with 0.
+
+    Raises:
+      ValueError: an instruction that is empty or does not fit in L tokens.
+    """
+
+  @abc.abstractmethod
+  def proprio_stats(self) -> ProprioStats:
+    """Returns the statistics that normalize proprioception."""
+
+  def apply(
+    self, params: Params, observation: Observation, key: PRNGKey
+  ) -> VlaOutput:
+    """Draws the noise and applies the VLA; pure and traceable.
+
+    Args:
+      params: of this VLA.
+      observation: batched, [B, ...], with every camera of the spec.
+      key: consumed; the initial noise, one draw per row.
+    """
+    rows = observation.proprio.shape[0]
+    return self.apply_with_noise(
+      params, observation, draw_noise(key, rows, self.spec)
+    )
+
+  def normalize_proprio(self, proprio: Array) -> Array:
+    """Returns proprioception [..., P] as the actor and critic read it."""
+    return self.proprio_stats().normalize(proprio)
+
+
+def draw_noise(key: PRNGKey, rows: int, spec: Any) -> Array:
+  """Returns standard normal noise [rows, H, A]; the key is consumed.
+
+  Args:
+    key: consumed.
+    rows: B.
+    spec: has `horizon` and `action_dim`.
+  """
+  return jax.random.normal(key, (rows, spec.horizon, spec.action_dim))
+
+
+def check_contract(spec: Any, task: Any) -> None:
+  """Checks that a VLA fits a task.
+
+  Args:
+    spec: `VlaSpec`, or a server's `ServingSpec`, of the VLA.
+    task: `TaskSpec` of the task: cameras, image_size, proprio_names,
+      joint_names and control_hz are read.
+
+  Raises:
+    ValueError: the first field that does not fit: the rule, both values, and
+      what to do.
+  """
+  missing = [name for name in spec.cameras if name not in task.cameras]
+  if missing:
+    raise _misfit(
+      'cameras', 'be cameras of the task', spec.cameras, tuple(task.cameras)
+    )
+  rules = (
+    ('image_size', spec.image_size, task.image_size),
+    ('proprio_dim', spec.proprio_dim, len(task.proprio_names)),
+    ('action_dim', spec.action_dim, len(task.joint_names)),
+    ('joint_names', tuple(spec.joint_names), tuple(task.joint_names)),
+  )
+  for name, value, expected in rules:
+    if value != expected:
+      raise _misfit(name, 'be those of the task', value, expected)
+  if abs(spec.control_hz - task.control_hz) > 1e-6 * task.control_hz:
+    raise _misfit(
+      'control_hz', 'be that of the task', spec.control_hz, task.control_hz
+    )
+
+
+def _misfit(name: str, rule: str, value: Any, expected: Any) -> ValueError:
+  return ValueError(
+    f"The VLA's {name} must {rule}, {expected}: {value}. Give --vla= a VLA "
+    'trained for this task, or --task= the task of this VLA.'
+  )
