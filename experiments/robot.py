@@ -43,7 +43,7 @@ from rlt_jax.robot.recording.journal import Journal, JournalError
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.robot.run_schedule import RobotRun, RunPlan
-from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.codec import MessageError
 
 _STATION = flags.DEFINE_string('station', None, "A file, or 'twin'.",
                                required=True)  # fmt: skip
@@ -254,7 +254,7 @@ def main(argv: list[str]) -> None:
       if not _PREFLIGHT.value:
         practise(cell, policy, client, wire, workdir, clock, stack, priority)
   except (
-    ValueError, OSError, ArmError, WireError, DeviceError, JournalError,
+    ValueError, OSError, ArmError, MessageError, DeviceError, JournalError,
     lock.LockedError,
   ) as error:  # fmt: skip
     raise SystemExit(f'error: {error}') from None

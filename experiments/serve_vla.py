@@ -3,7 +3,7 @@
   python -m experiments.serve_vla
   python -m experiments.serve_vla --host=0.0.0.0 --token_file=secret.txt
 
-Requests and replies are those of `rlt_jax/wire/contract.py`; clients of
+Requests and replies are those of `rlt_jax/serving/schema.py`; clients of
 openpi's policy server can talk to it. Expected: some seconds of compiling,
 then "Serving on ..."; Ctrl-C ends it.
 """
@@ -21,7 +21,7 @@ from rlt_jax.training.config import PracticeConfig
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
 _PORT = flags.DEFINE_integer('port', server.PORT, 'Port; 0 takes a free one.')
 _TOKEN_FILE = flags.DEFINE_string(
-  'token_file', '', 'File whose text clients must send; see wire/server.py.'
+  'token_file', '', 'File whose text clients must send; see serving/server.py.'
 )
 _ASSETS = flags.DEFINE_string(
   'assets', '', 'Folder with vla/ and token/; the shipped ones by default.'

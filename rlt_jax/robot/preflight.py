@@ -21,7 +21,7 @@ from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.serving import schema
-from rlt_jax.serving.schema import WireSpec
+from rlt_jax.serving.schema import ServingSpec
 
 OK, NOTE, BAD = 'ok', 'note', 'bad'
 _DARK, _BRIGHT = 10.0, 245.0  # mean of a picture that shows something
@@ -40,7 +40,7 @@ def look(
   cell: RobotSetup,
   policy: NumpyPolicy,
   client: Any,
-  wire: WireSpec,
+  wire: ServingSpec,
   *,
   folder: pathlib.Path,
   clock: Clock,
@@ -94,7 +94,7 @@ def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
 def check_cameras(
   bundle: BundleSpec,
   cameras: Cameras,
-  wire: WireSpec | None,
+  wire: ServingSpec | None,
   *,
   max_age_s: float,
   clock: Clock,
@@ -201,7 +201,7 @@ def check_timing(
 
 def check_vla(
   client: Any,
-  wire: WireSpec,
+  wire: ServingSpec,
   bundle: BundleSpec,
   clock: Clock,
   *,

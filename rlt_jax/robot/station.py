@@ -20,7 +20,7 @@ from rlt_jax.robot.operator.events import Device
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.serving import schema
 from rlt_jax.serving.client import VlaClient
-from rlt_jax.serving.schema import WireSpec
+from rlt_jax.serving.schema import ServingSpec
 
 _ARMS = {
   'trossen': ('rlt_jax.robot.arms.trossen', 'TrossenArms', 'TrossenConfig'),
@@ -177,14 +177,14 @@ def expected_of(bundle: BundleSpec) -> dict[str, Any]:
 
 def connect_vla(
   address: str, bundle: BundleSpec, timeout_s: float
-) -> tuple[VlaClient, WireSpec]:
+) -> tuple[VlaClient, ServingSpec]:
   """Connects to the bundle's VLA; close the client after use.
 
   Raises:
-    WireError: it is not there in time, or another one than the bundle's.
+    MessageError: it is not there in time, or another one than the bundle's.
     ValueError: its chunk is shorter than the policy's.
   """
-  specs: list[WireSpec] = []
+  specs: list[ServingSpec] = []
   client = VlaClient(
     address,
     expected=expected_of(bundle),

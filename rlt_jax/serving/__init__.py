@@ -1,1 +1,1 @@
-"""The frozen VLA over a socket, in the words of openpi's policy server."""
+"""The frozen VLA over a socket, by the protocol of openpi's policy server."""

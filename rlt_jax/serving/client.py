@@ -15,7 +15,7 @@ from websockets.exceptions import (
 )
 
 from rlt_jax.serving import codec, schema, sync_client
-from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.codec import MessageError
 from rlt_jax.serving.sync_client import ServerError
 
 CONNECTING, READY, LOST = 'connecting', 'ready', 'lost'
@@ -43,7 +43,7 @@ class Status(NamedTuple):
 
   state: 'connecting' until the first success or failure, then 'ready' or
     'lost'.
-  cause: what went wrong since the last good answer or handshake, in words;
+  cause: what went wrong since the last good answer or handshake;
     not empty while ready if the newest request failed.
   """
 
@@ -75,14 +75,14 @@ class VlaClient:
     Args:
       address: such as ws://127.0.0.1:8000.
       token: sent as `Authorization: Api-Key <token>`; empty for none.
-      expected: metadata fields for `contract.check`.
-      parse: from message to `Answer.reply`, such as `contract.read_reply`
+      expected: metadata fields for `schema.check`.
+      parse: from message to `Answer.reply`, such as `schema.read_reply`
         with its spec; a ValueError of it refuses the answer.
       reply_timeout_s: for one reply; after it the connection is lost.
       clock: s, for round trips.
 
     Raises:
-      ValueError: an address that is none.
+      ValueError: the address is not a ws:// or wss:// URL.
     """
     sync_client.check_address(address)
     self._address, self._token = address, token
@@ -115,7 +115,7 @@ class VlaClient:
     Never blocks. One that still waits is replaced. The observation is copied.
 
     Raises:
-      WireError: an observation that is no message.
+      MessageError: an observation that `codec.pack` refuses.
     """
     frame = codec.pack(observation)
     with self._lock:
@@ -123,7 +123,7 @@ class VlaClient:
     try:
       self._loop.call_soon_threadsafe(self._wake.set)
     except RuntimeError:
-      raise WireError('The client must be open: it was closed.') from None
+      raise MessageError('The client must be open: it was closed.') from None
 
   def latest(self) -> Answer | None:
     """Returns the newest answer, again and again; None before the first."""
@@ -141,7 +141,7 @@ class VlaClient:
     """Returns the metadata once ready; for a preflight, not for the loop.
 
     Raises:
-      WireError: the server does not fit, or is not there in time; the text
+      MessageError: the server does not fit, or is not there in time; the text
         has the cause.
     """
     with self._lock:
@@ -151,7 +151,7 @@ class VlaClient:
       if self._status.state == READY:
         return self._metadata
       cause = self._status.cause or f'no answer within {timeout_s:g} s'
-    raise WireError(f'{self._address} must be ready: {cause}')
+    raise MessageError(f'{self._address} must be ready: {cause}')
 
   def close(self) -> None:
     """Ends the connection and the thread; may be called again."""
@@ -182,11 +182,11 @@ class VlaClient:
             await self._greet(connection)
             delay = _FIRST_DELAY_S
             await self._talk(connection)
-          finally:  # or the server would hear of an internal error
+          finally:  # else the server would log an internal error
             await connection.close()
       except Exception as error:
-        # Whatever it was, the loop must hear of it and the thread go on.
-        cause = _words(error)
+        # Any failure must be reported in the status; the thread goes on.
+        cause = _describe(error)
         if cause != self._status.cause:
           _LOG.warning('Lost %s: %s', self._address, cause)
         self._note(LOST, cause, refused=isinstance(error, _MisfitError))
@@ -221,7 +221,7 @@ class VlaClient:
           reply = self._parse(sync_client.read(frame))
         except (ServerError, ValueError) as error:
           _LOG.warning('No answer from %s: %s', self._address, error)
-          self._note(READY, _words(error))
+          self._note(READY, _describe(error))
           continue
         self._answer = Answer(reply, stamp, self._clock() - start)
         self._note(READY, '')
@@ -250,7 +250,7 @@ class VlaClient:
       self._lock.notify_all()
 
 
-def _words(error: Exception) -> str:
+def _describe(error: Exception) -> str:
   if isinstance(error, ServerError):
     return f'the server answered with an error: {error}'
   if isinstance(error, TimeoutError):

@@ -2,9 +2,9 @@
 
 A message is msgpack. An array is a map with bytes for keys: `__ndarray__`
 (true), `data` (C order), `dtype` (NumPy's string), `shape`; a NumPy scalar is
-`__npgeneric__` (true), `data` (a plain number), `dtype`. Whatever arrives may
-be hostile: nothing is built before it is known to be small, and whatever is
-wrong with a frame comes out as a `WireError`.
+`__npgeneric__` (true), `data` (a plain number), `dtype`. A frame may be
+hostile: sizes are checked before anything is allocated, and every fault of a
+frame raises `MessageError`.
 """
 
 import math
@@ -34,8 +34,8 @@ _DTYPES = {
 _PLAIN = (bool, int, float, str, bytes)
 
 
-class WireError(Exception):
-  """A message breaks a rule of the wire; the text says which."""
+class MessageError(Exception):
+  """A message that breaks a rule of this module, named in the text."""
 
 
 def pack(message: dict[str, Any]) -> bytes:
@@ -46,17 +46,17 @@ def pack(message: dict[str, Any]) -> bytes:
       integer or float dtype, None, bool, int, float, str and bytes.
 
   Raises:
-    WireError: anything else, or more than the caps of this module.
+    MessageError: anything else, or more than the caps of this module.
   """
   if not isinstance(message, dict):
-    raise WireError(f'A message must be a dict: {type(message).__name__}.')
+    raise MessageError(f'A message must be a dict: {type(message).__name__}.')
   plain = _to_plain(message, 1)
   try:
     frame = msgpack.packb(plain)
   except (ValueError, OverflowError, TypeError) as error:
-    raise WireError(f'A message must be valid msgpack: {error}.') from None
+    raise MessageError(f'A message must be valid msgpack: {error}.') from None
   if len(frame) > MAX_FRAME_BYTES:
-    raise WireError(
+    raise MessageError(
       f'A frame must have at most {MAX_FRAME_BYTES} bytes: {len(frame)}.'
     )
   return frame
@@ -69,14 +69,14 @@ def unpack(frame: bytes) -> dict[str, Any]:
   and native byte order, and free of the frame's memory.
 
   Raises:
-    WireError: whatever is wrong with the frame.
+    MessageError: whatever is wrong with the frame.
   """
   if not isinstance(frame, bytes):
-    raise WireError(
+    raise MessageError(
       f'A message must be a binary frame: {type(frame).__name__}.'
     )
   if len(frame) > MAX_FRAME_BYTES:
-    raise WireError(
+    raise MessageError(
       f'A frame must have at most {MAX_FRAME_BYTES} bytes: {len(frame)}.'
     )
   count = _Count()
@@ -91,12 +91,12 @@ def unpack(frame: bytes) -> dict[str, Any]:
     )
   except (ValueError, TypeError, OverflowError, RecursionError) as error:
     # msgpack's own texts may quote the frame; its kind of error is enough.
-    raise WireError(
+    raise MessageError(
       f'A frame must be valid msgpack within the caps: {type(error).__name__}.'
     ) from None
   message = _from_plain(plain, 1)
   if not isinstance(message, dict):
-    raise WireError(f'A message must be a dict: {type(message).__name__}.')
+    raise MessageError(f'A message must be a dict: {type(message).__name__}.')
   return message
 
 
@@ -109,7 +109,7 @@ class _Count:
   def items(self, items: list) -> list:
     self._seen += 1
     if self._seen > MAX_CONTAINERS:
-      raise WireError(
+      raise MessageError(
         f'A message must have at most {MAX_CONTAINERS} dicts and lists.'
       )
     return items
@@ -118,12 +118,12 @@ class _Count:
     self.items(pairs)
     found = dict(pairs)
     if len(found) != len(pairs):
-      raise WireError('The keys of a dict must be distinct.')
+      raise MessageError('The keys of a dict must be distinct.')
     return found
 
 
 def _refuse_extension(code: int, data: bytes) -> None:
-  raise WireError(f'A message must be free of msgpack extensions: {code}.')
+  raise MessageError(f'A message must be free of msgpack extensions: {code}.')
 
 
 def _to_plain(value: Any, depth: int) -> Any:
@@ -133,7 +133,7 @@ def _to_plain(value: Any, depth: int) -> Any:
   if isinstance(value, (np.ndarray, np.generic)):
     return _array_to_plain(value)
   if not isinstance(value, (dict, list, tuple)):
-    raise WireError(
+    raise MessageError(
       'A message must hold dicts, lists, arrays and plain values: '
       f'{type(value).__name__}.'
     )
@@ -147,11 +147,13 @@ def _to_plain(value: Any, depth: int) -> Any:
 
 def _array_to_plain(value: np.ndarray | np.generic) -> dict[bytes, Any]:
   if value.dtype.str not in _DTYPES:
-    raise WireError(f'An array must be bool, integer or float: {value.dtype}.')
+    raise MessageError(
+      f'An array must be bool, integer or float: {value.dtype}.'
+    )
   if isinstance(value, np.generic):
     return {_GENERIC: True, _DATA: value.item(), _DTYPE: value.dtype.str}
   if value.ndim > MAX_DIMS:
-    raise WireError(
+    raise MessageError(
       f'An array must have at most {MAX_DIMS} dimensions: {value.ndim}.'
     )
   _check_bytes(value.nbytes)
@@ -167,7 +169,7 @@ def _from_plain(value: Any, depth: int) -> Any:
   if value is None or isinstance(value, _PLAIN):
     return value
   if not isinstance(value, (dict, list)):  # a timestamp
-    raise WireError('A message must be free of msgpack extensions: -1.')
+    raise MessageError('A message must be free of msgpack extensions: -1.')
   _check_container(value, depth)
   if isinstance(value, list):
     return [_from_plain(x, depth + 1) for x in value]
@@ -177,37 +179,37 @@ def _from_plain(value: Any, depth: int) -> Any:
     return _read_array(*_fields(value, _DATA, _DTYPE, _SHAPE))
   if value.get(_GENERIC) is True and len(value) == 3:
     return _read_scalar(*_fields(value, _DATA, _DTYPE))
-  raise WireError('A dict must have str keys or be a tagged array.')
+  raise MessageError('A dict must have str keys or be a tagged array.')
 
 
 def _fields(value: dict, *names: bytes) -> list[Any]:
   for name in names:
     if name not in value:
-      raise WireError(f'A tagged array must have {name.decode()}.')
+      raise MessageError(f'A tagged array must have {name.decode()}.')
   return [value[name] for name in names]
 
 
 def _read_array(data: Any, name: Any, shape: Any) -> np.ndarray:
   dtype = _read_dtype(name)
   if not isinstance(data, bytes):
-    raise WireError(
+    raise MessageError(
       f'The data of an array must be bytes: {type(data).__name__}.'
     )
   if not isinstance(shape, list) or len(shape) > MAX_DIMS:
-    raise WireError(
+    raise MessageError(
       f'The shape of an array must be a list of at most {MAX_DIMS} numbers.'
     )
   if any(type(n) is not int or n < 0 for n in shape):
-    raise WireError('The shape of an array must be integers from 0 on.')
+    raise MessageError('The shape of an array must be integers from 0 on.')
   _check_bytes(len(data))
   if math.prod(shape) * dtype.itemsize != len(data):
-    raise WireError(
+    raise MessageError(
       f'The shape of an array must fit its {len(data)} bytes: {shape}.'
     )
   try:
     array = np.frombuffer(data, dtype).reshape(shape)
   except (ValueError, OverflowError):  # empty, yet with an enormous side
-    raise WireError(f'NumPy must know the shape: {shape}.') from None
+    raise MessageError(f'NumPy must know the shape: {shape}.') from None
   return array.astype(dtype.newbyteorder('='))
 
 
@@ -215,41 +217,41 @@ def _read_scalar(data: Any, name: Any) -> np.generic:
   dtype = _read_dtype(name)
   kinds = {'b': bool, 'i': int, 'u': int, 'f': float}
   if type(data) is not kinds[dtype.kind]:
-    raise WireError(
+    raise MessageError(
       f'The data of a scalar must be {dtype.name}: {type(data).__name__}.'
     )
   try:
     with np.errstate(over='ignore'):
       scalar = dtype.type(data)
   except OverflowError:
-    raise WireError(f'The data of a scalar must fit {dtype.name}.') from None
+    raise MessageError(f'The data of a scalar must fit {dtype.name}.') from None
   if scalar.item() != data and data == data:
-    raise WireError(f'The data of a scalar must fit {dtype.name}: {data}.')
+    raise MessageError(f'The data of a scalar must fit {dtype.name}: {data}.')
   return scalar
 
 
 def _read_dtype(name: Any) -> np.dtype:
   if not isinstance(name, str) or name not in _DTYPES:
-    raise WireError('The dtype of an array must be bool, integer or float.')
+    raise MessageError('The dtype of an array must be bool, integer or float.')
   return _DTYPES[name]
 
 
 def _check_container(value: dict | list | tuple, depth: int) -> None:
   if depth > MAX_DEPTH:
-    raise WireError(f'A message must be at most {MAX_DEPTH} levels deep.')
+    raise MessageError(f'A message must be at most {MAX_DEPTH} levels deep.')
   if len(value) > MAX_ENTRIES:
-    raise WireError(
+    raise MessageError(
       f'A dict or list must have at most {MAX_ENTRIES} entries: {len(value)}.'
     )
 
 
 def _check_key(key: Any) -> None:
   if not isinstance(key, str):
-    raise WireError(f'The keys of a dict must be str: {key!r}.')
+    raise MessageError(f'The keys of a dict must be str: {key!r}.')
 
 
 def _check_bytes(count: int) -> None:
   if count > MAX_ARRAY_BYTES:
-    raise WireError(
+    raise MessageError(
       f'An array must have at most {MAX_ARRAY_BYTES} bytes: {count}.'
     )

@@ -1,4 +1,4 @@
-"""What one request and one reply hold, by name, shape and unit.
+"""The fields of one request and one reply: names, shapes and units.
 
 Letters as in `types.py`: S image side, P proprioception, A action entries, H
 reference steps, Z width of the RL token. A request:
@@ -42,8 +42,8 @@ class Reply(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class WireSpec:
-  """What a server takes and gives: its first frame, field by field.
+class ServingSpec:
+  """Inputs and outputs of a server: its first frame, field by field.
 
   Fields that a `BundleSpec` of the robot has as well have the same names.
   """
@@ -63,7 +63,7 @@ class WireSpec:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if isinstance(value, list):  # what the wire makes of a tuple
+      if isinstance(value, list):  # as msgpack reads a tuple
         object.__setattr__(self, field.name, tuple(value))
     sizes = ('image_size', 'proprio_dim', 'horizon', 'action_dim', 'z_dim')
     for name in sizes:
@@ -94,17 +94,17 @@ class WireSpec:
     return dataclasses.asdict(self)
 
 
-def read_metadata(metadata: Mapping[str, Any]) -> WireSpec:
-  """Returns what a server says of itself; other fields are left alone.
+def read_metadata(metadata: Mapping[str, Any]) -> ServingSpec:
+  """Returns the spec in a server's metadata; other fields are ignored.
 
   Raises:
     ValueError: a field that is missing or breaks its rule, by name.
   """
-  names = [field.name for field in dataclasses.fields(WireSpec)]
+  names = [field.name for field in dataclasses.fields(ServingSpec)]
   for name in names:
     if name not in metadata:
       raise ValueError(f"The server's metadata must have {name}.")
-  return WireSpec(**{name: metadata[name] for name in names})
+  return ServingSpec(**{name: metadata[name] for name in names})
 
 
 def check(metadata: Mapping[str, Any], **expected: Any) -> None:
@@ -126,7 +126,7 @@ def check(metadata: Mapping[str, Any], **expected: Any) -> None:
 
 
 def make_request(
-  spec: WireSpec,
+  spec: ServingSpec,
   *,
   images: Mapping[str, np.ndarray],
   proprio: np.ndarray,
@@ -141,7 +141,7 @@ def make_request(
     prompt: the instruction.
 
   Raises:
-    ValueError: what breaks the contract, by name.
+    ValueError: what breaks the schema, by name.
   """
   message = {f'{_IMAGE}{name}': image for name, image in images.items()}
   message['proprio'] = np.asarray(proprio, np.float32)
@@ -150,7 +150,7 @@ def make_request(
   return message
 
 
-def read_request(spec: WireSpec, message: Mapping[str, Any]) -> Request:
+def read_request(spec: ServingSpec, message: Mapping[str, Any]) -> Request:
   """Returns the observation of a message.
 
   Raises:
@@ -176,7 +176,7 @@ def read_request(spec: WireSpec, message: Mapping[str, Any]) -> Request:
 
 
 def make_reply(
-  spec: WireSpec,
+  spec: ServingSpec,
   *,
   actions: np.ndarray,
   z_rl: np.ndarray,
@@ -191,7 +191,7 @@ def make_reply(
     reference: [H, A] normalised units.
 
   Raises:
-    ValueError: what breaks the contract, by name.
+    ValueError: what breaks the schema, by name.
   """
   message = {
     'actions': np.asarray(actions, np.float32),
@@ -203,8 +203,8 @@ def make_reply(
   return message
 
 
-def read_reply(spec: WireSpec, message: Mapping[str, Any]) -> Reply:
-  """Returns the answer of a message; other keys (timings) are left alone.
+def read_reply(spec: ServingSpec, message: Mapping[str, Any]) -> Reply:
+  """Returns the answer of a message; other keys (timings) are ignored.
 
   Raises:
     ValueError: a key that is missing, a shape, a dtype, a number that is not
@@ -222,7 +222,7 @@ def read_reply(spec: WireSpec, message: Mapping[str, Any]) -> Reply:
   return reply
 
 
-def _fingerprint(spec: WireSpec) -> dict[str, str]:
+def _fingerprint(spec: ServingSpec) -> dict[str, str]:
   return {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint}
 
 

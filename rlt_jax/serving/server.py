@@ -97,7 +97,7 @@ class PolicyServer:
     Args:
       infer: request to reply, as `serving.codec` packs them; called from one
         thread, one call at a time. A ValueError is the client's mistake.
-      metadata: what the first frame says; see `serving.schema.WireSpec`.
+      metadata: the first frame; see `serving.schema.ServingSpec`.
       host: address to listen on. Beyond loopback it needs a token.
       port: 0 takes a free one; `port` is then the one taken.
       token: what clients must send, as `Authorization: Api-Key <token>`.
@@ -105,7 +105,7 @@ class PolicyServer:
 
     Raises:
       ValueError: a host beyond loopback without a token.
-      WireError: metadata that is no message.
+      MessageError: metadata that `codec.pack` refuses.
     """
     check_host(host, token)
     self.host, self.port = host, port
@@ -222,7 +222,9 @@ class PolicyServer:
           await connection.send(_SUPERSEDED)
         await connection.send(reply)
         if code is not None:
-          await connection.close(code, 'Refused; the text before says why.')
+          await connection.close(
+            code, 'Refused; the reason is in the text before.'
+          )
           return
         timing = {'prev_total_ms': (time.monotonic() - arrived) * 1e3}
     except ConnectionClosed:
@@ -234,7 +236,7 @@ class PolicyServer:
     """Returns the frame to answer with; a code if the connection must end."""
     try:
       request = codec.unpack(frame)
-    except codec.WireError as error:
+    except codec.MessageError as error:
       _LOG.warning('Refused a frame of %s: %s', peer, error)
       return _text(error), CloseCode.INVALID_DATA
     try:
@@ -246,7 +248,7 @@ class PolicyServer:
     except ValueError as error:
       _LOG.warning('Refused a request of %s: %s', peer, error)
       return _text(error), None
-    except Exception as error:  # the traceback is for the log, not the wire
+    except Exception as error:  # the traceback is for the log, not the client
       _LOG.exception('A request of %s failed.', peer)
       return _text(error), None
 

@@ -12,10 +12,10 @@ CONNECT_TIMEOUT_S = 5.0  # to open, and again for the metadata
 
 
 class ServerError(Exception):
-  """The server answered with an error; the text is its."""
+  """The server answered with an error; the text is the server's."""
 
 
-class BlockingClient:
+class SyncClient:
   """One connection for scripts: `infer` waits for its reply."""
 
   def __init__(
@@ -31,7 +31,7 @@ class BlockingClient:
     Args:
       address: such as ws://127.0.0.1:8000.
       token: sent as `Authorization: Api-Key <token>`; empty for none.
-      expected: metadata fields for `contract.check`.
+      expected: metadata fields for `schema.check`.
       reply_timeout_s: for one reply.
 
     Raises:
@@ -49,7 +49,7 @@ class BlockingClient:
       schema.check(self.metadata, **(expected or {}))
       self._stack = stack.pop_all()  # from here on `close` ends it
 
-  def __enter__(self) -> 'BlockingClient':
+  def __enter__(self) -> 'SyncClient':
     return self
 
   def __exit__(self, *_) -> None:
@@ -60,7 +60,7 @@ class BlockingClient:
 
     Raises:
       ServerError: the server's own error.
-      WireError: a message that breaks the wire's rules, either way.
+      MessageError: a request or reply that breaks the rules of `codec`.
       TimeoutError, ConnectionClosed: no reply; make a new client.
     """
     self._connection.send(codec.pack(observation))
@@ -89,7 +89,7 @@ def options(token: str) -> dict[str, Any]:
 
 
 def check_address(address: str) -> None:
-  """Raises a ValueError for what is no websocket address."""
+  """Raises a ValueError unless the address is a ws:// or wss:// URL."""
   if not address.startswith(('ws://', 'wss://')):
     raise ValueError(
       f'address must be such as ws://127.0.0.1:8000: {address!r}.'
@@ -97,7 +97,7 @@ def check_address(address: str) -> None:
 
 
 def read(frame: bytes | str) -> dict[str, Any]:
-  """Returns the message of a frame, or raises ServerError or WireError."""
+  """Returns the message of a frame, or raises ServerError or MessageError."""
   if isinstance(frame, str):
     raise ServerError(frame)
   message = codec.unpack(frame)

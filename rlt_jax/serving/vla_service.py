@@ -14,9 +14,9 @@ from rlt_jax.types import Observation
 from rlt_jax.vlas.vla import FrozenVla
 
 
-def make_spec(vla: FrozenVla, token: RlToken) -> schema.WireSpec:
-  """Returns what a server of these two says of itself."""
-  return schema.WireSpec(
+def make_spec(vla: FrozenVla, token: RlToken) -> schema.ServingSpec:
+  """Returns the spec of a server of these two."""
+  return schema.ServingSpec(
     cameras=vla.spec.cameras,
     image_size=vla.spec.image_size,
     proprio_dim=vla.spec.proprio_dim,
@@ -32,7 +32,7 @@ def make_spec(vla: FrozenVla, token: RlToken) -> schema.WireSpec:
 
 
 def make_infer(
-  vla: FrozenVla, token: RlToken, spec: schema.WireSpec, seed: int
+  vla: FrozenVla, token: RlToken, spec: schema.ServingSpec, seed: int
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
   """Builds the function from request to reply, and compiles it.
 

@@ -19,7 +19,7 @@ from rlt_jax.robot.recording.episodes import EpisodeLog
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.client import Answer, Status
-from rlt_jax.serving.schema import Reply, WireSpec
+from rlt_jax.serving.schema import Reply, ServingSpec
 from tests.robot.conftest import make_layers, make_spec
 
 PERIOD = 0.02
@@ -43,7 +43,7 @@ BUNDLE = make_spec(
   proprio_std=(2.0,) * 6,
   reach=(0.1, 0.1, 0.01),
 )
-WIRE = WireSpec(
+WIRE = ServingSpec(
   cameras=('wrist',),
   image_size=8,
   proprio_dim=6,

@@ -12,7 +12,7 @@ from rlt_jax.robot import arms, robot_setup, station
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.lock import LockedError
 from rlt_jax.robot.operator.scripted import Scripted
-from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.codec import MessageError
 from tests.robot.fakes import ARM, BUNDLE, Clock, WIRE
 
 _STATION = {
@@ -127,7 +127,7 @@ def test_the_bundles_vla_is_accepted():
 )
 def test_another_vla_is_refused_by_name(change):
   with _serve(WIRE.metadata() | change) as server:
-    with pytest.raises(WireError, match=next(iter(change))):
+    with pytest.raises(MessageError, match=next(iter(change))):
       station.connect_vla(f'ws://127.0.0.1:{server.port}', BUNDLE, 10.0)
 
 

@@ -9,9 +9,9 @@ from websockets.sync import server as sync
 
 from rlt_jax.serving import codec
 from rlt_jax.serving.client import LOST, READY, VlaClient
-from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.codec import MessageError
 from rlt_jax.serving.server import PolicyServer
-from rlt_jax.serving.sync_client import BlockingClient, ServerError
+from rlt_jax.serving.sync_client import ServerError, SyncClient
 
 _WAIT_S = 30.0  # only a failing test waits that long
 _METADATA = {'horizon': 50, 'vla_fingerprint': 'v', 'cameras': ('base',)}
@@ -86,7 +86,7 @@ def test_an_answer_has_its_stamp_and_round_trip(server):
     assert client.latest() is answer
 
 
-@pytest.mark.parametrize('make', [VlaClient, BlockingClient])
+@pytest.mark.parametrize('make', [VlaClient, SyncClient])
 def test_leaving_is_no_fault(make, caplog):
   with PolicyServer(echo, _METADATA, port=0) as server:
     with make(address(server)) as client:
@@ -116,13 +116,15 @@ def test_asking_copies_and_neither_waits_nor_needs_a_server():
   assert codec.unpack(client._unsent[0])['x'][0] == 7
   until(lambda: client.status().state == LOST)
   assert client.status().cause == 'nothing listens there'
-  with pytest.raises(WireError, match='must be ready: nothing listens there'):
+  with pytest.raises(
+    MessageError, match='must be ready: nothing listens there'
+  ):
     client.wait_ready(0.01)
-  with pytest.raises(WireError, match='plain values: object'):
+  with pytest.raises(MessageError, match='plain values: object'):
     client.ask({'x': object()}, 'b')
   client.close()
   client.close()
-  with pytest.raises(WireError, match='it was closed'):
+  with pytest.raises(MessageError, match='it was closed'):
     client.ask(observation(0), 'c')
 
 
@@ -153,11 +155,11 @@ def test_another_server_is_refused_and_never_asked(expected, cause):
   with PolicyServer(seen.append, _METADATA, port=0) as server:
     with VlaClient(address(server), expected=expected) as client:
       client.ask(observation(0), 0)
-      with pytest.raises(WireError, match=cause):
+      with pytest.raises(MessageError, match=cause):
         client.wait_ready(_WAIT_S)
       assert client.metadata() is None
     with pytest.raises(ValueError, match=cause):
-      BlockingClient(address(server), expected=expected)
+      SyncClient(address(server), expected=expected)
   assert not seen
 
 
@@ -173,7 +175,7 @@ def test_a_refused_request_is_said_and_the_next_goes_through(server):
     assert client.status() == (READY, '')
 
 
-def test_an_answer_that_breaks_the_contract_is_refused(server):
+def test_an_answer_that_breaks_the_schema_is_refused(server):
   def parse(message):
     if not np.isfinite(message['x']).all():
       raise ValueError('x must be finite.')
@@ -225,13 +227,13 @@ def test_a_wrong_token_is_said():
       until(lambda: client.status().state == LOST)
       assert 'HTTP 401: the token must be its own' in client.status().cause
     with pytest.raises(InvalidStatus):
-      BlockingClient(address(server))
-    with BlockingClient(address(server), token='secret') as client:
+      SyncClient(address(server))
+    with SyncClient(address(server), token='secret') as client:
       assert client.infer({'n': 1})['n'] == 1
 
 
 def test_the_blocking_client(server):
-  with BlockingClient(address(server), expected={'horizon': 50}) as client:
+  with SyncClient(address(server), expected={'horizon': 50}) as client:
     assert client.metadata['vla_fingerprint'] == 'v'
     np.testing.assert_array_equal(client.infer(observation(1))['x'], [1, 1])
     with pytest.raises(ServerError, match='ValueError: as asked'):
@@ -241,12 +243,12 @@ def test_the_blocking_client(server):
 
 def test_the_blocking_client_does_not_wait_for_ever():
   with peer(greet) as where:
-    with BlockingClient(where, reply_timeout_s=0.1) as client:
+    with SyncClient(where, reply_timeout_s=0.1) as client:
       with pytest.raises(TimeoutError):
         client.infer(observation(0))
 
 
-@pytest.mark.parametrize('make', [VlaClient, BlockingClient])
+@pytest.mark.parametrize('make', [VlaClient, SyncClient])
 def test_an_address_must_be_one(make):
   with pytest.raises(ValueError, match="must be such as .*: '127.0.0.1:80'"):
     make('127.0.0.1:80')

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.serving import codec
-from rlt_jax.serving.codec import WireError
+from rlt_jax.serving.codec import MessageError
 
 # {'x': array([[1, 2]], uint8), 's': float32(0.5), 'n': [None, True, 'é']},
 # byte by byte as msgpack's specification has them.
@@ -106,7 +106,7 @@ def test_scalars_keep_their_dtype(value):
   ],
 )
 def test_pack_refuses(message, rule):
-  with pytest.raises(WireError, match=rule):
+  with pytest.raises(MessageError, match=rule):
     codec.pack(message)
 
 
@@ -146,14 +146,14 @@ def test_pack_refuses(message, rule):
   ],
 )
 def test_unpack_refuses(frame, rule):
-  with pytest.raises(WireError, match=rule):
+  with pytest.raises(MessageError, match=rule):
     codec.unpack(frame)
 
 
 @pytest.mark.parametrize('opening', [b'\x81\xa1x', b'\x91'])
 @pytest.mark.parametrize('levels', [8, 100, 100_000])
 def test_deep_nesting_is_refused(opening, levels):
-  with pytest.raises(WireError):
+  with pytest.raises(MessageError):
     codec.unpack(b'\x81\xa1x' + opening * levels + b'\xc0')
 
 
@@ -162,7 +162,7 @@ def test_seven_levels_below_the_first_are_fine():
   for _ in range(codec.MAX_DEPTH):
     message = {'x': message}
   assert codec.unpack(codec.pack(message)) == message
-  with pytest.raises(WireError, match='at most 8 levels'):
+  with pytest.raises(MessageError, match='at most 8 levels'):
     codec.pack({'x': message})
 
 
@@ -170,10 +170,10 @@ def test_seven_levels_below_the_first_are_fine():
 def test_a_small_frame_cannot_become_a_large_message(element):
   inner = b'\xdc\x03\xe8' + element * 1000  # a list of a thousand
   frame = b'\x81\xa1x\xdc\x03\xe8' + inner * 1000
-  with pytest.raises(WireError, match='at most 1024 dicts and lists'):
+  with pytest.raises(MessageError, match='at most 1024 dicts and lists'):
     codec.unpack(frame)
   long = b'\x81\xa1x\xdd\x00\x10\x00\x00' + b'\xc0' * (1 << 20)
-  with pytest.raises(WireError, match='within the caps'):
+  with pytest.raises(MessageError, match='within the caps'):
     codec.unpack(long)
 
 
@@ -184,7 +184,7 @@ def test_random_bytes_raise_nothing_but_wire_errors():
     frame = b'\x81\xa1x' + rng.bytes(int(rng.integers(0, 40)))
     try:
       codec.unpack(frame)
-    except WireError:
+    except MessageError:
       refused += 1
   assert refused > 1000
 
@@ -205,6 +205,6 @@ def test_mutated_frames_raise_nothing_but_wire_errors():
         frame[where:where] = rng.bytes(3)
     try:
       codec.unpack(bytes(frame))
-    except WireError:
+    except MessageError:
       refused += 1
   assert refused > 1000

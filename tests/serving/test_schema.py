@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.serving import codec, schema
-from rlt_jax.serving.schema import WireSpec
+from rlt_jax.serving.schema import ServingSpec
 
 _FIELDS = {
   'cameras': ('base', 'wrist'),
@@ -21,7 +21,7 @@ _FIELDS = {
   'vla_fingerprint': 'v',
   'token_fingerprint': 't',
 }
-_SPEC = WireSpec(**_FIELDS)
+_SPEC = ServingSpec(**_FIELDS)
 
 
 def request(**changes) -> dict:

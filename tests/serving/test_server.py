@@ -148,7 +148,7 @@ def test_an_error_is_a_text_frame_and_the_connection_stays(server, kind):
 def test_a_reply_that_is_no_message_is_an_error():
   with PolicyServer(lambda _: {'x': object()}, {'horizon': 50}, port=0) as s:
     with greeted(s) as connection:
-      assert 'WireError' in ask(connection, {})
+      assert 'MessageError' in ask(connection, {})
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_hostile_frame_ends_only_its_own_connection(frame, code, caplog):
         hostile.send(frame)
         with pytest.raises(ConnectionClosed) as caught:
           text = hostile.recv(_WAIT_S)
-          assert 'WireError' in text
+          assert 'MessageError' in text
           hostile.recv(_WAIT_S)
         assert caught.value.rcvd.code == code
       assert ask(other, {'x': 1})['x'] == 1
@@ -222,5 +222,5 @@ def test_a_port_that_is_taken_is_said_so(server):
 
 
 def test_metadata_must_be_a_message():
-  with pytest.raises(codec.WireError, match='plain values'):
+  with pytest.raises(codec.MessageError, match='plain values'):
     PolicyServer(echo, {'x': json})

@@ -13,7 +13,7 @@ import numpy as np
 from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock
 from rlt_jax.serving import schema
-from rlt_jax.serving.schema import WireSpec
+from rlt_jax.serving.schema import ServingSpec
 
 _POLL_S = 0.002
 
@@ -57,7 +57,7 @@ class VlaQueries:
     self,
     cameras: Cameras,
     client: Client,
-    wire: WireSpec,
+    wire: ServingSpec,
     *,
     prompt: str,
     clock: Clock,
@@ -69,7 +69,7 @@ class VlaQueries:
 
     Args:
       cameras: `observe` is called in the executor's thread and may wait there.
-      client: its answers' replies are `contract.Reply`.
+      client: its answers' replies are `schema.Reply`.
       wire: what the server takes.
       prompt: the instruction.
       clock: the loop's.
