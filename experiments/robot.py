@@ -129,7 +129,7 @@ def practise(
     clock,
     config=LoopConfig(period_s=1.0 / spec.control_hz),
     heartbeat=heartbeat,
-    on_tick=pilot.after,
+    on_step=pilot.after,
   )
 
   def prepare(mode: str, number: int) -> None:

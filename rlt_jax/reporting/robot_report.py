@@ -13,7 +13,7 @@ from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.robot.control.telemetry import EpisodeRecord
 
 WINDOWS = 5  # of practice, in `along`
-_LATENESS = ('ticks', 'late_p50_s', 'late_p99_s', 'overruns')
+_LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
 _FAILED = statistics.FORCE_LIMIT  # a person's label does not say why
 _INDEX = {
   'success': statistics.SUCCESS,

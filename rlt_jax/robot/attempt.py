@@ -4,8 +4,6 @@ import dataclasses
 from typing import NamedTuple
 
 MODES = ('base', 'practice', 'evaluation')
-# Who drove a tick; WAIT is nobody's decision.
-VLA, ACTOR, HUMAN, WAIT = 'vla', 'actor', 'human', 'wait'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

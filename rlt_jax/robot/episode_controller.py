@@ -11,18 +11,14 @@ import numpy as np
 
 from rlt_jax.robot.arm import Reading
 from rlt_jax.robot.attempt import (
-  ACTOR,
   Attempt,
   EpisodeConfig,
-  HUMAN,
   MODES,
-  VLA,
-  WAIT,
 )
 from rlt_jax.robot.clock import Clock
-from rlt_jax.robot.control.commands import Command
+from rlt_jax.robot.control.commands import Command, CommandSource
 from rlt_jax.robot.control.telemetry import LoopStep
-from rlt_jax.robot.operator import handover, sources
+from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.effort import Effort
 from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
@@ -39,7 +35,6 @@ from rlt_jax.robot.recording.segments import Step
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.schema import Reply
 
-_TAGS = {VLA: sources.VLA, ACTOR: sources.ACTOR, HUMAN: sources.HUMAN}
 _OUTCOMES = {Kind.SUCCESS: 'success', Kind.FAILURE: 'failure',
              Kind.ABORT: 'abort', Kind.RERECORD: 'rerecord'}  # fmt: skip
 _TIMER = 'time limit'
@@ -113,7 +108,7 @@ class EpisodeController:
       if not self.parts.tick and self.parts.due():
         self._ask(reading)  # no part begins with what nobody asked about
     if effects.drive is Drive.HUMAN:
-      return Command(effects.command, now, HUMAN)
+      return Command(effects.command, now, CommandSource.HUMAN)
     wanted = self.planner.next(now, reading.position, paced=self._paced)
     if isinstance(wanted, str):
       return f'{wanted}: {self._sight.cause()}.'
@@ -132,12 +127,14 @@ class EpisodeController:
       return
     self.steps, self.words = self.steps + self._critical, ''
     self.practised += self._records
-    if tick.source == WAIT:
+    if tick.source == CommandSource.WAIT:
       return
-    counts = tick.source != HUMAN
+    counts = tick.source != CommandSource.HUMAN
     self.planner.step(tick.time, paced=self._paced, counts=counts)
     if self._records:
-      self.parts.step(Step(tick.executed, tick.measured, _TAGS[tick.source]))
+      self.parts.step(
+        Step(tick.executed, tick.measured, tick.source.row_source)
+      )
 
   @property
   def ended(self) -> bool:
@@ -149,7 +146,7 @@ class EpisodeController:
     """Who drives now: a source of a tick, or 'nobody'."""
     if self._hand.mode is Mode.AUTONOMOUS:
       return self.planner.driver
-    return HUMAN if self._hand.mode is Mode.HUMAN else 'nobody'
+    return CommandSource.HUMAN if self._hand.mode is Mode.HUMAN else 'nobody'
 
   def hears_release(self) -> bool:
     """Returns whether the operator gives back an arm that a fault stopped."""
@@ -270,15 +267,15 @@ class EpisodeController:
   ) -> tuple[np.ndarray, str]:
     """Returns commands of an answer to a look so many steps ago, and whose."""
     if not self._paced:
-      return self.policy.decode(reply.reference, look.pose), VLA
-    spec, driver = self._bundle, VLA
+      return self.policy.decode(reply.reference, look.pose), CommandSource.VLA
+    spec, driver = self._bundle, CommandSource.VLA
     chunk = reply.reference[since : since + spec.chunk_size]
     if (
       self.mode == 'evaluation'
       or self.practised >= self._config.vla_warmup_steps
     ):
       chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
-      driver = ACTOR
+      driver = CommandSource.ACTOR
       if self.mode == 'practice':
         chunk = chunk + draw_noise(spec, self._rng)
     return self.policy.decode(chunk, look.pose), driver

@@ -226,7 +226,7 @@ class RobotRun:
     answered = None
     while self._loop.stop_status.state is not StopState.RUN:
       self._waits = stop_states.describe(self._loop.stop_status)
-      tick = self._loop.tick()
+      tick = self._loop.step()
       self._tell()
       if self.stop or self._pilot.stopped:
         self.stop = True

@@ -52,9 +52,9 @@ def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   assert report['final']['median_steps'] == 100
   assert [x['robot_minutes'] for x in report['along']][0] == 0.0
   loop = report['loop']
-  assert loop['ticks'] == 200 and loop['updates_per_s'] == 100.0
+  assert loop['steps'] == 200 and loop['updates_per_s'] == 100.0
   quiet, busy = loop['by_mode']['base'], loop['by_mode']['practice']
-  assert quiet['ticks'] == busy['ticks'] == 100
+  assert quiet['steps'] == busy['steps'] == 100
   assert quiet['late_p99_s'] < 2e-4 and busy['late_p99_s'] > 5e-3
   assert report['attempts']['outcomes']['abort'] == 1
   text = (tmp_path / 'report.md').read_text()

@@ -7,7 +7,8 @@ import numpy as np
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
-from rlt_jax.robot.attempt import EpisodeConfig, WAIT
+from rlt_jax.robot.attempt import EpisodeConfig
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.loop import Loop
 from rlt_jax.robot.control.stop_states import StopState
 from rlt_jax.robot.episode_controller import EpisodeController
@@ -195,7 +196,7 @@ class Rig:
       executor=executor,
       config=EpisodeConfig(**(fields | config)),
     )
-    self.loop = Loop(self.arm, self.pilot, self.clock, on_tick=self._on_tick)
+    self.loop = Loop(self.arm, self.pilot, self.clock, on_step=self._on_tick)
     self.pilot.ask_to_stop = self.loop.stop
     self.ticks: list = []
     self.on_tick = lambda tick: None
@@ -228,7 +229,7 @@ class Rig:
   @property
   def driven(self) -> list:
     """What was sent and is recorded: without the waits between chunks."""
-    return [x for x in self.sent if x.source != WAIT]
+    return [x for x in self.sent if x.source != CommandSource.WAIT]
 
   @property
   def verdicts(self) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rlt_jax.robot.attempt import WAIT
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import Scripted, ScriptedTeleoperator
@@ -44,9 +44,11 @@ def test_the_arm_stays_where_its_chunk_ended_until_the_answer(tmp_path):
   rig = Rig(tmp_path, time_limit=20)
   rig.vla.delay = 0.05
   rig.attempt()
-  first = next(i for i, x in enumerate(rig.sent) if x.source == WAIT)
+  first = next(
+    i for i, x in enumerate(rig.sent) if x.source == CommandSource.WAIT
+  )
   last, *waits = rig.sent[first - 1 : first + 3]
-  assert [x.source for x in waits] == [WAIT] * 3
+  assert [x.source for x in waits] == [CommandSource.WAIT] * 3
   moved = np.abs(last.executed - waits[0].measured)
   assert moved[0] > 1e-4  # it lags behind what it was told
   for wait in waits:

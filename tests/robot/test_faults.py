@@ -306,5 +306,5 @@ def test_an_operator_who_is_lost_stops_the_arm(tmp_path):
   assert 'The terminal is gone' in session.attempts[0]['cause']
   assert len(session.attempts) == 1
   rig.loop.post(StopEvent(StopEventKind.RESUME))
-  assert rig.loop.tick().verdict  # latched: it does not run again
+  assert rig.loop.step().verdict  # latched: it does not run again
   check_recorded(rig)

@@ -48,9 +48,9 @@ def test_base_practice_and_evaluation_follow_each_other(tmp_path):
   )
   assert [x[0] for x in cell.prepared] == [x['mode'] for x in rows]
   assert rows[-2]['robot_minutes'] == pytest.approx(60 * PERIOD / 60)
-  assert rows[0]['loop']['ticks'] > 20
+  assert rows[0]['loop']['steps'] > 20
   assert rows[0]['loop']['late_p99_s'] is not None
-  assert cell.session.record.ticks == sum(x['loop']['ticks'] for x in rows)
+  assert cell.session.record.steps == sum(x['loop']['steps'] for x in rows)
 
 
 def test_weights_change_between_attempts_only(tmp_path):

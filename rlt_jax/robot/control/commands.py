@@ -1,50 +1,64 @@
-"""Who drives the loop: one callable, a policy's queue or a human's device."""
+"""What the loop gets from its driver: a command, a stop event or a reason."""
 
+import enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from rlt_jax import types
 from rlt_jax.robot.arm import Reading
-from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
+from rlt_jax.robot.control.stop_states import StopEvent
+
+
+class CommandSource(enum.StrEnum):
+  """Who gave the command of a control step.
+
+  WAIT: the pose is kept between two chunks; nobody decided on it. NONE: there
+  was no command.
+  """
+
+  VLA = 'vla'
+  ACTOR = 'actor'
+  HUMAN = 'human'
+  WAIT = 'wait'
+  NONE = 'none'
+
+  @property
+  def row_source(self) -> int:
+    """The `types.Source` of rows with this command.
+
+    Raises:
+      ValueError: WAIT and NONE, which no row contains.
+    """
+    if self not in _ROW_SOURCES:
+      raise ValueError(f'No row may contain a step of the source {self}.')
+    return _ROW_SOURCES[self]
+
+
+_ROW_SOURCES = {
+  CommandSource.VLA: types.Source.VLA,
+  CommandSource.ACTOR: types.Source.ACTOR,
+  CommandSource.HUMAN: types.Source.HUMAN,
+}
 
 
 class Command(NamedTuple):
-  """What who drives wants.
+  """Joint targets from the active driver.
 
-  command: [A] absolute joint targets. made: s, when that was observed which
-  it was computed from. source: 'policy', 'human', ...
+  command: [A] absolute joint targets. obs_time: s, timestamp of the
+  observation that they were computed from.
   """
 
   command: np.ndarray
-  made: float
-  source: str
+  obs_time: float
+  source: CommandSource
 
 
 class Driver(Protocol):
-  """Who drives: a policy's chunks, a human, or what chooses between them."""
+  """Gives commands: a policy, a person, or what switches between them."""
 
-  def __call__(self, reading: Reading, now: float) -> Command | str:
-    """Returns the next command, or why the arm must hold, in words."""
-
-  def clear(self) -> None:
-    """Forgets what was planned: the arm has stopped or starts anew."""
-
-
-class QueueDriver:
-  """Drives by a queue of chunks."""
-
-  def __init__(self, queue: ActionChunkBuffer, source: str = 'policy'):
-    self._queue = queue
-    self._source = source
-
-  def __call__(self, reading: Reading, now: float) -> Command | str:
-    """Returns the queue's command for `now`."""
-    del reading
-    planned = self._queue.next(now)
-    if planned is None:
-      return 'A first chunk must come before a command: there is none yet.'
-    return Command(planned.command, planned.made, self._source)
+  def __call__(self, reading: Reading, now: float) -> Command | StopEvent | str:
+    """Returns the next command, a stop event, or why the arm must hold."""
 
   def clear(self) -> None:
-    """Empties the queue."""
-    self._queue.clear()
+    """Drops planned commands: the arm has stopped, or an episode begins."""

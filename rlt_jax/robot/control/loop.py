@@ -1,8 +1,8 @@
-"""The 50 Hz loop: read the arm, ask who drives, guard, send, record.
+"""The 50 Hz control loop.
 
-Deadlines lie on a grid that starts with the episode. One that passes while
-the loop is busy is counted as an overrun and left out: two commands in a row
-to catch up would be one command of twice the speed.
+Each control step reads the arm, asks the driver for a command, applies the
+safety limits, sends the command and records what happened. While the arm is
+stopped, it works through the stop states instead.
 """
 
 import collections
@@ -17,6 +17,7 @@ from rlt_jax.robot.arm import Arm, ArmError, Reading
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits, stop_states
 from rlt_jax.robot.control.commands import Driver
+from rlt_jax.robot.control.deadlines import Deadlines
 from rlt_jax.robot.control.stop_states import (
   StopConfig,
   StopEvent,
@@ -31,25 +32,30 @@ _LAST_TRIES = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-  """When the loop gives up and waits for a person.
+  """Settings of the loop.
 
-  fault_ticks: ticks in a row in which the arm raised `ArmError`. hold_ticks:
-  ticks in a row in which the guard found nothing to send.
+  period_s: control period. fault_steps: control steps in a row in which the
+  arm raised `ArmError`, hold_steps: in which the safety limits left nothing to
+  send; after so many the arm holds until the operator releases it. stop: of
+  the stop states.
   """
 
   period_s: float = 0.02
-  fault_ticks: int = 3
-  hold_ticks: int = 50
-  ladder: StopConfig = StopConfig()
+  fault_steps: int = 3
+  hold_steps: int = 50
+  stop: StopConfig = StopConfig()
 
   def __post_init__(self):
-    for name in ('period_s', 'fault_ticks', 'hold_ticks'):
+    for name in ('period_s', 'fault_steps', 'hold_steps'):
       if not 0 < getattr(self, name) < math.inf:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
 
 
 class Loop:
-  """Runs an arm. `post` and `stop` may be called from any thread."""
+  """Runs an arm. `post` and `stop` may be called from any thread.
+
+  stop_status: of the stop states. record: of the current episode.
+  """
 
   def __init__(
     self,
@@ -59,196 +65,201 @@ class Loop:
     *,
     config: LoopConfig | None = None,
     heartbeat: Heartbeat | None = None,
-    on_tick: Callable[[LoopStep], None] | None = None,
+    on_step: Callable[[LoopStep], None] | None = None,
   ):
     """Moves nothing and opens nothing: the arm must be connected already.
 
     Args:
-      arm: what is driven.
-      driver: who drives.
+      arm: the arm to drive.
+      driver: gives the commands.
       clock: the loop's time; the arm's readings must be stamped by it.
       config: None is `LoopConfig()`.
-      heartbeat: the watchdog, or None: then nothing outlives this process.
-      on_tick: gets every tick, after it.
+      heartbeat: the watchdog; None: without one, nothing holds the arm when
+        this process dies.
+      on_step: called after each control step.
 
     Raises:
-      ValueError: the arm's file has a chain that the guard cannot use.
+      ValueError: the arm's file has a chain that the safety limits cannot use.
     """
     safety_limits.check(arm.spec)
     self._arm, self._driver, self._clock = arm, driver, clock
     self._config = config or LoopConfig()
-    self._heartbeat, self._on_tick = heartbeat, on_tick
+    self._heartbeat, self._on_step = heartbeat, on_step
+    self._deadlines = Deadlines(clock, self._config.period_s)
     self._events: collections.deque[StopEvent] = collections.deque()
     self._io_s = 0.0
     self.stop_status = stop_states.StopStatus()
     self.begin()
 
+  @property
+  def stopped(self) -> bool:
+    """Whether the arm is in a stop state and no command is sent."""
+    return self.stop_status.state is not StopState.RUN
+
   def post(self, event: StopEvent) -> None:
-    """Gives the ladder an event, before the next command is sent."""
+    """Adds an event for the stop states; handled before the next command."""
     self._events.append(event)
 
   def stop(self, cause: str = '') -> None:
-    """Stops by software: latches, and is no substitute for the button."""
+    """Stops by software; latches. No substitute for the emergency button."""
     self.post(StopEvent(StopEventKind.STOP, cause))
 
   def begin(self) -> EpisodeRecord:
-    """Starts an episode: an empty queue, a new grid and a new record."""
+    """Starts an episode: no planned commands, a new grid and a new record."""
     self.record = EpisodeRecord(self._arm.spec.action_dim)
     self._restart()
-    self._origin: float | None = None  # s, of the first tick's deadline
-    self._index, self._late_s = -1, 0.0
+    self._deadlines.reset()
     return self.record
 
   def run(self, until: Callable[[LoopStep], bool]) -> EpisodeRecord:
-    """Runs an episode until `until` is true of a tick; then the arm holds.
+    """Runs an episode until `until` is true of a step; then the arm holds.
 
-    Whatever else ends it (Ctrl-C, a driver's exception), the arm is asked to
-    hold before that goes on, and `record` has every tick so far.
+    Any exception, such as Ctrl-C or one of the driver, first makes the arm
+    hold; `record` has every step so far.
     """
     self.begin()
     try:
-      while not until(self.tick()):
+      while not until(self.step()):
         pass
     except BaseException:
-      self._abandon()
+      self._hold_before_exit()
       raise
     self.finish()
     return self.record
 
-  def tick(self) -> LoopStep:
-    """Waits for the next deadline and acts."""
-    self.wait()
-    return self.act()
+  def step(self, *, drive: bool = True) -> LoopStep:
+    """Waits for the next deadline and runs one control step.
 
-  def wait(self) -> None:
-    """Sleeps until the next deadline that has not passed yet."""
-    period = self._config.period_s
-    now = self._clock.now()
-    self._origin = now if self._origin is None else self._origin
-    ahead = (self._origin - now) / period + self._index + 1
-    if ahead > 1.001:  # a deadline is never further away than a period
-      self.record.jumps += 1
-      self._origin, self._index, ahead = now, -1, 0.0
-    missed = max(0, math.ceil(-ahead - 1e-6))
-    self.record.overruns += missed
-    self._index += 1 + missed
-    deadline = self._origin + self._index * period
-    self._clock.sleep_until(deadline)
-    self._late_s = max(0.0, self._clock.now() - deadline)
-
-  def act(self) -> LoopStep:
-    """Reads, drives or goes down the ladder, and records, without waiting."""
-    tick = blank_step(
-      self._clock.now(), self._late_s, self._arm.spec.action_dim
+    Args:
+      drive: False: the driver is not asked; an arm that runs holds.
+    """
+    wakeup = self._deadlines.wait()
+    self.record.overruns += wakeup.missed
+    self.record.jumps += wakeup.jumped
+    step = blank_step(
+      self._clock.now(), wakeup.late_s, self._arm.spec.action_dim
     )
     self._io_s = 0.0
-    self._listen()
+    self._handle_events()
     try:
       reading = self._timed(self._arm.observe)
-      tick = tick._replace(measured=np.array(reading.position, np.float64))
-      if self.stop_status.state is StopState.RUN:
-        tick = self._drive(tick, reading)
+      step = step._replace(measured=np.array(reading.position, np.float64))
+      if not self.stopped:
+        step = self._drive(step, reading) if drive else self._pause(step)
       self._faults = 0
     except ArmError as error:
-      tick = tick._replace(verdict=str(error))
+      step = step._replace(verdict=str(error))
       self._previous = None
       self._faults += 1
-      if self._faults >= self._config.fault_ticks:
+      if self._faults >= self._config.fault_steps:
         self._advance(StopEvent(StopEventKind.FAULT, str(error)))
-    if self.stop_status.state is not StopState.RUN:
-      self._descend()
-      tick = tick._replace(verdict=stop_states.describe(self.stop_status))
-    tick = tick._replace(io_s=self._io_s)
-    self.record.add(tick)
-    if self._on_tick is not None:
-      self._on_tick(tick)
-    return tick
+    if self.stopped:
+      self._advance(StopEvent(StopEventKind.TIME))
+      self._call_stop_state()
+      step = step._replace(verdict=stop_states.describe(self.stop_status))
+    step = step._replace(io_s=self._io_s)
+    self.record.add(step)
+    if self._on_step is not None:
+      self._on_step(step)
+    return step
 
   def finish(self) -> None:
-    """Ends an episode: the arm holds, and until `begin` no tick is due.
+    """Ends an episode: the arm holds, and the watchdog expects no heartbeat.
 
-    Where hold fails, the watchdog is not told: silence makes it hold.
+    If the hold fails, the watchdog is not told: it hears nothing and holds.
     """
-    self._listen()
-    if self.stop_status.state is StopState.RUN:
+    self._handle_events()
+    if not self.stopped:
       try:
         self._hold()
       except ArmError as error:
         self._advance(StopEvent(StopEventKind.FAULT, str(error)))
-    if self.stop_status.state is not StopState.RUN:
-      self._descend()
+    if self.stopped:
+      self._call_stop_state()
     if self._heartbeat is not None and self.stop_status.done:
       try:
         self._heartbeat.rest()
       except ArmError as error:
         self._advance(StopEvent(StopEventKind.FAULT, str(error)))
 
-  def _drive(self, tick: LoopStep, reading: Reading) -> LoopStep:
-    wanted = self._driver(reading, self._clock.now())
-    if isinstance(wanted, str):
-      self._listen()
-      if self.stop_status.state is StopState.RUN:
+  def _pause(self, step: LoopStep) -> LoopStep:
+    self._hold()
+    return step._replace(verdict='The arm holds between two episodes.')
+
+  def _drive(self, step: LoopStep, reading: Reading) -> LoopStep:
+    answer = self._driver(reading, self._clock.now())
+    if isinstance(answer, StopEvent):
+      self._advance(answer)
+      return step
+    if isinstance(answer, str):
+      self._handle_events()
+      if not self.stopped:
         self._hold()
-      return tick._replace(verdict=wanted)
+      return step._replace(verdict=answer)
     now = self._clock.now()
-    guarded = safety_limits.limit(
+    safe = safety_limits.limit(
       self._arm.spec,
-      wanted.command,
+      answer.command,
       reading=reading,
       previous=self._previous,
       now=now,
-      made=wanted.made,
+      obs_time=answer.obs_time,
       period_s=self._config.period_s,
     )
-    tick = tick._replace(
-      source=wanted.source,
-      wanted=np.array(wanted.command, np.float64),
-      inference_age_s=now - wanted.made,
-      changed=guarded.changed,
-      verdict=guarded.verdict,
+    step = step._replace(
+      source=answer.source,
+      wanted=np.array(answer.command, np.float64),
+      inference_age_s=now - answer.obs_time,
+      changed=safe.changed,
+      verdict=safe.verdict,
     )
-    self._listen()  # a stop, or the watchdog's, while the driver thought
-    if self.stop_status.state is not StopState.RUN:
-      return tick
-    if guarded.command is None:
-      self._holds += 1
-      if self._holds >= self._config.hold_ticks:
-        self._advance(StopEvent(StopEventKind.FAULT, guarded.verdict))
-      else:
-        self._hold()
-      return tick
-    executed = self._timed(self._arm.command, guarded.command)
-    executed = np.array(executed, np.float64)
-    if executed.shape != tick.wanted.shape:
+    # A stop, or the watchdog's, may have come while the driver computed.
+    self._handle_events()
+    if self.stopped:
+      return step
+    if safe.command is None:
+      self._count_hold(safe.verdict)
+      return step
+    return step._replace(executed=self._send(safe.command))
+
+  def _count_hold(self, verdict: str) -> None:
+    """Holds; after too many of these in a row the operator must release."""
+    self._holds += 1
+    if self._holds >= self._config.hold_steps:
+      self._advance(StopEvent(StopEventKind.FAULT, verdict))
+    else:
+      self._hold()
+
+  def _send(self, command: np.ndarray) -> np.ndarray:
+    """Sends a command [A] and returns what the arm executes [A]."""
+    executed = np.array(self._timed(self._arm.command, command), np.float64)
+    if executed.shape != command.shape:
       raise ArmError(
-        f'command must return [{len(tick.wanted)}] numbers: {executed.shape}.'
+        f'command must return [{len(command)}] numbers: {executed.shape}.'
       )
     self._previous, self._held, self._holds = executed, False, 0
-    return tick._replace(executed=executed)
+    return executed
 
-  def _descend(self) -> None:
-    """Does what the ladder's rung asks for, once."""
+  def _call_stop_state(self) -> None:
+    """Calls hold, stow or disable of the arm, until it is done."""
     if self.stop_status.done:
       return
-    call = getattr(
-      self._arm, self.stop_status.state.value
-    )  # hold, stow or disable
+    call = getattr(self._arm, self.stop_status.state.value)
     try:
       there = self._timed(call) is not False
-      self._advance(
-        StopEvent(StopEventKind.DONE if there else StopEventKind.WAIT)
-      )
+      kind = StopEventKind.DONE if there else StopEventKind.WAIT
+      self._advance(StopEvent(kind))
     except ArmError as error:
       self._advance(StopEvent(StopEventKind.FAILED, str(error)))
 
   def _hold(self) -> None:
-    """Holds; asked twice, an arm that gives way would creep."""
+    """Holds once; with repeated calls an arm that gives way would creep."""
     if not self._held:
       self._timed(self._arm.hold)
     self._held, self._previous = True, None
 
-  def _listen(self) -> None:
-    """Takes what other threads posted, and tells the watchdog of itself."""
+  def _handle_events(self) -> None:
+    """Handles posted events and sends the watchdog a heartbeat."""
     while self._events:
       self._advance(self._events.popleft())
     if self._heartbeat is not None:
@@ -258,17 +269,15 @@ class Loop:
         self._advance(StopEvent(StopEventKind.FAULT, str(error)))
 
   def _advance(self, event: StopEvent) -> None:
-    before = self.stop_status.state
+    stopped = self.stopped
     self.stop_status = stop_states.advance(
-      self.stop_status, event, self._clock.now(), self._config.ladder
+      self.stop_status, event, self._clock.now(), self._config.stop
     )
-    if event.kind is StopEventKind.STOP or (before is StopState.RUN) != (
-      self.stop_status.state is StopState.RUN
-    ):
+    if event.kind is StopEventKind.STOP or stopped != self.stopped:
       self._restart()
 
   def _restart(self) -> None:
-    """Forgets plans and counts that belong to what came before."""
+    """Drops planned commands and counters of what came before."""
     self._driver.clear()
     self._previous: np.ndarray | None = None
     self._held, self._faults, self._holds = False, 0, 0
@@ -280,8 +289,8 @@ class Loop:
     finally:
       self._io_s += self._clock.now() - start
 
-  def _abandon(self) -> None:
-    """Asks for hold on the way out; what led here matters more than this."""
+  def _hold_before_exit(self) -> None:
+    """Tries to hold; its own errors must not hide the one that led here."""
     if self.stop_status.state is StopState.DISABLE and self.stop_status.done:
       return  # some arms would take power again to hold
     for _ in range(_LAST_TRIES):

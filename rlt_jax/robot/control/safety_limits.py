@@ -1,6 +1,6 @@
 """The last check before an arm: what is sent keeps every limit of its file.
 
-One pure function. A command that can be made safe by going less far is
+One pure function. A command that can be obs_time safe by going less far is
 shortened, and the entries it changed are named; one that cannot be trusted
 (not finite, too old, no way back inside) means "hold", with the reason in
 words. Nothing is sent then.
@@ -68,7 +68,7 @@ def limit(
   reading: Reading,
   previous: np.ndarray | None,
   now: float,
-  made: float,
+  obs_time: float,
   period_s: float,
   tip: workspace.Tip = workspace.tip_position,
 ) -> SafeCommand:
@@ -81,7 +81,7 @@ def limit(
     previous: [A] the command sent one period ago; None after a hold, when the
       arm's velocity counts from the measured pose.
     now: s.
-    made: s, when that was observed which the command was computed from.
+    obs_time: s, when that was observed which the command was computed from.
     period_s: s between two commands.
     tip: forward kinematics, for an arm that `Chain` cannot describe.
 
@@ -106,7 +106,7 @@ def limit(
   for name, value in (
     ('observed', reading.time),
     ('now', now),
-    ('made', made),
+    ('obs_time', obs_time),
   ):
     rows[name] = np.array([value], np.float64)
   batch = limit_batch(spec, **rows, period_s=period_s, tip=tip)
@@ -126,7 +126,7 @@ def limit_batch(
   previous: np.ndarray,
   observed: np.ndarray,
   now: np.ndarray,
-  made: np.ndarray,
+  obs_time: np.ndarray,
   period_s: float,
   tip: workspace.Tip = workspace.tip_position,
 ) -> GuardedBatch:
@@ -138,7 +138,7 @@ def limit_batch(
   for value in (command, position, velocity, previous):
     finite &= np.isfinite(value).all(axis=1)
   with np.errstate(invalid='ignore', over='ignore'):  # no age: too old
-    seen, thought = now - observed, now - made
+    seen, thought = now - observed, now - obs_time
   hold = np.select(
     [
       ~finite,
@@ -262,7 +262,7 @@ def _words(spec: ArmSpec, hold: Hold, row: dict, period_s: float) -> str:
   if hold in (Hold.OLD_OBSERVATION, Hold.OLD_ACTION):
     old = hold is Hold.OLD_OBSERVATION
     what = 'observation' if old else 'action'
-    age = row['now'] - row['observed' if old else 'made']
+    age = row['now'] - row['observed' if old else 'obs_time']
     most = spec.max_observation_age_s if old else spec.max_action_age_s
     return f'The {what} must be 0 to {most} s old: {age:.3f} s.'
   if hold is Hold.CONFLICT:

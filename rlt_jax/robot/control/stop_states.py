@@ -2,7 +2,8 @@
 
 An arm without power falls. Every stop therefore holds the arm under power
 first, STOW is entered only after HOLD succeeded, and DISABLE only after STOW
-succeeded. `advance` is the transition function. The loop calls the arm's
+succeeded. A stop of the operator latches: the arm runs again only after CLEAR
+and then RESUME. `advance` is the transition function. The loop calls the arm's
 `hold`, `stow` or `disable` while the state is not `done`, and reports the
 result as an event.
 """
@@ -13,9 +14,8 @@ import math
 from typing import NamedTuple
 
 STOP_TEXT = (
-  'Software stop: it is latched, the queue is empty, the arm holds under '
-  'power. This is no substitute for the emergency button: press that whenever '
-  'a person or a part is in danger.'
+  'Software stop, no substitute for the emergency button: press that whenever '
+  'a person or a part is in danger. To go on: clear the stop, then release.'
 )
 _NO_POWER = 'the arm has no power: connect it again'
 
@@ -37,18 +37,18 @@ class StopEventKind(enum.Enum):
   """Events of the state machine.
 
   STOP: software stop; latches. FAULT: the arm or the safety limits cannot go
-  on. HOLD, STOW, DISABLE, RESUME, CLEAR: requests; CLEAR ends the latch and
-  moves nothing. DONE, WAIT, FAILED: result of the state's call to the arm;
-  WAIT: not there yet.
+  on. STOW, DISABLE, RESUME, CLEAR: requests of the operator; CLEAR ends the
+  latch and moves nothing. TIME: time has passed, see `StopConfig`. DONE, WAIT,
+  FAILED: result of the state's call to the arm; WAIT: not there yet.
   """
 
   STOP = 'stop'
   FAULT = 'fault'
-  HOLD = 'hold'
   STOW = 'stow'
   DISABLE = 'disable'
   RESUME = 'resume'
   CLEAR = 'clear'
+  TIME = 'time'
   DONE = 'done'
   WAIT = 'wait'
   FAILED = 'failed'
@@ -66,15 +66,17 @@ class StopStatus(NamedTuple):
 
   state: now. goal: the state asked for; below `state` while on the way down.
   done: the state's call to the arm has succeeded. latched: by a software
-  stop. cause: why the arm does not run. since: s, when the state was entered.
-  failures: failed calls in a row in this state. note: answer to the last
-  request.
+  stop. manual: only a request changes the state, time does not: the operator
+  stopped the arm, or a stow failed. cause: why the arm does not run. since: s,
+  when the state was entered, and when it was done. failures: failed calls in a
+  row in this state. note: answer to the last request.
   """
 
   state: StopState = StopState.RUN
   goal: StopState = StopState.RUN
   done: bool = True
   latched: bool = False
+  manual: bool = False
   cause: str = ''
   since: float = 0.0
   failures: int = 0
@@ -83,20 +85,33 @@ class StopStatus(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StopConfig:
-  """Limits of the calls to the arm.
+  """Limits of the calls to the arm, and what happens by itself.
 
   attempts: calls of stow or disable that may fail in a row; then the arm
   holds. stow_timeout_s: longest time for the way to the stow pose; then the
-  arm holds.
+  arm holds. stow_after_hold_s: after a hold of this length the arm stows by
+  itself; None: never. disable_after_stow_s: after this time in the stow pose
+  its power goes off; None: never.
+
+  Both are None by default: a stow is a motion that nobody at the arm asked
+  for, and whether the way to the stow pose is free, and whether the arm rests
+  there without power, depends on the station. Neither applies after a stop of
+  the operator, who may rely on the arm not to move.
   """
 
   attempts: int = 3
   stow_timeout_s: float = 20.0
+  stow_after_hold_s: float | None = None
+  disable_after_stow_s: float | None = None
 
   def __post_init__(self):
     for name in ('attempts', 'stow_timeout_s'):
       if not 0 < getattr(self, name) < math.inf:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
+    for name in ('stow_after_hold_s', 'disable_after_stow_s'):
+      value = getattr(self, name)
+      if value is not None and not 0 < value < math.inf:
+        raise ValueError(f'{name} must be positive or None: {value}.')
 
 
 def advance(
@@ -113,20 +128,20 @@ def advance(
   match event.kind:
     case StopEventKind.STOP:
       cause = event.cause or 'software stop'
-      status = status._replace(latched=True, cause=cause, note=STOP_TEXT)
+      status = status._replace(latched=True, manual=True, note=STOP_TEXT)
       return _hold(status, cause, now)
     case StopEventKind.FAULT if status.state is StopState.RUN:
       return _hold(status, event.cause, now)
-    case StopEventKind.HOLD:
-      return _hold(status, event.cause or 'asked to hold', now)
     case StopEventKind.STOW | StopEventKind.DISABLE:
       return _go_down(status, event, now)
+    case StopEventKind.TIME:
+      return _apply_time(status, now, config)
     case StopEventKind.RESUME:
       return _resume(status, now)
     case StopEventKind.CLEAR:
       return status._replace(latched=False, note='the stop is cleared')
     case StopEventKind.DONE if not status.done:
-      status = status._replace(done=True, failures=0)
+      status = status._replace(done=True, since=now, failures=0)
       if status.goal is not status.state:
         return _set_state(status, _BELOW[status.state], now)
     case StopEventKind.WAIT if now - status.since > config.stow_timeout_s:
@@ -170,6 +185,8 @@ def _hold(status: StopStatus, cause: str, now: float) -> StopStatus:
   status = status._replace(goal=StopState.HOLD, cause=cause)
   if status.state is StopState.HOLD:
     return status
+  if status.state is not StopState.RUN:  # the way down was broken off
+    status = status._replace(manual=True)
   return _set_state(status, StopState.HOLD, now)
 
 
@@ -178,10 +195,27 @@ def _go_down(status: StopStatus, event: StopEvent, now: float) -> StopStatus:
     return status._replace(note=_NO_POWER)
   goal = StopState(event.kind.value)
   cause = event.cause or f'asked to {goal.value}'
-  status = status._replace(goal=goal, cause=cause, note='')
+  status = status._replace(goal=goal, manual=True, cause=cause, note='')
   if status.done and status.state is not goal:
     return _set_state(status, _BELOW[status.state], now)
   return status
+
+
+def _apply_time(
+  status: StopStatus, now: float, config: StopConfig
+) -> StopStatus:
+  if status.manual or not status.done or status.goal is not status.state:
+    return status
+  limits = {
+    StopState.HOLD: config.stow_after_hold_s,
+    StopState.STOW: config.disable_after_stow_s,
+  }
+  limit = limits.get(status.state)
+  if limit is None or now - status.since < limit:
+    return status
+  goal = _BELOW[status.state]
+  cause = f'{limit} s in {status.state.value}, which began with: {status.cause}'
+  return _set_state(status._replace(goal=goal, cause=cause), goal, now)
 
 
 def _resume(status: StopStatus, now: float) -> StopStatus:

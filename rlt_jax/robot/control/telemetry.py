@@ -1,4 +1,4 @@
-"""What the loop says of every tick, and of an episode."""
+"""Telemetry of the control loop, per control step and per episode."""
 
 from collections.abc import Mapping
 import math
@@ -6,29 +6,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.histograms import Histogram
 from rlt_jax.robot.control.safety_limits import Limit
 
-NOBODY = 'none'  # the source of a tick without a command
-
 
 class LoopStep(NamedTuple):
-  """One turn of the loop; arrays are [A], in joint units, NaN where absent.
+  """One control step; arrays are [A], in joint units, NaN where absent.
 
-  time: s, when it began. late_s: after its deadline. io_s: spent in the arm's
-  calls. inference_age_s: between the observation that the command was computed
-  from and now; NaN without a command. source: who gave it, or NOBODY.
-  wanted: the command before the guard. executed: what the arm returned as
-  really sent; NaN when nothing was sent and the arm holds. measured: the pose.
-  changed: uint8, bits of `guard.Limit`. verdict: '' when the command was sent,
-  else why not, in words.
+  time: s, when it began. late_s: after its deadline. io_s: spent in calls to
+  the arm. inference_age_s: from the observation that the command was computed
+  from until now; NaN without a command. source: who gave the command. wanted:
+  the command before the safety limits. executed: what the arm returned as
+  sent; NaN when nothing was sent and the arm holds. measured: the pose.
+  changed: uint8, bits of `safety_limits.Limit`. verdict: '' when the command
+  was sent, else the reason why not.
   """
 
   time: float
   late_s: float
   io_s: float
   inference_age_s: float
-  source: str
+  source: CommandSource
   wanted: np.ndarray
   executed: np.ndarray
   measured: np.ndarray
@@ -37,14 +36,14 @@ class LoopStep(NamedTuple):
 
 
 def blank_step(time: float, late_s: float, action_dim: int) -> LoopStep:
-  """Returns a tick in which nothing has happened yet."""
+  """Returns a step without reading and command."""
   blank = np.full(action_dim, np.nan)
   return LoopStep(
     time=time,
     late_s=late_s,
     io_s=0.0,
     inference_age_s=math.nan,
-    source=NOBODY,
+    source=CommandSource.NONE,
     wanted=blank,
     executed=blank,
     measured=blank,
@@ -54,15 +53,15 @@ def blank_step(time: float, late_s: float, action_dim: int) -> LoopStep:
 
 
 class EpisodeRecord:
-  """What the loop did in one episode.
+  """Counts and histograms of one episode of the loop.
 
-  overruns: deadlines that passed while the loop was still busy. jumps: times
-  that the clock went back. changed: limit -> int [A], ticks in which the guard
-  changed an entry for it.
+  steps: control steps. overruns: deadlines that passed while the loop was
+  busy. jumps: times that the clock went back. not_sent: steps without a
+  command sent. changed: limit -> int [A], steps in which it changed an entry.
   """
 
   def __init__(self, action_dim: int):
-    self.ticks = 0
+    self.steps = 0
     self.overruns = 0
     self.jumps = 0
     self.not_sent = 0
@@ -71,23 +70,23 @@ class EpisodeRecord:
     self.verdicts: dict[str, int] = {}
     self.changed = {x.name: np.zeros(action_dim, int) for x in Limit}
 
-  def add(self, tick: LoopStep) -> None:
-    """Counts one tick."""
-    self.ticks += 1
-    self.late.add(tick.late_s)
-    self.io.add(tick.io_s)
-    self.age.add(tick.inference_age_s)
-    _count(self.sources, {tick.source: 1})
+  def add(self, step: LoopStep) -> None:
+    """Adds one control step."""
+    self.steps += 1
+    self.late.add(step.late_s)
+    self.io.add(step.io_s)
+    self.age.add(step.inference_age_s)
+    _count(self.sources, {step.source: 1})
     for limit in Limit:
-      self.changed[limit.name] += (tick.changed & limit) != 0
-    if tick.verdict:
+      self.changed[limit.name] += (step.changed & limit) != 0
+    if step.verdict:
       self.not_sent += 1
-      # Numbers differ from tick to tick; the rule before them does not.
-      _count(self.verdicts, {tick.verdict.split(':')[0]: 1})
+      # Only the rule: the numbers behind the colon differ at every step.
+      _count(self.verdicts, {step.verdict.split(':')[0]: 1})
 
   def merge(self, other: 'EpisodeRecord') -> None:
     """Adds another episode, for the record of a run."""
-    for name in ('ticks', 'overruns', 'jumps', 'not_sent'):
+    for name in ('steps', 'overruns', 'jumps', 'not_sent'):
       setattr(self, name, getattr(self, name) + getattr(other, name))
     for name in ('late', 'io', 'age'):
       getattr(self, name).merge(getattr(other, name))
@@ -99,7 +98,7 @@ class EpisodeRecord:
   def to_dict(self) -> dict[str, Any]:
     """Returns it for JSON; a quantile of nothing is None."""
     record = {
-      'ticks': self.ticks,
+      'steps': self.steps,
       'overruns': self.overruns,
       'clock_jumps': self.jumps,
       'not_sent': self.not_sent,

@@ -13,8 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from rlt_jax.robot.attempt import VLA, WAIT
-from rlt_jax.robot.control.commands import Command
+from rlt_jax.robot.control.commands import Command, CommandSource
 from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.vla_queries import VlaQuery
@@ -29,7 +28,7 @@ class ChunkScheduler:
   def __init__(
     self,
     bundle: BundleSpec,
-    choose: Callable[[VlaQuery, Reply, int], tuple[np.ndarray, str]],
+    choose: Callable[[VlaQuery, Reply, int], tuple[np.ndarray, CommandSource]],
     *,
     horizon: int,
     starved_steps: int,
@@ -65,7 +64,7 @@ class ChunkScheduler:
     """Forgets what was planned: it is of another moment."""
     self.queue.clear()
     self._until, self._left = -np.inf, 0  # s, steps: of the running chunk
-    self._starved, self.driver = 0, VLA
+    self._starved, self.driver = 0, CommandSource.VLA
     self._stand: np.ndarray | None = None
 
   def expect(self, since: float) -> None:
@@ -114,4 +113,4 @@ class ChunkScheduler:
       return Command(planned.command, planned.made, self.driver)
     if self._stand is None:
       self._stand = np.where(self._stays, planned.command, position)
-    return Command(self._stand, planned.made, WAIT)
+    return Command(self._stand, planned.made, CommandSource.WAIT)

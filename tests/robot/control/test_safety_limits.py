@@ -13,7 +13,7 @@ _BATCH = 50_000
 
 
 def _limit(command, pose=_POSE, *, spec=None, previous=None, **times):
-  times = {'observed': 10.0, 'now': 10.01, 'made': 9.9} | times
+  times = {'observed': 10.0, 'now': 10.01, 'obs_time': 9.9} | times
   return safety_limits.limit(
     spec or make_arm_spec(),
     np.asarray(command),
@@ -105,9 +105,9 @@ def test_what_is_not_finite_means_hold(bad):
   [
     ({'observed': 9.9}, 'observation must be 0 to 0.1 s old: 0.110 s'),
     ({'observed': 10.02}, 'observation must be 0 to 0.1 s old: -0.010 s'),
-    ({'made': 9.5}, 'action must be 0 to 0.5 s old: 0.510 s'),
-    ({'made': 11.0}, 'action must be 0 to 0.5 s old: -0.990 s'),
-    ({'made': np.nan}, 'action must be 0 to 0.5 s old: nan s'),
+    ({'obs_time': 9.5}, 'action must be 0 to 0.5 s old: 0.510 s'),
+    ({'obs_time': 11.0}, 'action must be 0 to 0.5 s old: -0.990 s'),
+    ({'obs_time': np.nan}, 'action must be 0 to 0.5 s old: nan s'),
     ({'now': np.inf}, 'observation must be 0 to 0.1 s old: inf s'),
   ],
 )
@@ -144,7 +144,7 @@ def test_kinematics_that_fail_mean_hold():
     reading=Reading(_POSE, np.zeros(4), 10.0),
     previous=None,
     now=10.0,
-    made=10.0,
+    obs_time=10.0,
     period_s=_DT,
     tip=lambda chain, q: np.full((*q.shape[:-1], 3), np.nan),
   )
@@ -173,7 +173,7 @@ def _fuzz(spec, rng, n):
   ages = np.array([0.0, 0.05, 0.1, 0.2, 0.6, -1.0, np.nan, np.inf, 1.7e308])
   part = [0.4, 0.4, 0.13] + [0.07 / 6] * 6
   seen, thought = rng.choice(ages, (2, n), p=part)
-  return rows | {'now': now, 'observed': now - seen, 'made': now - thought}
+  return rows | {'now': now, 'observed': now - seen, 'obs_time': now - thought}
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_a_million_fuzzed_ticks_never_pass_a_command_outside_the_limits(
     assert (np.abs(sent - pose) <= step + tiny).all()
     assert (np.abs(sent - before) <= way + tiny).all()
     assert (rows['now'] - rows['observed'])[~held].max() <= 0.1
-    assert (rows['now'] - rows['made'])[~held].max() <= 0.5
+    assert (rows['now'] - rows['obs_time'])[~held].max() <= 0.5
     assert (rows['observed'] <= rows['now'])[~held].all()
-    assert (rows['made'] <= rows['now'])[~held].all()
+    assert (rows['obs_time'] <= rows['now'])[~held].all()
     for chain, joints in zip(
       spec.chains, workspace.chain_joints(spec), strict=True
     ):
@@ -230,7 +230,7 @@ def test_one_tick_is_the_batchs():
       reading=Reading(row['position'], row['velocity'], row['observed']),
       previous=row['previous'],
       now=row['now'],
-      made=row['made'],
+      obs_time=row['obs_time'],
       period_s=_DT,
     )
     assert (one.command is None) == (batch.hold[i] != Hold.NO)

@@ -165,6 +165,58 @@ def test_after_a_stow_the_arm_may_run_again():
   assert _after(Kind.RESUME, status=status).state is StopState.RUN
 
 
+_TIMED = StopConfig(stow_after_hold_s=10.0, disable_after_stow_s=60.0)
+
+
+def _at(status, now, kind=Kind.TIME, config=_TIMED):
+  return stop_states.advance(status, StopEvent(kind, 'x'), now, config)
+
+
+def test_time_stows_and_then_disables_an_arm_that_nobody_resumes():
+  status = _at(_at(_RUN, 0.0, Kind.FAULT), 1.0, Kind.DONE)
+  assert _at(status, 10.9) == status
+  status = _at(status, 11.0)
+  assert (status.state, status.goal) == (StopState.STOW, StopState.STOW)
+  assert status.cause == '10.0 s in hold, which began with: x'
+  assert _at(status, 900.0) == status  # on its way, so no rest yet
+  status = _at(status, 13.0, Kind.DONE)
+  assert _at(status, 72.9) == status
+  status = _at(status, 73.0)
+  assert status.state is StopState.DISABLE and not status.done
+
+
+def test_time_does_nothing_by_default():
+  status = _after(Kind.FAULT, Kind.DONE)
+  assert _after(Kind.TIME, status=status, now=1e6) == status
+
+
+@pytest.mark.parametrize('kinds', [[Kind.STOP], [Kind.STOP, Kind.CLEAR]])
+def test_time_never_moves_an_arm_that_the_operator_stopped(kinds):
+  status = _after(*kinds, Kind.DONE)
+  assert _at(status, 1e6) == status
+
+
+def test_time_does_not_repeat_a_stow_that_failed():
+  status = _at(_at(_RUN, 0.0, Kind.FAULT), 0.0, Kind.DONE)
+  status = _at(status, 10.0)
+  for _ in range(3):
+    status = _at(status, 10.0, Kind.FAILED)
+  status = _at(status, 10.0, Kind.DONE)
+  assert status.state is StopState.HOLD and status.done
+  assert _at(status, 1e6) == status
+
+
+def test_an_arm_that_runs_forgets_the_stop():
+  status = _after(Kind.STOP, Kind.DONE, Kind.CLEAR, Kind.RESUME, now=3.0)
+  assert status == StopStatus(since=3.0)
+
+
+@pytest.mark.parametrize('name', ['stow_after_hold_s', 'disable_after_stow_s'])
+def test_times_must_be_positive_or_none(name):
+  with pytest.raises(ValueError, match=f'{name} must be positive or None: 0'):
+    StopConfig(**{name: 0.0})
+
+
 def test_settings_must_be_positive():
   with pytest.raises(ValueError, match='attempts must be positive: 0'):
     StopConfig(attempts=0)
