@@ -24,6 +24,16 @@ _FIELDS = {
 _SPEC = ServingSpec(**_FIELDS)
 
 
+_BATCHED = dataclasses.replace(
+  _SPEC,
+  control_hz=50.0,
+  proprio_mean=(0.0,) * 6,
+  proprio_std=(1.0,) * 6,
+  max_batch=3,
+  takes_noise=True,
+)
+
+
 def request(**changes) -> dict:
   image = np.zeros((4, 4, 3), np.uint8)
   message = {'images/base': image, 'images/wrist': image}
@@ -39,12 +49,12 @@ def reply(**changes) -> dict:
   return {k: v for k, v in (message | changes).items() if v is not None}
 
 
-def test_metadata_survives_the_wire():
+def test_metadata_survives_serving():
   metadata = codec.unpack(codec.pack(_SPEC.metadata()))
   assert schema.read_metadata(metadata | {'reset_pose': [0.0]}) == _SPEC
 
 
-def test_a_request_survives_the_wire():
+def test_a_request_survives_serving():
   images = {
     name: np.full((4, 4, 3), i, np.uint8)
     for i, name in enumerate(_SPEC.cameras)
@@ -59,7 +69,7 @@ def test_a_request_survives_the_wire():
   assert out.proprio.dtype == np.float32 and out.prompt == 'plug it in'
 
 
-def test_a_reply_survives_the_wire():
+def test_a_reply_survives_serving():
   actions = np.arange(15.0).reshape(5, 3)
   message = schema.make_reply(
     _SPEC, actions=actions, z_rl=np.ones(7), reference=-actions
@@ -69,6 +79,49 @@ def test_a_reply_survives_the_wire():
   np.testing.assert_array_equal(out.actions, actions)
   np.testing.assert_array_equal(out.z_rl, np.ones(7))
   np.testing.assert_array_equal(out.reference, -actions)
+
+
+def _batch(size, **changes):
+  images = {n: np.zeros((size, 4, 4, 3), np.uint8) for n in _SPEC.cameras}
+  return schema.make_request(
+    _BATCHED,
+    images=images,
+    proprio=np.zeros((size, 6)),
+    prompt='plug it in',
+    **changes,
+  )
+
+
+def test_a_batch_survives_serving():
+  noise = np.arange(30.0).reshape(2, 5, 3)
+  frame = codec.pack(_batch(2, noise=noise))
+  out = schema.read_request(_BATCHED, codec.unpack(frame))
+  assert out.batch_size == 2 and out.images['base'].shape == (2, 4, 4, 3)
+  np.testing.assert_array_equal(out.noise, noise)
+  message = schema.make_reply(
+    _BATCHED, actions=noise, z_rl=np.ones((2, 7)), reference=-noise
+  )
+  reply = schema.read_reply(_BATCHED, codec.unpack(codec.pack(message)), 2)
+  np.testing.assert_array_equal(reply.reference, -noise)
+  with pytest.raises(ValueError, match=r'actions must have .*\(3, 5, 3\)'):
+    schema.read_reply(_BATCHED, message, 3)
+
+
+def test_a_batch_is_refused_by_its_rule():
+  with pytest.raises(ValueError, match='must hold 1 to 3 observations: 4'):
+    _batch(4)
+  with pytest.raises(ValueError, match='must hold 1 to 1 observations: 2'):
+    schema.read_request(_SPEC, _batch(2))
+  with pytest.raises(ValueError, match=r'noise must have .*\(2, 5, 3\)'):
+    _batch(2, noise=np.zeros((2, 5, 2)))
+  with pytest.raises(ValueError, match=r"unknown \['noise'\]"):
+    schema.read_request(_SPEC, request(noise=np.zeros((5, 3), np.float32)))
+
+
+def test_a_server_may_leave_out_what_robots_do_not_need():
+  assert schema.read_metadata(_FIELDS) == _SPEC
+  metadata = codec.unpack(codec.pack(_BATCHED.metadata()))
+  assert schema.read_metadata(metadata) == _BATCHED
 
 
 @pytest.mark.parametrize(
@@ -130,6 +183,10 @@ def test_what_is_sent_is_checked_too():
     ({'cameras': ('a', 'a')}, 'cameras must be distinct'),
     ({'joint_names': ('a', 'b')}, 'joint_names must have action_dim entries'),
     ({'action_scale': ('a',) * 3}, 'action_scale must hold numbers'),
+    ({'proprio_std': (1.0,)}, 'proprio_std must have proprio_dim entries, 6'),
+    ({'max_batch': 0}, 'max_batch must be an integer from 1 on: 0'),
+    ({'takes_noise': 1}, 'takes_noise must be a bool: 1'),
+    ({'control_hz': 0.0}, 'control_hz must be a positive number: 0.0'),
   ],
 )
 def test_a_spec_is_refused_by_name(changes, rule):
@@ -156,7 +213,7 @@ def test_a_scale_may_have_been_float32():
   schema.check(_SPEC.metadata(), action_scale=rounded)
 
 
-def test_the_wire_needs_neither_jax_nor_mujoco():
+def test_serving_needs_neither_jax_nor_mujoco():
   code = (
     'import sys, rlt_jax.serving.server, rlt_jax.serving.client; '
     'import rlt_jax.serving.schema; '
