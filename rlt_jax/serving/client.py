@@ -8,11 +8,6 @@ import time
 from typing import Any, NamedTuple
 
 from websockets.asyncio import client as websockets
-from websockets.exceptions import (
-  ConnectionClosed,
-  InvalidHandshake,
-  InvalidStatus,
-)
 
 from rlt_jax.serving import codec, schema, sync_client
 from rlt_jax.serving.codec import MessageError
@@ -186,7 +181,7 @@ class VlaClient:
             await connection.close()
       except Exception as error:
         # Any failure must be reported in the status; the thread goes on.
-        cause = _describe(error)
+        cause = sync_client.describe(error)
         if cause != self._status.cause:
           _LOG.warning('Lost %s: %s', self._address, cause)
         self._note(LOST, cause, refused=isinstance(error, _MisfitError))
@@ -221,7 +216,7 @@ class VlaClient:
           reply = self._parse(sync_client.read(frame))
         except (ServerError, ValueError) as error:
           _LOG.warning('No answer from %s: %s', self._address, error)
-          self._note(READY, _describe(error))
+          self._note(READY, sync_client.describe(error))
           continue
         self._answer = Answer(reply, stamp, self._clock() - start)
         self._note(READY, '')
@@ -248,22 +243,3 @@ class VlaClient:
       self._refused = refused
       self._status = Status(state, cause)
       self._lock.notify_all()
-
-
-def _describe(error: Exception) -> str:
-  if isinstance(error, ServerError):
-    return f'the server answered with an error: {error}'
-  if isinstance(error, TimeoutError):
-    return f'no connection within {sync_client.CONNECT_TIMEOUT_S:g} s'
-  if isinstance(error, ConnectionRefusedError):
-    return 'nothing listens there'
-  if isinstance(error, InvalidStatus):
-    code = error.response.status_code
-    return f'the server refused the connection with HTTP {code}' + (
-      ': the token must be its own' if code == 401 else ''
-    )
-  if isinstance(error, ConnectionClosed):
-    return f'the connection ended: {error}'
-  if isinstance(error, InvalidHandshake):
-    return f'this is no policy server: {error}'
-  return str(error) or type(error).__name__

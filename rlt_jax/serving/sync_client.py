@@ -4,6 +4,11 @@ from collections.abc import Mapping
 import contextlib
 from typing import Any
 
+from websockets.exceptions import (
+  ConnectionClosed,
+  InvalidHandshake,
+  InvalidStatus,
+)
 from websockets.sync import client
 
 from rlt_jax.serving import codec, schema
@@ -104,3 +109,23 @@ def read(frame: bytes | str) -> dict[str, Any]:
   if message.get('superseded') is True:
     raise ServerError('a newer request came before this one was run')
   return message
+
+
+def describe(error: Exception) -> str:
+  """Returns what went wrong with a connection, without a full stop."""
+  if isinstance(error, ServerError):
+    return f'the server answered with an error: {error}'
+  if isinstance(error, TimeoutError):
+    return f'no connection within {CONNECT_TIMEOUT_S:g} s'
+  if isinstance(error, ConnectionRefusedError):
+    return 'nothing listens there'
+  if isinstance(error, InvalidStatus):
+    code = error.response.status_code
+    return f'the server refused the connection with HTTP {code}' + (
+      ': the token must be its own' if code == 401 else ''
+    )
+  if isinstance(error, ConnectionClosed):
+    return f'the connection ended: {error}'
+  if isinstance(error, InvalidHandshake):
+    return f'this is no policy server: {error}'
+  return str(error) or type(error).__name__
