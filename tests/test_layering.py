@@ -26,7 +26,7 @@ _MAY_IMPORT = {
   'robot': {'types', 'serving'},
   'sim_robot': {'types', 'robot', 'serving', 'sim', 'tasks', 'training'},
   'export': {'types', 'robot'},
-  'reporting': {'types', 'export', 'robot'},
+  'reporting': {'types', 'robot'},
   'rollout': {'types', 'rl_token', 'sim', 'tasks', 'agents', 'vlas'},
   'evaluation': {
     'types',
@@ -56,8 +56,11 @@ _MAY_IMPORT = {
     'evaluation',
   },
 }
-# The robot's computer drives arms; what it needs of JAX arrives as a policy.
-_BANNED = dict.fromkeys(('robot',), {'jax', 'mujoco', 'flax', 'optax'})
+# The robot's computer drives arms and writes their report; what it needs of JAX
+# arrives as a policy.
+_BANNED = dict.fromkeys(
+  ('robot', 'reporting'), {'jax', 'mujoco', 'flax', 'optax', 'chex'}
+)
 # Flags belong to launch files; pickle runs whatever a file says.
 _BANNED_EVERYWHERE = {'absl', 'pickle', 'cloudpickle', 'dill', 'joblib'}
 _BANNED_NAMES = {'utils.py', 'util.py', 'common.py', 'helpers.py', 'misc.py'}
@@ -150,6 +153,7 @@ def test_nothing_in_the_package_is_overlooked():
     ('update', 'from . import losses'),
     ('rollout', 'from absl import flags'),
     ('robot', 'import jax.numpy as jnp'),
+    ('reporting', 'def f():\n  import jax'),
     ('robot', 'from rlt_jax.agents import rlt'),
     ('robot', 'from mujoco import mjx'),
     ('elsewhere', 'from rlt_jax import types'),

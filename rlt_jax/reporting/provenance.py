@@ -1,28 +1,27 @@
 """Where a figure comes from: device, commit, versions."""
 
+from importlib import metadata
 import os
 import pathlib
 import platform
 import subprocess
+import sys
 
-import jax
-
-from rlt_jax.export import checkpoint
+# The packages that a run's numbers depend on.
+_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def device() -> str:
-  """Returns the device that jax runs on, in words."""
-  first = jax.devices()[0]
-  cpu = platform.processor() or platform.machine()
-  info = pathlib.Path('/proc/cpuinfo')
-  if info.exists():
-    for line in info.read_text().splitlines():
-      if line.startswith('model name'):
-        cpu = line.split(':', 1)[1].strip()
-        break
-  if first.platform == 'cpu':
-    return f'CPU, {os.cpu_count()} cores, {cpu}'
-  return f'{first.device_kind} ({cpu})'
+  """Returns the device that computed, in words.
+
+  It is JAX's default device if this process uses JAX, else the CPU.
+  """
+  # Not imported: a robot's computer need not have JAX.
+  jax = sys.modules.get('jax')
+  first = jax.devices()[0] if jax else None
+  if first is None or first.platform == 'cpu':
+    return f'CPU, {os.cpu_count()} cores, {_cpu()}'
+  return f'{first.device_kind} ({_cpu()})'
 
 
 def commit() -> str:
@@ -39,6 +38,21 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-  """Returns the versions of Python and of what a run depends on."""
-  meta = checkpoint.make_meta({}, {})
-  return meta['versions'] | {'python': platform.python_version()}
+  """Returns the versions of Python and of the installed packages it runs on."""
+  found = {}
+  for name in _PACKAGES:
+    try:
+      found[name] = metadata.version(name)
+    except metadata.PackageNotFoundError:
+      continue
+  return found | {'python': platform.python_version()}
+
+
+def _cpu() -> str:
+  """Returns the name of the processor."""
+  info = pathlib.Path('/proc/cpuinfo')
+  if info.exists():
+    for line in info.read_text().splitlines():
+      if line.startswith('model name'):
+        return line.split(':', 1)[1].strip()
+  return platform.processor() or platform.machine()
