@@ -13,11 +13,11 @@ import json
 import pathlib
 
 from absl import app, flags
-import numpy as np
 
 from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator as evaluator_lib
-from rlt_jax.training import assets, practice_run, summary
+from rlt_jax.reporting import statistics
+from rlt_jax.training import assets, practice_run
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.compilation_cache import keep_compiled
 from rlt_jax.training.config import PracticeConfig
@@ -83,11 +83,8 @@ def main(argv: list[str]) -> None:
   table = {}
   for name, policy in named.items():
     episodes, _ = evaluator.run(policy, _EPISODES.value)
-    print(f'{name}: {summary.sentence(episodes)}', flush=True)
-    table[name] = {
-      'outcome': np.asarray(episodes.outcome).tolist(),
-      'steps': np.asarray(episodes.steps).tolist(),
-    }
+    print(f'{name}: {statistics.describe(episodes)}', flush=True)
+    table[name] = statistics.to_plain(episodes)
   if _OUT.value:
     pathlib.Path(_OUT.value).write_text(json.dumps(table) + '\n')
 

@@ -23,12 +23,12 @@ from absl import app, flags
 import jax
 import numpy as np
 
+from rlt_jax.reporting import statistics
 from rlt_jax.sim import action_space, camera, kinematics
 from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
-from rlt_jax.training import summary
 from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
@@ -174,7 +174,7 @@ def main(argv: list[str]) -> None:
       flush=True,
     )
   (out / 'demos.json').write_text(json.dumps(table) + '\n')
-  print(summary.sentence(summary.to_episodes(table)))
+  print(statistics.describe(statistics.from_plain(table)))
 
 
 if __name__ == '__main__':

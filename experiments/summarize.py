@@ -12,10 +12,8 @@ import json
 import pathlib
 
 from absl import app, flags
-import numpy as np
 
 from rlt_jax.reporting import statistics
-from rlt_jax.training import summary
 
 _OUT = flags.DEFINE_string('out', None, 'JSON file to write.', required=True)
 
@@ -33,10 +31,6 @@ def _load(workdir: str) -> tuple[dict, dict]:
   )
 
 
-def _pool(parts: list[statistics.Episodes]) -> statistics.Episodes:
-  return statistics.Episodes(*(np.concatenate(x) for x in zip(*parts)))  # noqa: B905
-
-
 def variant(name: str, workdirs: list[str]) -> dict:
   """Returns the figures of one variant, by evaluation."""
   loaded = [_load(w) for w in workdirs]
@@ -46,9 +40,9 @@ def variant(name: str, workdirs: list[str]) -> dict:
       continue
     # The base has no seed: every run evaluates the same episodes.
     among = loaded[:1] if key == 'base' else loaded
-    parts = [summary.to_episodes(data[key]) for _, data in among]
+    parts = [statistics.from_plain(data[key]) for _, data in among]
     each = [statistics.summarize(p) for p in parts]
-    points[key] = statistics.summarize(_pool(parts)) | {
+    points[key] = statistics.summarize(statistics.pool(parts)) | {
       'by_seed': [
         {n: s[n] for n in ('success', 'median_steps', 'throughput_per_10min')}
         for s in each

@@ -1,6 +1,6 @@
 """Evaluation on a fixed list of initial states, the same for every policy."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import concurrent.futures
 import functools
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.agents import rlt
-from rlt_jax.reporting.statistics import Episodes, OUTCOMES
+from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.reporting.video import Clip
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout.perception import Perception
@@ -223,8 +223,12 @@ def clips(
   episodes: Episodes,
   render: Callable[[insertion.State], dict[str, Array]],
   batch: int,
+  outcomes: Sequence[str],
 ) -> list[Clip]:
-  """Renders filmed episodes, one frame a control step, `batch` at a time."""
+  """Renders filmed episodes, one frame a control step, `batch` at a time.
+
+  `outcomes` are the task's names of outcomes by code.
+  """
   out = []
   for index, states in enumerate(filmed):
     count = len(states)
@@ -239,5 +243,5 @@ def clips(
       for name in images[0]
     }
     code = int(episodes.outcome[index])
-    out.append(Clip(frames, OUTCOMES[code], int(episodes.steps[index])))
+    out.append(Clip(frames, outcomes[code], int(episodes.steps[index])))
   return out

@@ -1,4 +1,4 @@
-"""What a run writes while it practises: a metrics file and a live line."""
+"""What a run writes while it practices: a metrics file and a live line."""
 
 from collections.abc import Callable, Mapping
 import json
@@ -16,13 +16,46 @@ from rlt_jax.reporting import statistics
 
 METRICS_FILE = 'metrics.jsonl'
 _TENSORBOARD_FOLDER = 'tensorboard'
+# Every key of metrics.jsonl, in simulated practice, sweeps and on an arm; an
+# agent of your own may add keys of its own. A row has the keys that apply.
+METRICS: Mapping[str, str] = {
+  'env_steps': 'control steps so far, all environments together',
+  'rows': 'replay rows stored so far',
+  'success': 'success rate, 0 to 1, of the last 50 ended episodes',
+  'throughput_per_10min': 'successes per 10 minutes of control steps, same '
+  'episodes',
+  'critic_updates': 'critic updates so far',
+  'updates_per_s': 'critic updates per second of wall clock in this row',
+  'round_s': 's, wall clock of this row: a round, or an episode on an arm',
+  'phase': "'warm-up' while the VLA drives, then 'practice'",
+  # The agent's, means over the updates of this row.
+  'critic_loss': 'squared TD errors summed over the critics (Eq. 3)',
+  'actor_loss': 'beta_term - Q of the noisy chunks (Eq. 5)',
+  'q_mean': 'mean Q of the rows, return units',
+  'target_mean': 'mean TD target of the rows, return units',
+  'td_abs': 'mean |TD error|, return units',
+  'reference_distance': 'E|a - ref|^2 of mean chunk and reference, summed over '
+  'C and A, normalized action units squared',
+  'beta_term': 'beta * reference_distance, return units',
+  'beta_ratio': 'beta_term / q_mean, no unit',
+  'action_rms': "root mean square of the mean chunk's entries, normalized "
+  'action units',
+  'finite': '1 where all losses and parameters are finite, else 0',
+  # On an arm, where a row is an episode.
+  'episode': 'index of the episode in the journal',
+  'outcome': 'how the episode ended, by name',
+  'steps': 'control steps of the episode that were learned from',
+  'dropped_steps': 'control steps of the episode that were left out',
+  'policy_version': 'version of the weights that drove the episode',
+  'late_queries': 'VLA queries so far that were answered after the fact',
+}
 
 
 class MetricsWriter:
   """Appends rows to `workdir/metrics.jsonl` and, if installed, TensorBoard.
 
-  Every row carries `env_steps`, the control steps done so far, which is the
-  axis of every plot and the point where a resumed run cuts the file.
+  The keys are those of `METRICS`. Every row has `env_steps`: it is the axis of
+  every plot and the point where a resumed run cuts the file.
   """
 
   def __init__(
@@ -62,7 +95,7 @@ class MetricsWriter:
       raise ValueError(f'A row must have env_steps: {sorted(step)}.')
     row = {name: _scalar(name, value) for name, value in step.items()}
     self._file.write(json.dumps(row, allow_nan=False) + '\n')
-    # A crash must not take the rows that explain it along.
+    # The rows before a crash explain it, so they must be on disk.
     self._file.flush()
     if self._board is not None:
       for name, value in row.items():
@@ -143,12 +176,13 @@ class LiveLine:
 
     Args:
       episodes: all so far; the last `window` give success and throughput.
-      env_steps: control steps so far, all robots together.
-      updates_per_s: critic updates per wall-clock second.
+      env_steps: control steps so far, all environments together.
+      updates_per_s: critic updates per second of wall clock.
       phase: 'warm-up' or 'practice'.
-      beta_ratio: distance of the actor to the reference over the reference's
-        own spread; None before the first update.
-      window, control_hz: see above; control steps per second.
+      beta_ratio: beta * E|a - ref|^2 / E[Q], the cost of leaving the reference
+        as a share of the value; None where there is none yet.
+      window: number of episodes, see above.
+      control_hz: control steps per second.
     """
     now = self._clock()
     if now - self._last < self._interval_s:
@@ -158,9 +192,9 @@ class LiveLine:
     recent = statistics.Episodes(*(column[-window:] for column in episodes))
     success = throughput = '–'
     if len(recent.success):
-      summary = statistics.summarize(recent, control_hz)
-      success = f'{summary["success"]:.0%}'
-      throughput = f'{summary["throughput_per_10min"]:.0f}'
+      success = f'{np.mean(recent.success):.0%}'
+      rate = statistics.throughput_per_10min(recent, control_hz)
+      throughput = f'{rate:.0f}'
     ratio = '–' if beta_ratio is None else f'{beta_ratio:.2f}'
     self._print(
       f'robot {seconds // 60:02d}:{seconds % 60:02d} | {phase} | '
@@ -170,14 +204,14 @@ class LiveLine:
     )
 
   def close(self) -> None:
-    """Leaves the last line standing."""
+    """Ends the line, so that the next print does not overwrite it."""
     if self._tty and self._last > -math.inf:
       self._stream.write('\n')
       self._stream.flush()
 
   def _print(self, text: str) -> None:
     if self._tty:
-      # A wrapped line could not be overwritten.
+      # A line that wraps could not be overwritten.
       text = text[: shutil.get_terminal_size().columns - 1]
       self._stream.write(f'\r{text}\x1b[K')
     else:
@@ -206,9 +240,9 @@ def _cut(path: pathlib.Path, env_steps: int) -> None:
 
 
 def _tensorboard(workdir: pathlib.Path, resume_steps: int | None) -> Any:
-  """Returns a SummaryWriter, or None with a notice where there is no package.
+  """Returns a SummaryWriter, or None with a notice without the package.
 
-  Imported here: a robot's computer need not have it.
+  Imported here because a robot's computer need not have it.
   """
   try:
     import tensorboardX

@@ -1,4 +1,4 @@
-"""The pictures of a report; drawn off screen, no global plotting state."""
+"""The plots of a report, drawn without matplotlib's global state."""
 
 from collections.abc import Mapping, Sequence
 import os
@@ -10,7 +10,8 @@ import numpy as np
 
 from rlt_jax.reporting import statistics
 
-_BASE, _TEACHER, _FINAL, _EXPLORING = '#777777', '#d98b00', '#0072b2', '#56b4e9'
+_BASE, _DEMONSTRATIONS = '#777777', '#d98b00'
+_FINAL, _EXPLORING = '#0072b2', '#56b4e9'
 _DPI = 130
 # Metric name -> axis label; the names are those of metrics.jsonl.
 TRAINING_CURVES = {
@@ -31,17 +32,17 @@ def save_steps(
 
   Args:
     path: of the PNG.
-    groups: 'teacher', 'base' or 'RLT' -> episodes; drawn in this order.
+    groups: 'demonstrations', 'base' or 'RLT' -> episodes; drawn in this order.
     control_hz: control steps per second, for the second axis.
   """
-  colours = {'teacher': _TEACHER, 'base': _BASE, 'RLT': _FINAL}
+  colors = {'demonstrations': _DEMONSTRATIONS, 'base': _BASE, 'RLT': _FINAL}
   wins = {name: group.steps[group.success] for name, group in groups.items()}
   everything = np.concatenate(list(wins.values()))
   top = float(np.max(everything)) if len(everything) else 1.0
   bins = np.linspace(0.0, 1.02 * top, 41)
   figure, axes = _panels(len(wins), height=1.5, top=0.9)
   for axis, (name, steps) in zip(axes, wins.items(), strict=True):
-    axis.hist(steps, bins=bins, color=colours.get(name, _BASE), alpha=0.85)
+    axis.hist(steps, bins=bins, color=colors.get(name, _BASE), alpha=0.85)
     trials = len(groups[name].success)
     label = f'{name}: {len(steps)} of {trials} succeed'
     if len(steps):
@@ -62,7 +63,7 @@ def save_learning(
   mean: Sequence[Mapping[str, Any]],
   exploring: Sequence[Mapping[str, Any] | None],
   base: Mapping[str, Any],
-  teacher: Mapping[str, Any] | None,
+  demonstrations: Mapping[str, Any] | None,
 ) -> None:
   """Saves success (with its 95 % interval) and throughput against practice.
 
@@ -70,15 +71,15 @@ def save_learning(
     path: of the PNG.
     minutes: robot minutes of each evaluation.
     mean, exploring: its summaries, without and with exploration noise.
-    base, teacher: summaries drawn as levels.
+    base, demonstrations: summaries drawn as levels.
   """
   figure, axes = _panels(2, height=2.3, top=0.5)
   levels = [('base', _BASE, base)]
-  if teacher is not None:
-    levels.append(('teacher', _TEACHER, teacher))
+  if demonstrations is not None:
+    levels.append(('demonstrations', _DEMONSTRATIONS, demonstrations))
   for axis, name in zip(axes, ('success', 'throughput_per_10min'), strict=True):
-    for label, colour, level in levels:
-      axis.axhline(level[name], color=colour, linestyle='--', label=label)
+    for label, color, level in levels:
+      axis.axhline(level[name], color=color, linestyle='--', label=label)
     noisy = [(m, e[name]) for m, e in zip(minutes, exploring, strict=True) if e]
     if noisy:
       axis.plot(

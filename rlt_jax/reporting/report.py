@@ -1,6 +1,6 @@
-"""The report of a run: figures, curves, and how to make them again.
+"""The report of a run: figures, curves, and how to reproduce them.
 
-`report.json` is the machine's copy, `report.md` the reader's; both come from
+`report.json` is for programs, `report.md` for people; both are written from
 one `ReportData`.
 """
 
@@ -19,19 +19,34 @@ from rlt_jax.reporting import metrics, plots, statistics
 
 _COLUMNS = ('', 'trials', 'success (95 %)', 'median to success', 'per 10 min')
 _BETA_NOTE = (
-  "Beta weighs the distance between the actor's chunk and the reference "
-  'chunk. The ratio is that distance over the spread of the reference '
-  'itself when it is sampled again: well below 1 the actor only imitates, '
-  'far above it has let go of the reference.'
+  "Beta weighs the squared distance between the actor's mean chunk `a` and the "
+  'reference chunk `ref` against the value (Eq. 5). `ratio` is beta * '
+  'E|a - ref|^2 / E[Q]: the cost of leaving the reference as a share of the '
+  'value. `distance` is E|a - ref|^2 / `reference_variance`, the variance '
+  'of the reference when it is sampled again at the same state. Below 1 '
+  'the actor only imitates; tens mean chunks that no demonstration has shown.'
 )
+
+
+class Section(NamedTuple):
+  """One more block of report.md: a title, a note and a table.
+
+  title: of the block; '' writes the note alone.
+  head, rows: of the table; cells are text or numbers. No rows, no table.
+  """
+
+  title: str = ''
+  note: str = ''
+  head: Sequence[str] = ('', '')
+  rows: Sequence[Sequence[Any]] = ()
 
 
 class Evaluation(NamedTuple):
   """One evaluation during practice.
 
-  robot_minutes: practice before it, all robots together.
+  robot_minutes: practice before it, all environments together.
   mean: episodes of the actor without exploration noise.
-  exploring: episodes with the noise it practises with; None if not run.
+  exploring: episodes with the noise it practices with; None if not run.
   """
 
   robot_minutes: float
@@ -41,12 +56,13 @@ class Evaluation(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ReportData:
-  """Everything a report says; what is left empty is left out of it."""
+  """Everything that a report shows; empty fields are left out of it."""
 
   base: statistics.Episodes  # the frozen VLA alone
   final: statistics.Episodes  # after practice, without exploration noise
   robot_minutes: float  # practice before `final`
-  teacher: statistics.Episodes | None = None  # the demonstrations
+  outcomes: Sequence[str] = ()  # the task's names of outcomes, by code
+  demonstrations: statistics.Episodes | None = None  # what the VLA learned from
   along: Sequence[Evaluation] = ()  # in the order of robot_minutes
   token: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   prompt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -59,6 +75,8 @@ class ReportData:
   command: str = ''  # that made the run
   film: str = ''  # file name inside the report's folder
   control_hz: float = 50  # control steps per second
+  extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of JSON
+  sections: Sequence[Section] = ()  # more blocks, at the end of report.md
 
   def __post_init__(self):
     minutes = [evaluation.robot_minutes for evaluation in self.along]
@@ -83,26 +101,28 @@ def write_report(folder: str | os.PathLike[str], data: ReportData) -> None:
 
 def to_plain(data: ReportData) -> dict[str, Any]:
   """Returns the contents of report.json; numbers JSON cannot hold are null."""
-  hz = data.control_hz
+
+  def summarize(episodes: statistics.Episodes) -> dict[str, Any]:
+    return statistics.summarize(episodes, data.control_hz, data.outcomes)
+
   along = []
   for point in data.along:
-    item = {'robot_minutes': point.robot_minutes}
-    item |= statistics.summarize(point.mean, hz)
+    item = {'robot_minutes': point.robot_minutes} | summarize(point.mean)
     if point.exploring is not None:
-      item['exploring'] = statistics.summarize(point.exploring, hz)
+      item['exploring'] = summarize(point.exploring)
     along.append(item)
   report = {
     'robot_minutes': data.robot_minutes,
-    'base': statistics.summarize(data.base, hz),
-    'teacher': None,
-    'final': statistics.summarize(data.final, hz),
+    'base': summarize(data.base),
+    'demonstrations': None,
+    'final': summarize(data.final),
     'along': along,
     'share_faster_than_all': None,
   }
-  if data.teacher is not None:
-    report['teacher'] = statistics.summarize(data.teacher, hz)
+  if data.demonstrations is not None:
+    report['demonstrations'] = summarize(data.demonstrations)
     report['share_faster_than_all'] = statistics.share_faster_than_all(
-      data.final, data.teacher
+      data.final, data.demonstrations
     )
   for name in (
     'token',
@@ -118,11 +138,11 @@ def to_plain(data: ReportData) -> dict[str, Any]:
     'control_hz',
   ):
     report[name] = getattr(data, name)
-  return _plain(report)
+  return _plain(report | dict(data.extra))
 
 
 def print_table(data: ReportData, stream: TextIO | None = None) -> None:
-  """Prints base, teacher and final as an aligned table."""
+  """Prints base, demonstrations and final as an aligned table."""
   rows = [_COLUMNS, *_policy_rows(to_plain(data))]
   widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
   for row in rows:
@@ -134,7 +154,11 @@ def _draw(
   folder: pathlib.Path, data: ReportData, report: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
   """Draws what there is data for; returns (file, caption) of each picture."""
-  groups = {'teacher': data.teacher, 'base': data.base, 'RLT': data.final}
+  groups = {
+    'demonstrations': data.demonstrations,
+    'base': data.base,
+    'RLT': data.final,
+  }
   groups = {name: group for name, group in groups.items() if group is not None}
   plots.save_steps(folder / 'steps.png', groups, data.control_hz)
   pictures = [('steps.png', 'Control steps to success; the bar is the median')]
@@ -145,7 +169,7 @@ def _draw(
       report['along'],
       [item.get('exploring') for item in report['along']],
       report['base'],
-      report['teacher'],
+      report['demonstrations'],
     )
     pictures.append(('learning.png', 'Evaluation during practice'))
   rows = metrics.read_metrics(folder)
@@ -165,7 +189,7 @@ def _sections(
   if data.film:
     yield f'![Matched episodes before and after practice]({data.film})'
   yield _table(_COLUMNS, _policy_rows(report))
-  if data.teacher is not None:
+  if data.demonstrations is not None:
     yield (
       f'{report["share_faster_than_all"]:.0%} of the final trials are faster '
       'than every demonstration (failures count as slower).'
@@ -189,6 +213,14 @@ def _sections(
         yield note
       yield _table(('', ''), list(_flat(values)))
   yield from _origin(report)
+  for section in data.sections:
+    if section.title:
+      yield f'## {section.title}'
+    if section.note:
+      yield section.note
+    if section.rows:
+      rows = [[_cell(value) for value in row] for row in section.rows]
+      yield _table(section.head, rows)
 
 
 def _origin(report: Mapping[str, Any]) -> Iterator[str]:
@@ -222,7 +254,7 @@ def _policy_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
   rows = []
   for label, name in (
     ('base policy', 'base'),
-    ('teacher', 'teacher'),
+    ('demonstrations', 'demonstrations'),
     ('after practice', 'final'),
   ):
     summary = report[name]
@@ -276,8 +308,11 @@ def _flat(values: Mapping[str, Any], above: str = '') -> Iterator[list[str]]:
       yield from _flat(value, f'{above}{name}.')
       continue
     items = value if isinstance(value, list) else [value]
-    texts = (f'{v:.4g}' if isinstance(v, float) else str(v) for v in items)
-    yield [above + name, ', '.join(texts)]
+    yield [above + name, ', '.join(map(_cell, items))]
+
+
+def _cell(value: Any) -> str:
+  return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 
 def _plain(value: Any) -> Any:

@@ -1,40 +1,30 @@
-"""The report of a run on an arm: practice's, and what the loop did."""
+"""The report of a run on an arm: that of practice, and what the loop did."""
 
-from collections.abc import Iterable, Mapping, Sequence
-import json
+from collections.abc import Mapping, Sequence
 import os
-import pathlib
 from typing import Any
-
-import numpy as np
 
 from rlt_jax.reporting import report, statistics
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.robot.control.telemetry import EpisodeRecord
 
-WINDOWS = 5  # of practice, in `along`
+WINDOWS = 5  # parts of practice in `along`
+# A person's label does not say why an attempt failed, so there is one failure.
+OUTCOMES = ('time_limit', 'success', 'failure')
 _LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
-_FAILED = statistics.FORCE_LIMIT  # a person's label does not say why
-_INDEX = {
-  'success': statistics.SUCCESS,
-  'failure': _FAILED,
-  'time_limit': statistics.TIME_OUT,
-}
 _NOTE = (
-  'On an arm nobody stops to evaluate: "along" is what practice itself did, '
-  'exploration included, in windows of robot time. Attempts without a label '
-  '(aborted, recorded again, cut by a hold) are counted and left out.'
+  'Practice on an arm is not stopped for evaluations: "along" is the success '
+  'of practice itself, exploration included, in windows of robot time. '
+  'Attempts without a label (aborted, recorded again, cut by a hold) are '
+  'counted and left out.'
 )
 
 
 def labelled(rows: Sequence[Mapping[str, Any]]) -> Episodes:
   """Returns the attempts that have a label and at least one step."""
-  kept = [x for x in rows if x['outcome'] in _INDEX and x['steps'] > 0]
-  outcome = np.array([_INDEX[x['outcome']] for x in kept], np.int32)
-  return Episodes(
-    success=outcome == statistics.SUCCESS,
-    steps=np.array([x['steps'] for x in kept], np.int32),
-    outcome=outcome,
+  kept = [x for x in rows if x['outcome'] in OUTCOMES and x['steps'] > 0]
+  return statistics.make_episodes(
+    [OUTCOMES.index(x['outcome']) for x in kept], [x['steps'] for x in kept]
   )
 
 
@@ -56,51 +46,33 @@ def write(
   Args:
     folder: of the run.
     rows: its attempts, as in attempts.jsonl.
-    record: the loop's, of all of them.
-    by_mode: the loop's, of the attempts of each mode.
+    record: of the loop, over all attempts.
+    by_mode: of the loop, over the attempts of each mode.
     learner: 'updates_per_s' and 'update_to_data', None where unknown.
-    host: 'priority' in words; 'stolen', the part of the processors' time that
+    host: 'priority' in words; 'stolen', the share of the processors' time that
       a hypervisor kept, None where unknown.
     human: `Effort.report()`.
-    warmup_minutes: of robot time that the VLA drove.
-    control_hz: control steps a second.
+    warmup_minutes: robot time that the VLA drove.
+    control_hz: control steps per second.
     **about: other fields of `report.ReportData`: config, device, command.
 
   Returns:
     Whether there was an attempt to report on.
   """
-  practised = [x for x in rows if x['mode'] == 'practice']
-  minutes = practised[-1]['robot_minutes'] if practised else 0.0
-  windows = _windows(practised, minutes)
+  practiced = [x for x in rows if x['mode'] == 'practice']
+  minutes = practiced[-1]['robot_minutes'] if practiced else 0.0
+  windows = _windows(practiced, minutes)
   base = labelled([x for x in rows if x['mode'] == 'base'])
   if not len(base.success):
-    warm = [x for x in practised if x['robot_minutes'] <= warmup_minutes]
-    base = labelled(warm)
+    base = labelled(
+      [x for x in practiced if x['robot_minutes'] <= warmup_minutes]
+    )
   final = labelled([x for x in rows if x['mode'] == 'evaluation'])
   if not len(final.success) and windows:
     final = windows[-1].mean
   if not len(base.success) or not len(final.success):
     return False
-  data = report.ReportData(
-    base=base,
-    final=final,
-    robot_minutes=minutes,
-    along=[report.Evaluation(0.0, base), *windows],
-    control_hz=control_hz,
-    **about,
-  )
-  folder = pathlib.Path(folder)
-  report.write_report(folder, data)
-  path = folder / 'report.json'
-  plain = json.loads(path.read_text())
-  for part in (plain['base'], plain['final'], *plain['along']):
-    counts = part['outcomes']
-    counts['failure'] = counts.pop('force_limit')
-    counts.pop('drop')
-  outcomes: dict[str, int] = {}
-  for row in rows:
-    outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
-  plain |= {
+  extra = {
     'loop': record.to_dict()
     | dict(learner)
     | dict(host)
@@ -108,14 +80,23 @@ def write(
     'human': dict(human),
     'attempts': {
       'count': len(rows),
-      'outcomes': outcomes,
+      'outcomes': _count(rows),
       'backfilled': sum(x['backfilled'] for x in rows),
       'gaps': sum(x['gaps'] for x in rows),
     },
   }
-  path.write_text(json.dumps(plain, indent=2, allow_nan=False) + '\n')
-  with (folder / 'report.md').open('a') as file:
-    file.write(_sections(plain))
+  data = report.ReportData(
+    base=base,
+    final=final,
+    outcomes=OUTCOMES,
+    robot_minutes=minutes,
+    along=[report.Evaluation(0.0, base), *windows],
+    control_hz=control_hz,
+    extra=extra,
+    sections=_sections(extra),
+    **about,
+  )
+  report.write_report(folder, data)
   report.print_table(data)
   return True
 
@@ -123,6 +104,7 @@ def write(
 def _windows(
   rows: Sequence[Mapping[str, Any]], minutes: float
 ) -> list[report.Evaluation]:
+  """Returns the success of practice in windows of robot time."""
   windows = []
   for i in range(WINDOWS):
     low, high = (minutes * (i + k) / WINDOWS for k in (0, 1))
@@ -132,40 +114,45 @@ def _windows(
   return windows
 
 
-def _sections(plain: Mapping[str, Any]) -> str:
-  loop = {
+def _count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+  """Returns how many attempts ended with each outcome, labelled or not."""
+  outcomes: dict[str, int] = {}
+  for row in rows:
+    outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
+  return outcomes
+
+
+def _sections(extra: Mapping[str, Any]) -> list[report.Section]:
+  """Returns the blocks that only the report of an arm has."""
+  loop = extra['loop']
+  plain = {
     name: value
-    for name, value in plain['loop'].items()
+    for name, value in loop.items()
     if not isinstance(value, Mapping | list)
   }
-  parts = [_NOTE]
-  modes = plain['loop']['by_mode']
-  parts.append(
-    '## Lateness by mode\n\nThe learner is busy in practice only.\n\n'
-    + _table(
-      ('mode', *_LATENESS), [(mode, *x.values()) for mode, x in modes.items()]
-    )
+  modes = [(mode, *x.values()) for mode, x in loop['by_mode'].items()]
+  tables = (
+    ('Loop', plain),
+    ('Why the arm held (ticks)', loop['verdicts']),
+    ('Person', extra['human']),
+    ('Attempts', extra['attempts']['outcomes']),
   )
-  for title, values in (
-    ('Loop', loop),
-    ('Why the arm held (ticks)', plain['loop']['verdicts']),
-    ('Person', plain['human']),
-    ('Attempts', plain['attempts']['outcomes']),
-  ):
-    if values:
-      parts.append(f'## {title}\n\n' + _table(('', ''), values.items()))
-  return '\n' + '\n\n'.join(parts) + '\n'
+  return [
+    report.Section(note=_NOTE),
+    report.Section(
+      title='Lateness by mode',
+      note='The learner is busy in practice only.',
+      head=('mode', *_LATENESS),
+      rows=modes,
+    ),
+    *(
+      report.Section(title=title, rows=list(values.items()))
+      for title, values in tables
+      if values
+    ),
+  ]
 
 
 def _lateness(record: EpisodeRecord) -> dict[str, Any]:
   found = record.to_dict()
   return {name: found[name] for name in _LATENESS}
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-  lines = (head, ('---',) * len(head), *(map(_text, row) for row in rows))
-  return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
-
-
-def _text(value: Any) -> str:
-  return f'{value:.4g}' if isinstance(value, float) else str(value)

@@ -1,12 +1,12 @@
-"""What a set of finished episodes says, with the uncertainty it has."""
+"""Figures of a set of finished episodes, with their uncertainty."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
 
-OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
-TIME_OUT, SUCCESS, FORCE_LIMIT, DROP = range(len(OUTCOMES))
+from rlt_jax.types import Outcome
 
 
 class Episodes(NamedTuple):
@@ -14,12 +14,41 @@ class Episodes(NamedTuple):
 
   success: bool [M].
   steps: int [M] control steps from reset to the end, at least 1.
-  outcome: int [M], index into `OUTCOMES`; 1 exactly where success.
+  outcome: int [M] code of the ending, see `types.Outcome`; it is SUCCESS
+    exactly where success is True.
   """
 
   success: np.ndarray
   steps: np.ndarray
   outcome: np.ndarray
+
+
+def make_episodes(outcome: np.ndarray, steps: np.ndarray) -> Episodes:
+  """Returns episodes from codes [M] and control steps [M] of their endings."""
+  outcome = np.asarray(outcome, np.int32)
+  return Episodes(
+    success=outcome == Outcome.SUCCESS,
+    steps=np.asarray(steps, np.int32),
+    outcome=outcome,
+  )
+
+
+def to_plain(episodes: Episodes) -> dict[str, list[int]]:
+  """Returns episodes as JSON can hold them; see `from_plain`."""
+  return {
+    'outcome': np.asarray(episodes.outcome).tolist(),
+    'steps': np.asarray(episodes.steps).tolist(),
+  }
+
+
+def from_plain(stored: Mapping[str, Any]) -> Episodes:
+  """Returns the episodes that `to_plain` stored."""
+  return make_episodes(stored['outcome'], stored['steps'])
+
+
+def pool(parts: Sequence[Episodes]) -> Episodes:
+  """Returns the episodes of all parts as one set; at least one part."""
+  return Episodes(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
 def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
@@ -30,18 +59,15 @@ def wilson(successes: int, n: int, z: float = 1.96) -> tuple[float, float]:
     z: normal quantile; 1.96 covers 95 %.
 
   Raises:
-    ValueError: the counts do not fit together.
+    ValueError: the counts contradict each other.
   """
   if not 0 <= successes <= n or n < 1:
     raise ValueError(
       f'Counts must satisfy 0 <= successes <= n, n >= 1: {successes}, {n}.'
     )
-  rate = successes / n
-  scale = 1.0 + z**2 / n
-  centre = (rate + z**2 / (2 * n)) / scale
-  half = z / scale * np.sqrt(rate * (1 - rate) / n + z**2 / (4 * n**2))
-  # Rounding must not push an end past what a rate can be.
-  return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+  coverage = 1.0 - 2.0 * stats.norm.sf(z)
+  interval = stats.binomtest(successes, n).proportion_ci(coverage, 'wilson')
+  return float(interval.low), float(interval.high)
 
 
 def median_interval(
@@ -52,23 +78,47 @@ def median_interval(
   No assumption on the distribution; (None, None) where M is too small for the
   coverage (below 6 for 95 %).
   """
-  values = np.sort(np.asarray(values))
-  tail = (1.0 - coverage) / 2
-  rank = int(stats.binom.ppf(tail, len(values), 0.5)) if len(values) else 0
-  if rank == 0:
+  if not len(values):
     return None, None
-  return float(values[rank - 1]), float(values[-rank])
+  ends = stats.quantile_test(values, p=0.5).confidence_interval(coverage)
+  if np.isnan(ends).any():
+    return None, None
+  return float(ends.low), float(ends.high)
 
 
-def summarize(episodes: Episodes, control_hz: float = 50) -> dict[str, object]:
+def throughput_per_10min(episodes: Episodes, control_hz: float = 50) -> float:
+  """Returns successes per ten minutes of control steps.
+
+  Failures count as time spent; resets do not.
+
+  Args:
+    episodes: at least one.
+    control_hz: control steps per second.
+  """
+  ten_minutes = 600.0 * control_hz
+  wins = int(np.sum(episodes.success))
+  return wins / float(np.sum(episodes.steps)) * ten_minutes
+
+
+def summarize(
+  episodes: Episodes,
+  control_hz: float = 50,
+  outcomes: Sequence[str] = (),
+) -> dict[str, object]:
   """Returns the figures of `episodes` as plain Python numbers.
 
   Step figures (median, interval, mean, 10th and 90th percentile) are over
-  successes and None without one. Throughput counts successes per ten minutes
-  of control steps, failures included and resets excluded.
+  successes and None without one.
+
+  Args:
+    episodes: at least one.
+    control_hz: control steps per second, for the throughput.
+    outcomes: the task's names of outcomes by code. The entry 'outcomes' counts
+      the episodes of each; without names it is left out.
 
   Raises:
-    ValueError: no episode, or columns that contradict each other.
+    ValueError: no episode, columns that contradict each other, or an outcome
+      without a name.
   """
   check(episodes)
   n, wins = len(episodes.success), int(np.sum(episodes.success))
@@ -82,28 +132,55 @@ def summarize(episodes: Episodes, control_hz: float = 50) -> dict[str, object]:
     if wins
     else (None, None, None)
   )
-  ten_minutes = 600.0 * control_hz
-  total = float(np.sum(episodes.steps))
-  return {
+  summary = {
     'episodes': n,
     'success': wins / n,
     'success_low': low,
     'success_high': high,
     'median_steps': median,
-    'throughput_per_10min': wins / total * ten_minutes,
+    'throughput_per_10min': throughput_per_10min(episodes, control_hz),
     'median_low': median_low,
     'median_high': median_high,
     'mean_steps': float(np.mean(steps)) if wins else None,
     'p10_steps': p10,
     'p90_steps': p90,
-    'outcomes': {
-      name: int(np.sum(np.asarray(episodes.outcome) == i))
-      for i, name in enumerate(OUTCOMES)
-    },
   }
+  if outcomes:
+    summary['outcomes'] = count_outcomes(episodes, outcomes)
+  return summary
 
 
-def share_faster_than_all(episodes: Episodes, teacher: Episodes) -> float:
+def count_outcomes(
+  episodes: Episodes, outcomes: Sequence[str]
+) -> dict[str, int]:
+  """Returns how many episodes ended with each outcome, by name.
+
+  Raises:
+    ValueError: an outcome without a name.
+  """
+  codes = np.asarray(episodes.outcome)
+  if codes.size and codes.max() >= len(outcomes):
+    raise ValueError(
+      f'outcome must be below {len(outcomes)}, one of {tuple(outcomes)}: '
+      f'{int(codes.max())}.'
+    )
+  return {name: int(np.sum(codes == i)) for i, name in enumerate(outcomes)}
+
+
+def describe(episodes: Episodes) -> str:
+  """Returns success, median and throughput in one line."""
+  s = summarize(episodes)
+  median = '-' if s['median_steps'] is None else f'{s["median_steps"]:.0f}'
+  return (
+    f'success {s["success"]:.2f} ({s["success_low"]:.2f}-'
+    f'{s["success_high"]:.2f}) of {s["episodes"]}, median {median} steps, '
+    f'{s["throughput_per_10min"]:.0f} per 10 min'
+  )
+
+
+def share_faster_than_all(
+  episodes: Episodes, demonstrations: Episodes
+) -> float:
   """Returns the share of all trials that beat every demonstration.
 
   A trial counts when it succeeds in fewer steps than the fastest successful
@@ -113,13 +190,14 @@ def share_faster_than_all(episodes: Episodes, teacher: Episodes) -> float:
     ValueError: no trial, or no successful demonstration.
   """
   check(episodes)
-  check(teacher)
-  if len(episodes.success) == 0 or not np.any(teacher.success):
+  check(demonstrations)
+  success = np.asarray(demonstrations.success)
+  if len(episodes.success) == 0 or not success.any():
     raise ValueError(
       'A share needs a trial and a successful demonstration: '
-      f'{len(episodes.success)}, {int(np.sum(teacher.success))}.'
+      f'{len(episodes.success)}, {int(success.sum())}.'
     )
-  best = np.min(np.asarray(teacher.steps)[np.asarray(teacher.success)])
+  best = np.min(np.asarray(demonstrations.steps)[success])
   return float(np.mean(episodes.success & (np.asarray(episodes.steps) < best)))
 
 
@@ -133,11 +211,11 @@ def check(episodes: Episodes) -> None:
     )
   if np.any(steps < 1):
     raise ValueError(f'steps must be at least 1: {int(np.min(steps))}.')
-  if np.any((outcome < 0) | (outcome >= len(OUTCOMES))):
-    raise ValueError(f'outcome must be in 0..3: {np.unique(outcome)}.')
-  if np.any(success != (outcome == SUCCESS)):
-    row = int(np.argmax(success != (outcome == SUCCESS)))
+  if np.any(outcome < 0):
+    raise ValueError(f'outcome must not be negative: {np.unique(outcome)}.')
+  if np.any(success != (outcome == Outcome.SUCCESS)):
+    row = int(np.argmax(success != (outcome == Outcome.SUCCESS)))
     raise ValueError(
-      'success must mean outcome 1: '
+      f'success must mean outcome {Outcome.SUCCESS}: '
       f'row {row} has {bool(success[row])}, {int(outcome[row])}.'
     )

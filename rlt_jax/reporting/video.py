@@ -15,7 +15,7 @@ _INK = (236, 236, 236)
 _GOOD = (110, 205, 120)
 _BAD = (240, 130, 90)
 _TEXT = (_INK, _GOOD, _BAD)
-_COLOURS = 240  # of 256; the rest is for the text
+_COLORS = 240  # of 256; the rest is for the text
 _END_HOLD = 10  # film frames: long enough to read both outcomes
 _SUCCESS = 'success'
 
@@ -24,7 +24,7 @@ class Clip(NamedTuple):
   """One recorded episode.
 
   frames: camera name -> uint8 [T, S, S, 3], one image per control step.
-  outcome: one of `statistics.OUTCOMES`, shown when the clip is over.
+  outcome: name of the ending, shown when the clip is over.
   steps: control steps to the end, at most T.
   """
 
@@ -112,8 +112,8 @@ def _frame(
   for column, clip in enumerate(pair):
     left = _MARGIN + column * (side + _MARGIN)
     _text(draw, (left, 4), captions[column], _INK, side)
-    text, colour = _status(clip, step, control_hz)
-    _text(draw, (left, _BAR + 2), text, colour, side)
+    text, color = _status(clip, step, control_hz)
+    _text(draw, (left, _BAR + 2), text, color, side)
     for row, camera in enumerate(cameras):
       # Past its end a clip holds its last image.
       image = clip.frames[camera][min(step, clip.steps - 1)]
@@ -127,19 +127,19 @@ def _frame(
 def _status(
   clip: Clip, step: int, control_hz: float
 ) -> tuple[str, tuple[int, int, int]]:
-  """Returns the caption of a clip at `step` and its colour."""
+  """Returns the caption of a clip at `step` and its color."""
   if step < clip.steps:
     return f'step {step}   {step / control_hz:.1f} s', _INK
-  colour = _GOOD if clip.outcome == _SUCCESS else _BAD
+  color = _GOOD if clip.outcome == _SUCCESS else _BAD
   outcome = clip.outcome.replace('_', ' ')
-  return f'{outcome} {clip.steps / control_hz:.1f} s', colour
+  return f'{outcome} {clip.steps / control_hz:.1f} s', color
 
 
 def _text(
   draw: ImageDraw.ImageDraw,
   place: tuple[int, int],
   text: str,
-  colour: tuple[int, int, int],
+  color: tuple[int, int, int],
   width: int,
 ) -> None:
   """Draws `text` as large as fits `width` pixels, at most 15 high."""
@@ -147,21 +147,21 @@ def _text(
     font = ImageFont.load_default(size)
     if draw.textlength(text, font=font) <= width:
       break
-  draw.text(place, text, fill=colour, font=font)
+  draw.text(place, text, fill=color, font=font)
 
 
 def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
   """Returns an image whose palette suits a sample of all frames.
 
-  One palette for the whole film: colours must not flicker between frames.
+  One palette for the whole film: colors must not flicker between frames.
   """
   picks = np.unique(np.linspace(0, len(frames) - 1, 12).astype(int))
   sample = np.concatenate([np.asarray(frames[i]) for i in picks], axis=1)
-  fixed = [channel for colour in (_PAPER, *_TEXT) for channel in colour]
-  seen = Image.fromarray(sample).quantize(_COLOURS).getpalette()
+  fixed = [channel for color in (_PAPER, *_TEXT) for channel in color]
+  seen = Image.fromarray(sample).quantize(_COLORS).getpalette()
   palette = Image.new('P', (1, 1))
-  # The text colours carry meaning: a median cut would blend them away.
-  palette.putpalette(fixed + seen[: 3 * _COLOURS])
+  # The text colors carry meaning: a median cut would blend them away.
+  palette.putpalette(fixed + seen[: 3 * _COLORS])
   return palette
 
 

@@ -167,9 +167,7 @@ class Experiment:
     row = {'env_steps': progress.env_steps, 'rows': progress.rows}
     if len(recent.success):
       row['success'] = float(recent.success.mean())
-      row['throughput_per_10min'] = statistics.summarize(recent)[
-        'throughput_per_10min'
-      ]
+      row['throughput_per_10min'] = statistics.throughput_per_10min(recent)
     made = progress.critic_updates
     before = made if self._made is None else self._made
     row['critic_updates'] = self._made = made
@@ -226,7 +224,7 @@ class Experiment:
         self.config.num_final_episodes,
       )
     self.record.put_episodes('base', episodes)
-    print('base:', summary.sentence(episodes), flush=True)
+    print('base:', statistics.describe(episodes), flush=True)
     self._heed()
 
   def marks(self) -> list[tuple[float, int]]:
@@ -256,7 +254,7 @@ class Experiment:
       self.record.put_episodes(key, episodes)
       print(
         f'\n{self._name}{minutes:g} min, {name} policy:',
-        summary.sentence(episodes),
+        statistics.describe(episodes),
         flush=True,
       )
       self._heed()

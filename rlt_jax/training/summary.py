@@ -1,14 +1,11 @@
 """What a run found out: kept as data in the workdir, told in the report."""
 
-from collections.abc import Mapping
 import importlib.resources
 import json
 import os
 import pathlib
 import time
 from typing import Any
-
-import numpy as np
 
 from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator
@@ -18,6 +15,7 @@ from rlt_jax.reporting.video import write_film
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 
 _PROMPT_EPISODES = 20
+_OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
 
 
 class Timer:
@@ -53,46 +51,19 @@ class Record:
 
   def put_episodes(self, name: str, episodes: Episodes) -> None:
     """Stores episodes under a name."""
-    self.put(
-      name,
-      {
-        'outcome': np.asarray(episodes.outcome).tolist(),
-        'steps': np.asarray(episodes.steps).tolist(),
-      },
-    )
+    self.put(name, statistics.to_plain(episodes))
 
   def episodes(self, name: str) -> Episodes:
     """Returns episodes stored under a name."""
-    return to_episodes(self.data[name])
+    return statistics.from_plain(self.data[name])
 
 
-def to_episodes(stored: Mapping[str, Any]) -> Episodes:
-  """Returns episodes from their JSON form."""
-  outcome = np.array(stored['outcome'], np.int32)
-  return Episodes(
-    success=outcome == statistics.SUCCESS,
-    steps=np.array(stored['steps'], np.int32),
-    outcome=outcome,
-  )
-
-
-def sentence(episodes: Episodes) -> str:
-  """Returns success, median and throughput in one line."""
-  s = statistics.summarize(episodes)
-  median = '-' if s['median_steps'] is None else f'{s["median_steps"]:.0f}'
-  return (
-    f'success {s["success"]:.2f} ({s["success_low"]:.2f}-'
-    f'{s["success_high"]:.2f}) of {s["episodes"]}, median {median} steps, '
-    f'{s["throughput_per_10min"]:.0f} per 10 min'
-  )
-
-
-def teacher_episodes() -> Episodes:
+def demonstrations() -> Episodes:
   """Returns the demonstrations the shipped VLA was trained on."""
   path = (
     importlib.resources.files('rlt_jax.vlas.pi_small') / 'assets' / 'ethernet'
   )
-  return to_episodes(json.loads((path / 'demos.json').read_text()))
+  return statistics.from_plain(json.loads((path / 'demos.json').read_text()))
 
 
 def write(
@@ -132,7 +103,8 @@ def write(
     base=record.episodes('base'),
     final=record.episodes(f'mean@{minutes[-1]:g}'),
     robot_minutes=minutes[-1],
-    teacher=teacher_episodes(),
+    outcomes=_OUTCOMES,
+    demonstrations=demonstrations(),
     along=along,
     token=session.cell.token_metrics,
     prompt=prompt_section,
@@ -160,7 +132,9 @@ def _film(session: Any) -> None:
   ):
     episodes, states = session.evaluator.run(policy, pairs, film=pairs)
     batch = session.evaluator.sizes.large
-    clips.append(evaluator.clips(states, episodes, session.cell.render, batch))
+    clips.append(
+      evaluator.clips(states, episodes, session.cell.render, batch, _OUTCOMES)
+    )
   write_film(session.workdir / 'film.gif', *clips)
 
 

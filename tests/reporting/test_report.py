@@ -24,7 +24,7 @@ def make(steps, outcome):
 
 
 _BASE = make([200, 180, 400, 400], [1, 1, 0, 0])
-_TEACHER = make([150, 160], [1, 1])
+_DEMONSTRATIONS = make([150, 160], [1, 1])
 _FINAL = make([100, 110, 120, 400], [1, 1, 1, 2])
 
 
@@ -33,14 +33,15 @@ def full():
     base=_BASE,
     final=_FINAL,
     robot_minutes=10.0,
-    teacher=_TEACHER,
+    demonstrations=_DEMONSTRATIONS,
+    outcomes=('time_out', 'success', 'force_limit'),
     along=(
       report.Evaluation(2.5, _BASE, _FINAL),
       report.Evaluation(5.0, _FINAL),
     ),
     token={'probe': {'r2': np.float32(0.5), 'gap': math.nan}},
     prompt={'swapped|blank': [0.25, 0.5]},
-    beta={'ref_weight': 0.003, 'ratio': 2.0},
+    beta={'beta': 0.003, 'final_ratio': 2.0},
     config={'update': {'batch_size': 256}},
     versions={'jax': '0.10.2'},
     wall_clock_s={'warm-up': 12.5},
@@ -65,7 +66,7 @@ def test_json_has_every_figure(folder):
   actual = json.loads((folder / 'report.json').read_text())
   for summary in (
     actual['base'],
-    actual['teacher'],
+    actual['demonstrations'],
     actual['final'],
     *actual['along'],
     actual['along'][0]['exploring'],
@@ -80,6 +81,9 @@ def test_json_has_every_figure(folder):
   assert actual['token'] == {'probe': {'r2': 0.5, 'gap': None}}
   assert actual['config'] == {'update': {'batch_size': 256}}
   assert actual['commit'] == 'abc1234'
+  assert actual['final']['outcomes'] == {
+    'time_out': 0, 'success': 3, 'force_limit': 1,
+  }  # fmt: skip
 
 
 def test_markdown_says_what_the_numbers_say(folder):
@@ -96,6 +100,36 @@ def test_markdown_says_what_the_numbers_say(folder):
   assert '```\nmake practice\n```' in text
   for name in ('film.gif', 'steps.png', 'learning.png', 'training.png'):
     assert f']({name})' in text
+
+
+def test_the_beta_section_explains_ratio_and_distance_apart(folder):
+  text = (folder / 'report.md').read_text()
+  section = text[text.index('## Beta') :].split('##')[1]
+  assert '`ratio` is beta * E|a - ref|^2 / E[Q]' in section
+  assert '`distance` is E|a - ref|^2 / `reference_variance`' in section
+  assert '| final_ratio | 2 |' in section
+
+
+def test_more_entries_and_sections_are_appended(tmp_path):
+  data = report.ReportData(
+    base=_BASE,
+    final=_BASE,
+    robot_minutes=1.0,
+    extra={'loop': {'ticks': 3, 'late_s': math.nan}},
+    sections=[
+      report.Section(note='A note.'),
+      report.Section(title='Loop', rows=[('ticks', 3), ('late|s', 0.123456)]),
+    ],
+  )
+  report.write_report(tmp_path, data)
+  actual = json.loads((tmp_path / 'report.json').read_text())
+  assert actual['loop'] == {'ticks': 3, 'late_s': None}
+  assert 'outcomes' not in actual['base']  # the codes have no names
+  text = (tmp_path / 'report.md').read_text()
+  assert text.endswith(
+    'A note.\n\n## Loop\n\n'
+    '|  |  |\n| --- | --- |\n| ticks | 3 |\n| late\\|s | 0.1235 |\n'
+  )
 
 
 def test_pictures_show_something(folder):
@@ -116,24 +150,24 @@ def test_optional_parts_are_left_out(tmp_path):
     '# Practice report'
   ]
   assert 'median time of a success' not in text
-  assert 'teacher' not in text and 'demonstration' not in text
+  assert 'demonstration' not in text
   assert sorted(p.name for p in tmp_path.iterdir()) == [
     'report.json',
     'report.md',
     'steps.png',
   ]
   actual = json.loads((tmp_path / 'report.json').read_text())
-  assert actual['teacher'] is None and actual['along'] == []
+  assert actual['demonstrations'] is None and actual['along'] == []
 
 
 def test_table_lines_up_on_the_terminal():
   stream = io.StringIO()
   report.print_table(full(), stream)
-  head, base, teacher, final = stream.getvalue().splitlines()
+  head, base, demonstrations, final = stream.getvalue().splitlines()
   assert base.startswith('base policy') and '190 steps (3.8 s)' in base
   columns = [row.index(t) for row, t in ((head, 'median'), (base, '190 steps'))]
   assert columns[0] == columns[1] == final.index('110 steps')
-  assert teacher.split()[1] == '2'
+  assert demonstrations.split()[1] == '2'
 
 
 def test_evaluations_out_of_order_are_refused():

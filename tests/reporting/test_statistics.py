@@ -1,7 +1,11 @@
+import json
+
 import numpy as np
 import pytest
 
 from rlt_jax.reporting import statistics
+
+_OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
 
 
 def make(steps, outcome):
@@ -32,7 +36,9 @@ def test_wilson_refuses_counts_that_do_not_fit(counts):
 
 
 def test_summary_by_hand():
-  actual = statistics.summarize(make([100, 200, 300, 400], [1, 1, 0, 2]))
+  actual = statistics.summarize(
+    make([100, 200, 300, 400], [1, 1, 0, 2]), outcomes=_OUTCOMES
+  )
   assert actual['episodes'] == 4
   assert actual['success'] == 0.5
   assert actual['median_steps'] == actual['mean_steps'] == 150.0
@@ -69,10 +75,10 @@ def test_median_interval_takes_the_tabulated_ranks():
 
 
 def test_share_counts_failures_and_asks_to_beat_every_demonstration():
-  teacher = make([90, 120, 10], [1, 1, 0])
+  demonstrations = make([90, 120, 10], [1, 1, 0])
   # 80 beats 90; 90 only equals it; 50 is a failure.
   final = make([80, 90, 50, 100], [1, 1, 2, 1])
-  assert statistics.share_faster_than_all(final, teacher) == 0.25
+  assert statistics.share_faster_than_all(final, demonstrations) == 0.25
   with pytest.raises(ValueError, match='successful demonstration: 4, 0'):
     statistics.share_faster_than_all(final, make([10], [0]))
 
@@ -81,7 +87,8 @@ def test_share_counts_failures_and_asks_to_beat_every_demonstration():
   'episodes, message',
   [
     (make([0], [1]), 'steps must be at least 1: 0'),
-    (make([1], [4]), 'outcome must be in 0..3'),
+    (make([1], [4]), 'outcome must be below 4, one of .*drop.*: 4'),
+    (make([1], [-1]), r'outcome must not be negative: \[-1\]'),
     (make([], []), 'at least one episode: 0'),
     (make([1, 2], [1, 0])._replace(success=np.array([True, True])), 'row 1'),
     (make([1, 2], [1, 0])._replace(steps=np.array([1])), r'one \[M\] each'),
@@ -89,4 +96,24 @@ def test_share_counts_failures_and_asks_to_beat_every_demonstration():
 )
 def test_contradicting_columns_are_refused(episodes, message):
   with pytest.raises(ValueError, match=message):
-    statistics.summarize(episodes)
+    statistics.summarize(episodes, outcomes=_OUTCOMES)
+
+
+def test_without_names_outcomes_are_not_counted():
+  assert 'outcomes' not in statistics.summarize(make([1, 2], [1, 7]))
+
+
+def test_episodes_survive_json_and_pooling():
+  parts = [make([10, 20], [1, 0]), make([30], [2])]
+  stored = [json.loads(json.dumps(statistics.to_plain(x))) for x in parts]
+  pooled = statistics.pool([statistics.from_plain(x) for x in stored])
+  assert pooled.success.tolist() == [True, False, False]
+  assert pooled.steps.tolist() == [10, 20, 30]
+  assert pooled.outcome.tolist() == [1, 0, 2]
+
+
+def test_one_line_describes_episodes():
+  assert statistics.describe(make([100, 200], [1, 0])) == (
+    'success 0.50 (0.09-0.91) of 2, median 100 steps, 100 per 10 min'
+  )
+  assert 'median - steps' in statistics.describe(make([100], [0]))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.export import checkpoint
+from rlt_jax.reporting import metrics
 from rlt_jax.training import practice_run, summary
 from rlt_jax.training import setup as setup_lib
 from tests.training.conftest import write_assets
@@ -38,6 +39,12 @@ def unbroken(tmp_path_factory, config, assets):
   run = _session(tmp_path_factory.mktemp('runs') / 'a', config, assets)
   run.practise()
   return run
+
+
+def test_every_key_of_the_metrics_file_is_documented(unbroken):
+  rows = metrics.read_metrics(unbroken.workdir)
+  assert {name for row in rows for name in row} <= metrics.METRICS.keys()
+  assert {'beta_ratio', 'success', 'phase'} <= rows[-1].keys()
 
 
 def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
@@ -91,7 +98,7 @@ def test_the_report_has_the_promised_figures(unbroken, config):
     'episodes', 'success', 'success_low', 'success_high', 'median_steps',
     'throughput_per_10min',
   }  # fmt: skip
-  for name in ('base', 'teacher', 'final'):
+  for name in ('base', 'demonstrations', 'final'):
     assert wanted <= report[name].keys()
   minutes = [point['robot_minutes'] for point in report['along']]
   assert minutes == [0.0, 0.05, 0.1]

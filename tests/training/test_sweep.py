@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.export import checkpoint
+from rlt_jax.reporting import metrics
 from rlt_jax.training import loop, sweep
 from tests.training.sweep_worker import CONFIG, SEEDS, without_pictures
 
@@ -99,8 +100,9 @@ def test_the_folders_are_those_of_runs(swept):
   folders = [swept.workdir / f'seed-{seed}' for seed in SEEDS]
   for seed, folder in zip(SEEDS, folders, strict=True):
     assert json.loads((folder / 'config.json').read_text())['seed'] == seed
-    lines = (folder / 'metrics.jsonl').read_text().splitlines()
-    steps = [json.loads(line)['env_steps'] for line in lines]
+    rows = metrics.read_metrics(folder)
+    assert {name for row in rows for name in row} <= metrics.METRICS.keys()
+    steps = [row['env_steps'] for row in rows]
     assert steps == sorted(set(steps))
   out = swept.workdir / 'pooled.json'
   # In a process of its own: the modules' flags share one namespace.
