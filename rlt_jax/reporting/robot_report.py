@@ -20,7 +20,7 @@ _NOTE = (
 )
 
 
-def labelled(rows: Sequence[Mapping[str, Any]]) -> Episodes:
+def labeled(rows: Sequence[Mapping[str, Any]]) -> Episodes:
   """Returns the attempts that have a label and at least one step."""
   kept = [x for x in rows if x['outcome'] in OUTCOMES and x['steps'] > 0]
   return statistics.make_episodes(
@@ -62,12 +62,12 @@ def write(
   practiced = [x for x in rows if x['mode'] == 'practice']
   minutes = practiced[-1]['robot_minutes'] if practiced else 0.0
   windows = _windows(practiced, minutes)
-  base = labelled([x for x in rows if x['mode'] == 'base'])
+  base = labeled([x for x in rows if x['mode'] == 'base'])
   if not len(base.success):
-    base = labelled(
+    base = labeled(
       [x for x in practiced if x['robot_minutes'] <= warmup_minutes]
     )
-  final = labelled([x for x in rows if x['mode'] == 'evaluation'])
+  final = labeled([x for x in rows if x['mode'] == 'evaluation'])
   if not len(final.success) and windows:
     final = windows[-1].mean
   if not len(base.success) or not len(final.success):
@@ -108,14 +108,14 @@ def _windows(
   windows = []
   for i in range(WINDOWS):
     low, high = (minutes * (i + k) / WINDOWS for k in (0, 1))
-    found = labelled([x for x in rows if low < x['robot_minutes'] <= high])
+    found = labeled([x for x in rows if low < x['robot_minutes'] <= high])
     if len(found.success):
       windows.append(report.Evaluation(high, found))
   return windows
 
 
 def _count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-  """Returns how many attempts ended with each outcome, labelled or not."""
+  """Returns how many attempts ended with each outcome, labeled or not."""
   outcomes: dict[str, int] = {}
   for row in rows:
     outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
@@ -133,7 +133,7 @@ def _sections(extra: Mapping[str, Any]) -> list[report.Section]:
   modes = [(mode, *x.values()) for mode, x in loop['by_mode'].items()]
   tables = (
     ('Loop', plain),
-    ('Why the arm held (ticks)', loop['verdicts']),
+    ('Why the arm held (control steps)', loop['verdicts']),
     ('Person', extra['human']),
     ('Attempts', extra['attempts']['outcomes']),
   )

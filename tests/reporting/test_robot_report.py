@@ -62,6 +62,6 @@ def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   assert capsys.readouterr().out
 
 
-def test_without_a_labelled_attempt_there_is_no_report(tmp_path):
+def test_without_a_labeled_attempt_there_is_no_report(tmp_path):
   assert not _write(tmp_path, [_row('practice', 'abort', 20, 0.1)])
   assert not (tmp_path / 'report.json').exists()
