@@ -5,7 +5,8 @@
       --set=update.beta=0.01
   python -m experiments.practice --workdir=runs/a --resume
 
-See README.md for time and results. Everything is written to the workdir:
+See docs/performance.md for time and docs/results.md for results. Everything is
+written to the workdir:
 config.json, metrics.jsonl, TensorBoard events, checkpoints/, report.md,
 report.json, the plots and film.gif.
 """

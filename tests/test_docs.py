@@ -66,6 +66,7 @@ def code_of(text: str) -> Iterator[Code]:
         yield Code(line.split('  #')[0].strip(), historical=False)
 
 
+@functools.cache
 def defined_flags(path: pathlib.Path) -> set[str]:
   """Returns the flags of a launch file, those of the launcher included."""
   tree = ast.parse(path.read_text('utf-8'))
@@ -94,6 +95,7 @@ def flags_below(tree: ast.AST, shared: dict[str, ast.AST]) -> set[str]:
   return names
 
 
+@functools.cache
 def all_flags() -> set[str]:
   files = [
     path
