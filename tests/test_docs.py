@@ -4,8 +4,11 @@ import ast
 from collections.abc import Iterator
 import dataclasses
 import functools
+import importlib.metadata
 import pathlib
 import re
+import subprocess
+import sys
 from typing import Any, NamedTuple
 
 import pytest
@@ -226,6 +229,36 @@ def test_library_example_runs():
   exec(compile(example, 'docs/design.md', 'exec'), names)
   assert names['metrics']['finite'] == 1
   assert names['state'].actor_updates == 1
+
+
+def test_robot_host_needs_only_what_its_page_installs():
+  lines = re.findall(r'^pip install (.*)', read(_DOCS / 'robot.md'), re.M)
+  loop, report = (set(line.split('#')[0].split()) for line in lines)
+  assert packages_of('experiments.robot') <= loop
+  robot_report = 'rlt_jax.reporting.robot_report'
+  assert packages_of(robot_report) & {'jax', 'flax', 'mujoco'} == set()
+  assert report <= packages_of(robot_report)
+
+
+def packages_of(module: str) -> set[str]:
+  """Returns the distributions that a module's import loads."""
+  code = (
+    f'import sys, {module}\n'
+    'print(*{x.split(".")[0] for x in sys.modules if x[0] != "_"})'
+  )
+  names = subprocess.run(
+    [sys.executable, '-c', code],
+    check=True,
+    capture_output=True,
+    text=True,
+    cwd=_ROOT,
+  ).stdout.split()
+  known = importlib.metadata.packages_distributions()
+  return {
+    distribution.lower()
+    for name in set(names) - {'rlt_jax', 'experiments'}
+    for distribution in known.get(name, ())
+  }
 
 
 @pytest.mark.parametrize(
