@@ -26,11 +26,11 @@ from absl import app, flags
 from rlt_jax.robot import lock, preflight, realtime, robot_setup
 from rlt_jax.robot import station as station_lib
 from rlt_jax.robot.arm import ArmError
-from rlt_jax.robot.attempt import EpisodeConfig
 from rlt_jax.robot.clock import MonotonicClock
 from rlt_jax.robot.control.loop import Loop, LoopConfig
 from rlt_jax.robot.control.watchdog import Watchdog
 from rlt_jax.robot.dashboard import Dashboard
+from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.operator import terminal
 from rlt_jax.robot.operator.events import DeviceError

@@ -10,14 +10,14 @@ from concurrent import futures
 import numpy as np
 
 from rlt_jax.robot.arm import Reading
-from rlt_jax.robot.attempt import (
+from rlt_jax.robot.clock import Clock
+from rlt_jax.robot.control.commands import Command, CommandSource
+from rlt_jax.robot.control.telemetry import LoopStep
+from rlt_jax.robot.episode import (
   Attempt,
   EpisodeConfig,
   MODES,
 )
-from rlt_jax.robot.clock import Clock
-from rlt_jax.robot.control.commands import Command, CommandSource
-from rlt_jax.robot.control.telemetry import LoopStep
 from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.effort import Effort

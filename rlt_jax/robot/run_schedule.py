@@ -13,13 +13,13 @@ import pathlib
 import time
 from typing import Any
 
-from rlt_jax.robot.attempt import Attempt
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import stop_states
 from rlt_jax.robot.control.loop import Loop
 from rlt_jax.robot.control.stop_states import StopEventKind, StopState
 from rlt_jax.robot.control.telemetry import EpisodeRecord, LoopStep
 from rlt_jax.robot.dashboard import DashboardView
+from rlt_jax.robot.episode import Attempt
 from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.policy.snapshot import Snapshot

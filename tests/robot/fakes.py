@@ -7,10 +7,10 @@ import numpy as np
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
-from rlt_jax.robot.attempt import EpisodeConfig
 from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.loop import Loop
 from rlt_jax.robot.control.stop_states import StopState
+from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
