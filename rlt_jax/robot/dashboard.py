@@ -1,4 +1,4 @@
-"""What a person beside the arm sees: one panel, or plain lines without rich."""
+"""What the operator sees: one panel, or plain lines without rich."""
 
 from collections.abc import Callable, Sequence
 import sys
@@ -9,20 +9,22 @@ _REFRESH_HZ = 4.0
 
 
 class DashboardView(NamedTuple):
-  """What the panel shows; None where there is nothing to say yet.
+  """What the dashboard shows; None where nothing is known yet.
 
-  phase: 'base', 'warm-up', 'practice' or 'evaluation'. drives: who does now.
-  attempts: so far in this phase. success: of the newest ones, 0 to 1.
-  per_10min: successes in ten minutes of control steps. robot_s: of practice,
-  and budget_s. late_p50_s, late_p99_s: after the loop's deadlines. overruns:
-  deadlines that were missed. updates_per_s: of the learner. version, age_s:
-  of the policy that drives. human_s: of this run. words: why the arm holds.
-  keys: a line each, for the bottom.
+  phase: 'base', 'warm-up', 'practice' or 'evaluation'. arm: its stop state,
+  'run' while it moves. driver: who drives now. num_episodes: so far in this
+  phase. success: rate of the newest ones, 0 to 1. per_10min: successes in ten
+  minutes of control steps. robot_s: of practice, and budget_s. late_p50_s,
+  late_p99_s: after the loop's deadlines. overruns: missed deadlines.
+  updates_per_s: of the learner. version, age_s: of the policy that drives.
+  human_s: the operator's time in this run. message: why the arm holds. keys:
+  help lines, at the bottom.
   """
 
   phase: str
-  drives: str
-  attempts: int
+  arm: str
+  driver: str
+  num_episodes: int
   success: float | None
   per_10min: float | None
   robot_s: float
@@ -34,19 +36,20 @@ class DashboardView(NamedTuple):
   version: int
   age_s: float | None
   human_s: float
-  words: str
+  message: str
   keys: Sequence[str] = ()
 
 
 def rows(view: DashboardView) -> list[tuple[str, str]]:
-  """Returns names and texts, from the top."""
+  """Returns (name, text) pairs, from the top."""
   return [
     ('phase', view.phase),
-    ('drives', view.drives),
+    ('arm', view.arm),
+    ('driver', view.driver),
     (
       'practised',
       f'{_clock(view.robot_s)} of {_clock(view.budget_s)}, '
-      f'{view.attempts} attempts',
+      f'{view.num_episodes} episodes',
     ),
     ('success', _text(view.success, '{:.0%}') + ' of the newest'),
     ('throughput', _text(view.per_10min, '{:.0f}') + ' per 10 min'),
@@ -60,8 +63,8 @@ def rows(view: DashboardView) -> list[tuple[str, str]]:
       'policy',
       f'version {view.version}, ' + _text(view.age_s, '{:.0f} s') + ' old',
     ),
-    ('person', f'{view.human_s:.0f} s at the arm'),
-    ('says', view.words or '-'),
+    ('operator', f'{view.human_s:.0f} s at the arm'),
+    ('message', view.message or '-'),
   ]
 
 
@@ -78,7 +81,7 @@ def render(view: DashboardView) -> Any:
 
   table = Table.grid(padding=(0, 2))
   for name, text in rows(view):
-    style = 'bold red' if name == 'says' and view.words else ''
+    style = 'bold red' if name == 'message' and view.message else ''
     table.add_row(Text(name, 'dim'), Text(text, style))
   keys = Text('\n'.join(view.keys), 'dim')
   body = Table.grid()
@@ -86,11 +89,11 @@ def render(view: DashboardView) -> Any:
   if view.keys:
     body.add_row(Text(''))
     body.add_row(keys)
-  return Panel(body, title='rlt_jax on the arm', width=78)
+  return Panel(body, title='rlt_jax on the robot', width=78)
 
 
 class Dashboard:
-  """Shows views until it is left; a context manager."""
+  """Shows views while it is open; a context manager."""
 
   def __init__(
     self,
@@ -100,7 +103,7 @@ class Dashboard:
     line_every_s: float = 10.0,
     clock: Callable[[], float] = time.monotonic,
   ):
-    """Takes what returns the view now; it is called from another thread."""
+    """Takes a function that returns the view; another thread calls it."""
     self._view, self._stream = view, stream or sys.stdout
     self._every_s, self._clock = line_every_s, clock
     self._last = -float('inf')
@@ -112,7 +115,7 @@ class Dashboard:
         from rich.live import Live
       except ImportError:
         return self
-      # A thread of its own draws: the loop does not wait for a terminal.
+      # Drawn in another thread, so that the loop never waits for a terminal.
       self._live = Live(
         get_renderable=lambda: render(self._view()),
         refresh_per_second=_REFRESH_HZ,
@@ -124,8 +127,8 @@ class Dashboard:
     if self._live is not None:
       self._live.stop()
 
-  def tell(self) -> None:
-    """Prints a line where there is no panel and the last is long ago."""
+  def notify(self) -> None:
+    """Prints a line now and then if there is no panel."""
     now = self._clock()
     if self._live is None and now - self._last >= self._every_s:
       self._last = now

@@ -1,8 +1,12 @@
-"""What an attempt is, and how attempts go."""
+"""Settings, progress and result of an episode on the robot."""
 
 import dataclasses
 from typing import NamedTuple
 
+from rlt_jax.robot.outcomes import EpisodeOutcome
+
+# 'base': the VLA alone. 'practice': with exploration, recorded to learn from.
+# 'evaluation': the mean of the actor.
 MODES = ('base', 'practice', 'evaluation')
 
 
@@ -37,16 +41,48 @@ class EpisodeConfig:
         raise ValueError(f'{name} must be at least 0: {getattr(self, name)}.')
 
 
-class Attempt(NamedTuple):
-  """One attempt. mode: of MODES. outcome: of `episodes.OUTCOMES`. steps: of the
-  critical phase. cause: why it was cut short, in words. human_s, presses: what
-  it cost the person. backfilled, gaps: of its looks, see `EpisodeRecorder`."""
+@dataclasses.dataclass(kw_only=True)
+class EpisodeProgress:
+  """Where the current episode is.
+
+  mode: of MODES; '' before the first. critical: its critical phase has begun.
+  steps: control steps of the critical phase. practice_steps: control steps of
+  practice of the whole run.
+  """
+
+  mode: str = ''
+  critical: bool = False
+  steps: int = 0
+  practice_steps: int = 0
+
+  @property
+  def recorded(self) -> bool:
+    """Whether control steps go to the journal."""
+    return self.mode == 'practice' and self.critical
+
+  @property
+  def paced(self) -> bool:
+    """Whether chunks follow each other whole, as in simulation.
+
+    Each then waits for what is observed near the end of the one before.
+    """
+    return self.mode != 'base' and self.critical
+
+
+class EpisodeResult(NamedTuple):
+  """One episode.
+
+  mode: of MODES. steps: control steps of the critical phase. cause: why it was
+  cut short; may be empty. human_s, presses: the operator's effort.
+  late_queries: VLA queries of recorded steps that were answered only during a
+  hold. missing_queries: that were never answered.
+  """
 
   mode: str
-  outcome: str
+  outcome: EpisodeOutcome
   steps: int
   cause: str
   human_s: float
   presses: int
-  backfilled: int
-  gaps: int
+  late_queries: int
+  missing_queries: int

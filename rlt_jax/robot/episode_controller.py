@@ -1,281 +1,284 @@
-"""Drives an arm through an attempt: the VLA, the actor or a person.
+"""Drives the arm through an episode: by the VLA, the actor or the operator.
 
-The pilot looks, asks and listens; the planner says which chunk drives. The
-journal gets what is executed and seen, and no waits: they decide nothing.
+Each control step may query the VLA about the current observation. The chunk
+scheduler decides which chunk drives, and the recorder writes executed steps
+and answered observations to the journal. Steps that wait for a chunk are not
+recorded, because nobody decided on them.
 """
 
-from collections.abc import Callable
 from concurrent import futures
 
 import numpy as np
 
 from rlt_jax.robot.arm import Reading
+from rlt_jax.robot.chunk_policy import ChunkPolicy
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control.commands import Command, CommandSource
+from rlt_jax.robot.control.stop_states import StopEvent
 from rlt_jax.robot.control.telemetry import LoopStep
 from rlt_jax.robot.episode import (
-  Attempt,
   EpisodeConfig,
+  EpisodeProgress,
+  EpisodeResult,
   MODES,
 )
-from rlt_jax.robot.operator import handover
-from rlt_jax.robot.operator.alignment import HandoverConfig
-from rlt_jax.robot.operator.effort import Effort
-from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
+from rlt_jax.robot.episode_operator import EpisodeOperator, OperatorInput
 from rlt_jax.robot.operator.handover import Drive, Mode
-from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.policy.chunk_scheduler import ChunkScheduler
-from rlt_jax.robot.policy.numpy_policy import (
-  draw_noise,
-  NumpyPolicy,
-)
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.policy.vla_queries import VlaQueries, VlaQuery
 from rlt_jax.robot.recording.episode_recorder import EpisodeRecorder
 from rlt_jax.robot.recording.segments import Step
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
-from rlt_jax.serving.schema import Reply
-
-_OUTCOMES = {Kind.SUCCESS: 'success', Kind.FAILURE: 'failure',
-             Kind.ABORT: 'abort', Kind.RERECORD: 'rerecord'}  # fmt: skip
-_TIMER = 'time limit'
 
 
 class EpisodeController:
-  """A `Driver`; `after` is the loop's `on_tick`. practised: control steps so
-  far; set it to go on with an earlier run. words: for the person."""
+  """A `Driver` of the loop; `after_step` is the loop's `on_step`.
+
+  recorder, scheduler, chunk_policy: its parts. progress: of the episode.
+  message: why the arm holds, for the operator; '' while it moves.
+  """
 
   def __init__(
     self,
-    bundle: BundleSpec,
     policy: NumpyPolicy,
     *,
-    sight: VlaQueries,
-    outbox: WriteBuffer,
-    device: Device,
-    handover_config: HandoverConfig,
+    vla_queries: VlaQueries,
+    write_buffer: WriteBuffer,
+    operator: EpisodeOperator,
     clock: Clock,
     executor: futures.Executor,
     config: EpisodeConfig,
   ):
-    """Starts nothing; `executor` is the sight's, `device` is open."""
-    self._bundle, self.policy, self._config = bundle, policy, config
-    self._sight, self._outbox = sight, outbox
-    self._device, self._handover_config = device, handover_config
-    self._clock, self._period_s = clock, 1.0 / bundle.control_hz
-    self.parts = EpisodeRecorder(bundle, outbox, sight, executor,
-                       stride=config.replay_stride,
-                       timeout_s=config.answer_timeout_s)  # fmt: skip
-    self.planner = ChunkScheduler(bundle, self._choose,
-                           horizon=config.open_loop_steps,
-                           starved_steps=config.starved_steps)  # fmt: skip
-    self.effort = Effort()
-    self._rng = np.random.default_rng(config.seed)
-    self._hand, self._reading = handover.State(), None
-    self.practised, self.mode, self.words, self.stopped = 0, '', '', False
-    self.lost = ''  # why the operator's device is
-    self.ask_to_stop: Callable[[str], None] = lambda cause: None
+    """Starts nothing.
 
-  def begin(self, mode: str, version: int = 0) -> None:
-    """Starts an attempt of a mode; raises a ValueError for one unknown."""
+    Args:
+      policy: the first actor, with its bundle.
+      vla_queries: cameras and VLA.
+      write_buffer: of the journal.
+      operator: with an open device.
+      clock: the loop's.
+      executor: the one of `vla_queries`.
+      config: settings of the episodes.
+    """
+    spec = policy.spec
+    self._vla_queries, self._write_buffer = vla_queries, write_buffer
+    self._operator, self._clock, self._config = operator, clock, config
+    self.progress = EpisodeProgress()
+    self.chunk_policy = ChunkPolicy(
+      policy,
+      self.progress,
+      vla_warmup_steps=config.vla_warmup_steps,
+      seed=config.seed,
+    )
+    self.recorder = EpisodeRecorder(
+      spec,
+      write_buffer,
+      vla_queries,
+      executor,
+      stride=config.replay_stride,
+      timeout_s=config.answer_timeout_s,
+    )
+    self.scheduler = ChunkScheduler(
+      spec,
+      self.chunk_policy.choose,
+      horizon=config.open_loop_steps,
+      starved_steps=config.starved_steps,
+    )
+    self._reading: Reading | None = None
+    self._outcome: EpisodeOutcome | None = None
+    self._num_calls = 0  # of the driver in this episode
+    self._queries_before = 0, 0  # late and missing, before this episode
+    self.message = ''
+
+  def begin(
+    self, mode: str, *, policy: NumpyPolicy | None = None, version: int = 0
+  ) -> None:
+    """Starts an episode.
+
+    Args:
+      mode: of MODES.
+      policy: the actor from now on; None keeps the one in use.
+      version: of the actor, for the journal.
+
+    Raises:
+      ValueError: an unknown mode.
+    """
     if mode not in MODES:
       raise ValueError(f'mode must be one of {MODES}: {mode!r}.')
+    if policy is not None:
+      self.chunk_policy.policy = policy
     now = self._clock.now()
-    self._hand = handover.begin(self._hand, now=now)
-    self.mode, self.steps, self.words = mode, 0, ''
-    self._outcome, self._critical = '', self._config.start_in_critical_phase
-    self._filled = self.parts.backfilled, self.parts.gaps
-    self._calls, self._last_call = 0, now
-    self.planner.begin(now)
-    self.parts.begin(policy_version=version)
+    self._operator.begin(now)
+    self.progress.mode, self.progress.steps, self.message = mode, 0, ''
+    self.progress.critical = self._config.start_in_critical_phase
+    self._outcome, self._num_calls = None, 0
+    self._queries_before = self._count_queries()
+    self.scheduler.begin(now)
+    self.recorder.begin(policy_version=version)
 
-  def __call__(self, reading: Reading, now: float) -> Command | str:
-    """Returns the next command, or why the arm holds."""
+  def __call__(self, reading: Reading, now: float) -> Command | StopEvent | str:
+    """Returns the next command, a stop event, or why the arm holds."""
     self._reading = reading
-    effects = self._listen(reading, now)
-    self._look(reading)
-    self._hear()
+    heard = self._hear_operator(reading, now)
+    self._query_when_due(reading)
+    self._take_answer()
+    if heard.stop is not None:
+      return heard.stop
+    effects = heard.effects
     if effects.drive is Drive.HOLD:
-      return effects.words or f'The arm holds: {self._hand.mode.value}.'
-    if self._sight.blind and effects.drive is Drive.POLICY:
-      return self._sight.blind
-    if self._records:
-      if self._outbox.full and not self._outbox.flush():
-        return self._outbox.full
-      human = effects.drive is Drive.HUMAN
-      if busy := self.parts.resume(give_up=human):
-        self.planner.expect(now)
+      return effects.words or f'The arm holds: {self._operator.mode.value}.'
+    if self._vla_queries.blind and effects.drive is Drive.POLICY:
+      return self._vla_queries.blind
+    if self.progress.recorded:
+      if busy := self._prepare_recording(reading, now, effects.drive):
         return busy
-      if not self.parts.tick and self.parts.due():
-        self._ask(reading)  # no part begins with what nobody asked about
     if effects.drive is Drive.HUMAN:
       return Command(effects.command, now, CommandSource.HUMAN)
-    wanted = self.planner.next(now, reading.position, paced=self._paced)
-    if isinstance(wanted, str):
-      return f'{wanted}: {self._sight.cause()}.'
-    return wanted
+    command = self.scheduler.next(
+      now, reading.position, paced=self.progress.paced
+    )
+    if isinstance(command, str):
+      return f'{command}: {self._vla_queries.cause()}.'
+    return command
 
   def clear(self) -> None:
-    """Forgets what was planned: the arm has stopped or starts anew."""
-    self.planner.clear(self._clock.now())
+    """Drops planned commands: the arm has stopped, or an episode begins."""
+    self.scheduler.clear(self._clock.now())
 
-  def after(self, tick: LoopStep) -> None:
-    """Records what was really executed."""
-    if not np.isfinite(tick.executed).all():
-      self._rest()
-      self.planner.forget()  # the rest of a chunk is of another moment
-      self.words = tick.verdict
+  def after_step(self, step: LoopStep) -> None:
+    """Records what was executed."""
+    if not np.isfinite(step.executed).all():
+      self._stop_recording()
+      # The rest of a chunk was planned for an arm that moves.
+      self.scheduler.forget()
+      self.message = step.verdict
       return
-    self.steps, self.words = self.steps + self._critical, ''
-    self.practised += self._records
-    if tick.source == CommandSource.WAIT:
+    progress = self.progress
+    progress.steps, self.message = progress.steps + progress.critical, ''
+    progress.practice_steps += progress.recorded
+    if step.source is CommandSource.WAIT:
       return
-    counts = tick.source != CommandSource.HUMAN
-    self.planner.step(tick.time, paced=self._paced, counts=counts)
-    if self._records:
-      self.parts.step(
-        Step(tick.executed, tick.measured, tick.source.row_source)
+    counts = step.source is not CommandSource.HUMAN
+    self.scheduler.step(step.time, paced=progress.paced, counts=counts)
+    if progress.recorded:
+      self.recorder.step(
+        Step(step.executed, step.measured, step.source.row_source)
       )
 
   @property
   def ended(self) -> bool:
-    """Whether the attempt is over."""
-    return bool(self._outcome)
+    """Whether the operator or the time limit has ended the episode."""
+    return self._outcome is not None
 
   @property
-  def drives(self) -> str:
-    """Who drives now: a source of a tick, or 'nobody'."""
-    if self._hand.mode is Mode.AUTONOMOUS:
-      return self.planner.driver
-    return CommandSource.HUMAN if self._hand.mode is Mode.HUMAN else 'nobody'
+  def active_driver(self) -> str:
+    """Who drives now: a `CommandSource`, or 'nobody'."""
+    if self._operator.mode is Mode.AUTONOMOUS:
+      return self.scheduler.driver
+    human = self._operator.mode is Mode.HUMAN
+    return CommandSource.HUMAN if human else 'nobody'
 
-  def hears_release(self) -> bool:
-    """Returns whether the operator gives back an arm that a fault stopped."""
-    kinds = {event.kind for event in self._device.poll()}
-    if Kind.STOP in kinds:
-      self._stop()
-    return Kind.RELEASE in kinds and not self.stopped
+  def end(self, cause: str = '') -> EpisodeResult | str:
+    """Ends the episode while the arm holds.
 
-  def end(self, cause: str = '') -> Attempt | str:
-    """Ends the attempt, which `cause` may have cut short; the arm holds.
+    Args:
+      cause: why it was cut short, for the record.
 
-    Returns it once it is on the disk, or why it is not yet: then call again.
+    Returns:
+      The result once all of it is on the disk, or why it is not yet there;
+      then call again.
     """
-    outcome = self._outcome or 'hold'
-    self._rest()
-    if waits := self.parts.end(outcome):
-      return waits
-    kind = {x: k for k, x in _OUTCOMES.items()}.get(outcome, Kind.ABORT)
-    if self._hand.mode not in (Mode.ENDED, Mode.STOPPED):
-      self._hand = self._hand._replace(mode=Mode.ENDED, outcome=kind)
-    cost = self.effort.end(kind)
-    filled = self.parts.backfilled, self.parts.gaps
-    return Attempt(
-      self.mode, outcome, self.steps, cause or self.words * (outcome == 'hold'),
-      cost['human_s'], cost['presses'],
-      *(a - b for a, b in zip(filled, self._filled, strict=True)),
-    )  # fmt: skip
-
-  @property
-  def _records(self) -> bool:
-    return self.mode == 'practice' and self._critical
-
-  def _listen(self, reading: Reading, now: float) -> handover.Effects:
-    try:
-      events = self._device.poll()
-    except DeviceError as error:  # who is not heard cannot watch over an arm
-      events = [Event(Kind.STOP, now, self._device.name)]
-      self.lost = str(error)
-    if self.steps >= self._config.time_limit:
-      events = [*events, Event(Kind.ABORT, now, _TIMER)]
-    hand = {'human_pose': None}
-    if hasattr(self._device, 'pose'):
-      hand['human_pose'] = self._device.pose()
-      hand['human_delta'] = self._device.delta(reading.position, self._period_s)
-    self._hand, effects = handover.advance(
-      self._hand, events, arm_pose=reading.position, now=now,
-      config=self._handover_config, **hand)  # fmt: skip
-    self.effort.tick(self._hand.mode, effects, max(now - self._last_call, 0.0))
-    self._last_call = now
-    if effects.clear_queue:
-      self.planner.clear(reading.time)
-    if effects.entered_critical and not self._critical:
-      self._critical = True
-      self.planner.enter(reading.time)
-    if effects.stopped:
-      self._stop()
-    if effects.ended is not None:
-      timed = effects.accepted and effects.accepted[-1].device == _TIMER
-      self._outcome = 'time_limit' if timed else _OUTCOMES.get(
-        effects.ended, 'hold'
-      )  # fmt: skip
-    return effects
-
-  def _stop(self) -> None:
-    self.stopped = True
-    self.ask_to_stop(self.lost or 'the operator stopped the arm')
-
-  def _look(self, reading: Reading) -> None:
-    """Asks at every tick that is needed, and on and on before the first."""
-    self._calls += 1
-    moving = self._records and self.parts.tick and not self.parts.broken
-    due = (
-      self._calls % self._config.replay_stride == 1
-      or self._config.replay_stride == 1
+    outcome = self._outcome or EpisodeOutcome.HOLD
+    self._stop_recording()
+    if waiting := self.recorder.end(outcome):
+      return waiting
+    effort = self._operator.end(outcome)
+    late, missing = np.subtract(self._count_queries(), self._queries_before)
+    return EpisodeResult(
+      mode=self.progress.mode,
+      outcome=outcome,
+      steps=self.progress.steps,
+      cause=cause,
+      human_s=effort['human_s'],
+      presses=effort['presses'],
+      late_queries=int(late),
+      missing_queries=int(missing),
     )
-    if self.parts.due() if moving else due or self.planner.stands:
-      self._ask(reading)
-    self.planner.stands = False
 
-  def _ask(self, reading: Reading) -> None:
+  def _hear_operator(self, reading: Reading, now: float) -> OperatorInput:
+    heard = self._operator.step(
+      reading, now, time_out=self.progress.steps >= self._config.time_limit
+    )
+    if heard.effects.clear_queue:
+      self.scheduler.clear(reading.time)
+    if heard.effects.entered_critical and not self.progress.critical:
+      self.progress.critical = True
+      self.scheduler.enter(reading.time)
+    if heard.outcome is not None:
+      self._outcome = heard.outcome
+    return heard
+
+  def _prepare_recording(
+    self, reading: Reading, now: float, drive: Drive
+  ) -> str:
+    """Returns why the arm must not move before the journal can record it."""
+    if self._write_buffer.full and not self._write_buffer.flush():
+      return self._write_buffer.full
+    if busy := self.recorder.resume(give_up=drive is Drive.HUMAN):
+      self.scheduler.expect(now)
+      return busy
+    # A recording must begin with an observation that the VLA is asked about.
+    if not self.recorder.tick and self.recorder.due():
+      self._query(reading)
+    return ''
+
+  def _query_when_due(self, reading: Reading) -> None:
+    """Queries the VLA at recorded steps, and without pause before the first."""
+    self._num_calls += 1
+    recorder, stride = self.recorder, self._config.replay_stride
+    if self.progress.recorded and recorder.tick and not recorder.broken:
+      due = recorder.due()
+    else:
+      due = self._num_calls % stride == 1 or stride == 1
+      due = due or self.scheduler.stands
+    if due:
+      self._query(reading)
+    self.scheduler.stands = False
+
+  def _query(self, reading: Reading) -> None:
     proprio = np.concatenate([reading.position, reading.velocity])
-    if open_part := self._records and not self.parts.broken:
-      self.parts.looked()
-    self._sight.look(
+    recorder = self.recorder
+    if recorded := self.progress.recorded and not recorder.broken:
+      recorder.looked()
+    self._vla_queries.look(
       VlaQuery(
-        self.parts.part if open_part else -1,
-        self.parts.tick if open_part else 0,
+        recorder.part if recorded else -1,
+        recorder.tick if recorded else 0,
         reading.time,
         reading.time,
         np.array(reading.position, np.float64),
         proprio.astype(np.float32),
-        self.planner.driven,
+        self.scheduler.driven,
       )
     )
 
-  def _rest(self) -> None:
-    """The arm holds; what it holds at came after the last step."""
-    parts = self.parts
-    if self._records and parts.tick and not parts.broken and parts.due():
-      self._ask(self._reading)
-    parts.hold()
-
-  def _hear(self) -> None:
-    answer = self._sight.newest()
+  def _take_answer(self) -> None:
+    answer = self._vla_queries.newest()
     if answer is None:
       return
-    if self._records:
-      self.parts.answer(answer.stamp, answer.reply)
-    self.planner.hear(answer.stamp, answer.reply, paced=self._paced)
+    if self.progress.recorded:
+      self.recorder.answer(answer.stamp, answer.reply)
+    self.scheduler.hear(answer.stamp, answer.reply, paced=self.progress.paced)
 
-  @property
-  def _paced(self) -> bool:
-    """Whether a chunk waits for what is seen where the last one ended."""
-    return self.mode != 'base' and self._critical
+  def _stop_recording(self) -> None:
+    """Ends the recording at a hold, with an observation of the last pose."""
+    recorder = self.recorder
+    moving = self.progress.recorded and recorder.tick and not recorder.broken
+    if moving and recorder.due():
+      self._query(self._reading)
+    recorder.hold()
 
-  def _choose(
-    self, look: VlaQuery, reply: Reply, since: int
-  ) -> tuple[np.ndarray, str]:
-    """Returns commands of an answer to a look so many steps ago, and whose."""
-    if not self._paced:
-      return self.policy.decode(reply.reference, look.pose), CommandSource.VLA
-    spec, driver = self._bundle, CommandSource.VLA
-    chunk = reply.reference[since : since + spec.chunk_size]
-    if (
-      self.mode == 'evaluation'
-      or self.practised >= self._config.vla_warmup_steps
-    ):
-      chunk = self.policy.act(reply.z_rl, look.proprio, chunk)
-      driver = CommandSource.ACTOR
-      if self.mode == 'practice':
-        chunk = chunk + draw_noise(spec, self._rng)
-    return self.policy.decode(chunk, look.pose), driver
+  def _count_queries(self) -> tuple[int, int]:
+    return self.recorder.backfilled, self.recorder.gaps

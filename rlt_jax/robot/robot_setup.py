@@ -1,4 +1,4 @@
-"""A station that is built: what the loop needs, under one lock."""
+"""Builds what a station's file describes, under one lock."""
 
 from collections.abc import Callable
 import contextlib
@@ -14,10 +14,11 @@ from rlt_jax.robot.operator.events import Device
 
 
 class RobotSetup(NamedTuple):
-  """Fields as in `station.Station`.
+  """A built station; fields as in `station.Station`.
 
-  arm: connected and locked. handover: its tolerances. prepare: called with the
-  mode and number of an attempt before it begins, while the arm holds.
+  arm: connected and locked. handover: tolerances between arm and operator.
+  prepare: called with the mode and number of an episode before it, while the
+  arm holds.
   """
 
   arm: Arm
@@ -31,50 +32,54 @@ class RobotSetup(NamedTuple):
   start_in_critical_phase: bool
   max_camera_age_s: float
   frozen_camera_timeout_s: float | None
+  stow_after_hold_s: float | None
+  disable_after_stow_s: float | None
   watchdog: WatchdogConfig | None
 
 
 def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
-  """Builds what a station's file says, and connects the arm.
+  """Builds a station from its file, and connects the arm.
 
   Args:
     path: of the file.
     clock: the loop's.
-    stack: closes it all.
+    stack: closes everything.
 
   Raises:
     ValueError: the file or its arm's breaks a rule, by name.
-    LockedError: another loop drives this arm.
+    LockedError: another process uses this arm.
     ArmError: it cannot be connected.
   """
-  said, spec = station.load(path)
+  fields, spec = station.load(path)
   stack.enter_context(lock.lock_arm(spec.name))
   arm = station.build_arm(path, clock)
   arm.connect()
   stack.callback(arm.disconnect)
   watchdog = None
-  if said.watchdog_timeout_s is not None:
+  if fields.watchdog_timeout_s is not None:
     watchdog = WatchdogConfig(
       factory='rlt_jax.robot.station:build_arm',
       arguments={'path': str(path)},
-      timeout_s=said.watchdog_timeout_s,
-      connect=said.watchdog_connect,
+      timeout_s=fields.watchdog_timeout_s,
+      connect=fields.watchdog_connect,
     )
   return RobotSetup(
     arm=arm,
-    cameras=station.build_cameras(said, clock),
-    operator=station.build_operator(said, clock),
+    cameras=station.build_cameras(fields, clock),
+    operator=station.build_operator(fields, clock),
     handover=HandoverConfig.for_arm(
       spec,
-      align_tolerance=said.align_tolerance,
-      keep_tolerance=said.keep_tolerance,
+      align_tolerance=fields.align_tolerance,
+      keep_tolerance=fields.keep_tolerance,
     ),
     prepare=lambda mode, number: None,
-    bundle=said.bundle,
-    vla=said.vla,
-    time_limit=said.time_limit,
-    start_in_critical_phase=said.start_in_critical_phase,
-    max_camera_age_s=said.max_camera_age_s,
-    frozen_camera_timeout_s=said.frozen_camera_timeout_s,
+    bundle=fields.bundle,
+    vla=fields.vla,
+    time_limit=fields.time_limit,
+    start_in_critical_phase=fields.start_in_critical_phase,
+    max_camera_age_s=fields.max_camera_age_s,
+    frozen_camera_timeout_s=fields.frozen_camera_timeout_s,
+    stow_after_hold_s=fields.stow_after_hold_s,
+    disable_after_stow_s=fields.disable_after_stow_s,
     watchdog=watchdog,
   )

@@ -1,42 +1,47 @@
-"""Attempt after attempt until the robot time is spent.
+"""Runs episode after episode until the planned practice time is over.
 
-First the VLA alone, then practice, then the mean of what was learned; weights
-change between attempts only. Every attempt is a line of `attempts.jsonl` as
-soon as it is over, so whatever ends a run leaves what came before.
+First the VLA alone, then practice, then the mean of the learned actor. Weights
+change between episodes only. While the arm is stopped, the run keeps calling
+the loop and obeys the operator.
 """
 
 from collections.abc import Callable
 import dataclasses
-import json
 import math
-import pathlib
 import time
-from typing import Any
+
+import numpy as np
 
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import stop_states
 from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import StopEventKind, StopState
+from rlt_jax.robot.control.stop_states import (
+  StopEvent,
+  StopEventKind,
+  StopState,
+)
 from rlt_jax.robot.control.telemetry import EpisodeRecord, LoopStep
 from rlt_jax.robot.dashboard import DashboardView
-from rlt_jax.robot.episode import Attempt
+from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.episode_controller import EpisodeController
-from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.policy.snapshot import Snapshot
+from rlt_jax.robot.episode_operator import EpisodeOperator
+from rlt_jax.robot.outcomes import EpisodeOutcome
+from rlt_jax.robot.policy_updates import PolicyUpdates
+from rlt_jax.robot.run_results import RunResults
 
-FILE = 'attempts.jsonl'
-_NEWEST = 20  # attempts in the panel's success
-_WAIT_S = 1.0  # between two tries to write what the disk had no room for
-_NO_LABEL = ('rerecord', 'abort', 'hold')
+_NEWEST = 20  # episodes in the success rate of the dashboard
+_RETRY_S = 1.0  # between two tries to write to a full disk
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunPlan:
-  """minutes: of practice, control steps at the control rate. num_base_episodes,
-  num_final_episodes: attempts of the VLA alone before it, and of the mean
-  after.
-  resume_after_s: after a fault, how long the arm must answer before it goes on
-  by itself; None: the operator gives it back ('release')."""
+  """What to run.
+
+  minutes: of practice, in control steps at the control rate.
+  num_base_episodes: episodes of the VLA alone, before. num_final_episodes:
+  of the mean of the actor, after. resume_after_s: how long the arm must answer
+  after a fault before it runs again by itself; None: the operator releases it.
+  """
 
   minutes: float
   num_base_episodes: int
@@ -52,199 +57,205 @@ class RunPlan:
 
 
 class RobotRun:
-  """Runs a plan. attempts: the rows so far. record: of all ticks. by_mode:
-  of those of each mode; the learner is busy in 'practice' only.
+  """Runs a plan.
 
-  stop: set it to end after this tick; the arm holds and all is written.
+  results: of its episodes. updates: the learner's weights. operator: the one
+  it obeys. stop: set it to end the run after this control step; the arm then
+  holds and everything is written. cause: why the run ended early, or ''.
   """
 
   def __init__(
     self,
     loop: Loop,
-    pilot: EpisodeController,
+    controller: EpisodeController,
+    operator: EpisodeOperator,
     *,
     plan: RunPlan,
-    folder: pathlib.Path,
+    results: RunResults,
+    updates: PolicyUpdates,
     control_hz: float,
     clock: Clock,
     prepare: Callable[[str, int], None],
-    newest: Callable[[int], Snapshot | None],
-    tell: Callable[[], None] = lambda: None,
-    vla_warmup_steps: int = 0,
+    notify: Callable[[], None] = lambda: None,
   ):
     """Moves nothing.
 
     Args:
-      loop, pilot: `loop` drives by `pilot` and calls `on_tick` after a tick.
+      loop: its driver is the controller.
+      controller: of the episodes.
+      operator: the controller's.
       plan: what to run.
-      folder: of the run; `attempts.jsonl` is added to.
+      results: where episodes are added.
+      updates: where newer weights come from.
       control_hz: control steps a second.
       clock: the loop's.
-      prepare: called with the mode and number before each attempt while the
-        arm holds.
-      newest: the learner's snapshot that is newer than a version, or None.
-      tell: called after each attempt and while something is waited for.
-      vla_warmup_steps: the pilot's, for the panel.
+      prepare: called with the mode and number of an episode before it, while
+        the arm holds.
+      notify: called after each episode and each control step of a wait.
     """
-    self._loop, self._pilot, self._plan = loop, pilot, plan
-    self._clock, self._hz, self._warmup = clock, control_hz, vla_warmup_steps
-    self._prepare, self._newest, self._tell = prepare, newest, tell
-    self._file = (folder / FILE).open('a')
-    self.attempts: list[dict[str, Any]] = []
-    self.record: EpisodeRecord | None = None
-    self.by_mode: dict[str, EpisodeRecord] = {}
-    self.snapshot: Snapshot | None = None
-    self.first_update: tuple[float, int] | None = None  # s, critic steps
-    self.stop, self.cause, self._waits = False, '', ''
-    pilot.ask_to_stop = loop.stop
+    self._loop, self._controller, self.operator = loop, controller, operator
+    self._plan, self.results, self.updates = plan, results, updates
+    self._clock, self._control_hz = clock, control_hz
+    self._prepare, self._notify = prepare, notify
+    self.stop, self.cause = False, ''
+    self._waiting_for = ''
 
   @property
   def robot_minutes(self) -> float:
-    """Of practice so far."""
-    return self._pilot.practised / self._hz / 60.0
+    """Minutes of practice so far."""
+    steps = self._controller.progress.practice_steps
+    return steps / self._control_hz / 60.0
 
   def run(self) -> None:
-    """Runs the plan, or until somebody stops it."""
-    plan, done = self._plan, {'base': 0, 'evaluation': 0}
-    for row in self.attempts:
-      if row['mode'] in done:
-        done[row['mode']] += 1
-    for _ in range(plan.num_base_episodes - done['base']):
-      self._attempt('base')
+    """Runs the plan, or until it is stopped."""
+    plan = self._plan
+    for _ in range(plan.num_base_episodes):
+      self._run_episode('base')
     while self.robot_minutes < plan.minutes and not self.stop:
-      self._attempt('practice')
-    for _ in range(plan.num_final_episodes - done['evaluation']):
-      self._attempt('evaluation')
-
-  def close(self) -> None:
-    """Closes the file."""
-    self._file.close()
+      self._run_episode('practice')
+    for _ in range(plan.num_final_episodes):
+      self._run_episode('evaluation')
 
   def view(self, keys: tuple[str, ...] = ()) -> DashboardView:
-    """Returns what a person sees now."""
-    pilot = self._pilot
-    rows = [x for x in self.attempts if x['mode'] == pilot.mode]
-    newest = [x for x in rows[-_NEWEST:] if x['outcome'] not in _NO_LABEL]
-    wins = sum(x['outcome'] == 'success' for x in newest)
+    """Returns what the dashboard shows now; `keys` are its help lines."""
+    controller, progress = self._controller, self._controller.progress
+    results, updates = self.results, self.updates
+    rows = [x for x in results.episodes if x['mode'] == progress.mode]
+    newest = [x for x in rows[-_NEWEST:] if x['outcome'].counted]
+    wins = sum(x['outcome'] is EpisodeOutcome.SUCCESS for x in newest)
     steps = sum(x['steps'] for x in newest)
-    phase = pilot.mode
-    if phase == 'practice' and pilot.practised < self._warmup:
-      phase = 'warm-up'
-    late = self.record.late if self.record else self._loop.record.late
-    shot = self.snapshot
+    phase = 'warm-up' if controller.chunk_policy.in_warmup else progress.mode
+    record = results.record or self._loop.record
+    message = self._waiting_for or controller.message
     return DashboardView(
       phase=phase or 'waiting',
-      drives=pilot.drives,
-      attempts=len(rows),
+      arm=_describe_state(self._loop.stop_status),
+      driver=controller.active_driver,
+      num_episodes=len(rows),
       success=wins / len(newest) if newest else None,
-      per_10min=wins / steps * 600.0 * self._hz if steps else None,
-      robot_s=pilot.practised / self._hz,
+      per_10min=wins / steps * 600.0 * self._control_hz if steps else None,
+      robot_s=60.0 * self.robot_minutes,
       budget_s=60.0 * self._plan.minutes,
-      late_p50_s=late.quantile(0.5),
-      late_p99_s=late.quantile(0.99),
-      overruns=self.record.overruns if self.record else 0,
-      updates_per_s=self.updates_per_s(),
-      version=shot.version if shot else 0,
-      age_s=time.time() - shot.written if shot else None,
-      human_s=pilot.effort.human_s,
-      words=self._waits or pilot.words,
+      late_p50_s=record.late.quantile(0.5),
+      late_p99_s=record.late.quantile(0.99),
+      overruns=results.record.overruns if results.record else 0,
+      updates_per_s=updates.updates_per_s(),
+      version=updates.version,
+      age_s=updates.age_s(),
+      human_s=self.operator.effort.human_s,
+      message=message or stop_states.describe(self._loop.stop_status),
       keys=keys,
     )
 
-  def updates_per_s(self) -> float | None:
-    """Returns critic updates a second of wall clock, since the first."""
-    shot, first = self.snapshot, self.first_update
-    if shot is None or first is None or shot.written <= first[0]:
-      return None
-    return (shot.critic_updates - first[1]) / (shot.written - first[0])
-
-  def _attempt(self, mode: str) -> None:
-    if self.stop or not self._runs():
+  def _run_episode(self, mode: str) -> None:
+    if self.stop or not self._wait_until_released():
       return
-    pilot, loop = self._pilot, self._loop
-    if mode != 'base':
-      self._take_newest()
-    self._prepare(mode, len(self.attempts))
-    shot = self.snapshot
-    pilot.begin(mode, version=shot.version if shot else 0)
-    age = time.time() - shot.written if shot else None
+    policy = None if mode == 'base' else self.updates.take_newest()
+    self._prepare(mode, len(self.results.episodes))
+    self._controller.begin(mode, policy=policy, version=self.updates.version)
+    age_s = self.updates.age_s()
     try:
-      loop.run(self._over)
+      self._loop.run(self._is_over)
     finally:
-      self._finish(age)
+      self._finish_episode(age_s)
 
-  def _over(self, tick: LoopStep) -> bool:
-    del tick
-    running = self._loop.stop_status.state is StopState.RUN
-    return self._pilot.ended or self.stop or not running
+  def _is_over(self, step: LoopStep) -> bool:
+    del step
+    return self._controller.ended or self.stop or self._loop.stopped
 
-  def _finish(self, age: float | None) -> None:
-    cause = stop_states.describe(self._loop.stop_status)
-    if self.stop and not self._pilot.ended:
-      cause = 'the run was stopped'
-    # Nothing recorded may be lost: it takes what it takes.
-    while isinstance(attempt := self._pilot.end(cause), str):
-      self._wait(attempt)
-    self._waits = ''
-    self._note(attempt, age)
-    if self._pilot.stopped:
-      self.stop, self.cause = True, attempt.cause
-    self._tell()
+  def _finish_episode(self, age_s: float | None) -> None:
+    record, cause = self._loop.record, ''
+    if self._loop.stopped:
+      cause = stop_states.describe(self._loop.stop_status)
+    elif not self._controller.ended:
+      cause = 'the run was stopped' if self.stop else self._controller.message
+    while isinstance(result := self._controller.end(cause), str):
+      # Nothing recorded may be lost, so this waits until the disk has room.
+      self._wait_for_disk(result, record)
+    self._waiting_for = ''
+    self._add_result(result, record, age_s)
+    if self.operator.lost:
+      self.stop, self.cause = True, cause
+    self._notify()
 
-  def _note(self, attempt: Attempt, age: float | None) -> None:
-    record = self._loop.record
-    if self.record is None:
-      self.record = _blank_like(record)
-    mode = self.by_mode.setdefault(attempt.mode, _blank_like(record))
-    for total in (self.record, mode):
-      total.merge(record)
-    shot = self.snapshot
-    row = attempt._asdict() | {
-      'robot_minutes': self.robot_minutes,
-      'policy_version': shot.version if shot else 0,
-      'policy_age_s': age,
-      'written': time.time(),
-    }
-    self.attempts.append(row)
-    whole = row | {
-      'loop': record.to_dict(),
-      'chunks': self._pilot.planner.queue.record(),
-    }
-    print(json.dumps(whole), file=self._file, flush=True)
+  def _add_result(
+    self, result: EpisodeResult, record: EpisodeRecord, age_s: float | None
+  ) -> None:
+    self.results.add(
+      result,
+      record,
+      chunks=self._controller.scheduler.queue.record(),
+      robot_minutes=self.robot_minutes,
+      policy_version=self.updates.version,
+      policy_age_s=age_s,
+      written=time.time(),
+    )
 
-  def _take_newest(self) -> None:
-    found = self._newest(self.snapshot.version if self.snapshot else 0)
-    if found is None:
-      return
-    if found.critic_updates and self.first_update is None:
-      self.first_update = found.written, found.critic_updates
-    self.snapshot = found
-    self._pilot.policy = NumpyPolicy(self._pilot.policy.spec, found.layers)
+  def _wait_for_disk(self, reason: str, record: EpisodeRecord) -> None:
+    if self._loop.record is record:
+      self._loop.begin()  # steps of the wait are not part of the episode
+    self._waiting_for = reason
+    end = self._clock.now() + _RETRY_S
+    while self._clock.now() < end:
+      self._step_between_episodes()
 
-  def _runs(self) -> bool:
-    """Waits until the arm may run; False if the run was stopped instead."""
-    answered = None
-    while self._loop.stop_status.state is not StopState.RUN:
-      self._waits = stop_states.describe(self._loop.stop_status)
-      tick = self._loop.step()
-      self._tell()
-      if self.stop or self._pilot.stopped:
-        self.stop = True
-        return False
-      fault = not math.isfinite(float(tick.measured.sum()))
-      answered = None if fault else answered or tick.time
-      after = self._plan.resume_after_s
-      auto = after is not None and answered and tick.time - answered >= after
-      if self._pilot.hears_release() or auto:
-        self._loop.post(stop_states.StopEvent(StopEventKind.RESUME))
-    self._waits = ''
+  def _wait_until_released(self) -> bool:
+    """Waits while the arm is stopped; returns False if the run ended instead.
+
+    The operator may stow or disable the arm, clear a stop, and release the
+    arm. A fault may also end by itself, see `RunPlan.resume_after_s`.
+    """
+    answers_since = None  # s, since when the arm has answered
+    while self._loop.stopped and not self.stop:
+      self._waiting_for = _describe(self._loop.stop_status)
+      step = self._step_between_episodes()
+      if not np.isfinite(step.measured).all():
+        answers_since = None
+      elif answers_since is None:
+        answers_since = step.time
+      if self._may_resume(step.time, answers_since):
+        self._loop.post(StopEvent(StopEventKind.RESUME))
+      status = self._loop.stop_status
+      if status.state is StopState.DISABLE and status.done:
+        # Power comes back by connecting only, which needs a new preflight.
+        self.stop, self.cause = True, stop_states.describe(status)
+    self._waiting_for = ''
+    if self.stop and self._loop.stopped:
+      self._leave_stopped()
     return not self.stop
 
-  def _wait(self, why: str) -> None:
-    self._waits = why
-    self._tell()
-    self._clock.sleep_until(self._clock.now() + _WAIT_S)
+  def _may_resume(self, now: float, answers_since: float | None) -> bool:
+    status, after = self._loop.stop_status, self._plan.resume_after_s
+    if after is None or answers_since is None or status.manual:
+      return False
+    return status.state is StopState.HOLD and now - answers_since >= after
+
+  def _step_between_episodes(self) -> LoopStep:
+    """Runs one control step without driving, and obeys the operator."""
+    for event in self.operator.poll_stopped():
+      self._loop.post(event)
+    step = self._loop.step(drive=False)
+    if self.operator.lost:
+      # Nobody could clear the stop.
+      self.stop, self.cause = True, self.operator.lost
+    self._notify()
+    return step
+
+  def _leave_stopped(self) -> None:
+    """Leaves the arm at rest: one that is on its way to the stow pose holds."""
+    if not self._loop.stop_status.done:
+      self._loop.stop('the run ended')
+    self._loop.finish()
 
 
-def _blank_like(record: EpisodeRecord) -> EpisodeRecord:
-  return EpisodeRecord(len(record.changed['RANGE']))
+def _describe_state(status: stop_states.StopStatus) -> str:
+  text = status.state.value
+  if status.latched:
+    text += ', latched'
+  return text if status.done else f'{text}, under way'
+
+
+def _describe(status: stop_states.StopStatus) -> str:
+  """Returns state, cause and the answer to the last request."""
+  text = stop_states.describe(status)
+  return f'{text}. {status.note}' if status.note else text

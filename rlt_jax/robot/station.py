@@ -60,6 +60,8 @@ class Station:
   operator_arguments: Mapping[str, Any]
   align_tolerance: tuple[float, ...]  # [A], see HandoverConfig
   keep_tolerance: tuple[float, ...]  # [A]
+  stow_after_hold_s: float | None  # None: never, see StopConfig
+  disable_after_stow_s: float | None  # None: never
   watchdog_timeout_s: float | None  # None: nothing outlives the loop
   watchdog_connect: str  # 'start' or 'fault', see WatchdogConfig
 
@@ -68,7 +70,12 @@ class Station:
       value = getattr(self, name)
       if not 0 < value < math.inf:
         raise ValueError(f'{name} must be positive: {value}.')
-    for name in ('frozen_camera_timeout_s', 'watchdog_timeout_s'):
+    for name in (
+      'frozen_camera_timeout_s',
+      'stow_after_hold_s',
+      'disable_after_stow_s',
+      'watchdog_timeout_s',
+    ):
       value = getattr(self, name)
       if value is not None and not 0 < value < math.inf:
         raise ValueError(f'{name} must be positive or null: {value}.')

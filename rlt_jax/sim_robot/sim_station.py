@@ -109,5 +109,7 @@ def build(
     start_in_critical_phase=True,
     max_camera_age_s=_MAX_CAMERA_AGE_S,
     frozen_camera_timeout_s=None,  # rays are without noise
+    stow_after_hold_s=None,
+    disable_after_stow_s=None,
     watchdog=None,  # it would need an arm that outlives this process
   )

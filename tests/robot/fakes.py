@@ -1,5 +1,6 @@
-"""A robot cell of fakes on a clock that a test winds."""
+"""A robot of fakes on a clock that a test winds."""
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -8,17 +9,17 @@ from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
 from rlt_jax.robot.control.commands import CommandSource
-from rlt_jax.robot.control.loop import Loop
-from rlt_jax.robot.control.stop_states import StopState
 from rlt_jax.robot.episode import EpisodeConfig
-from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.policy.vla_queries import Inline, VlaQueries
-from rlt_jax.robot.recording.episodes import EpisodeLog
+from rlt_jax.robot.policy.vla_queries import Inline
+from rlt_jax.robot.policy_updates import PolicyUpdates
 from rlt_jax.robot.recording.journal import Journal
-from rlt_jax.robot.recording.write_buffer import WriteBuffer
+from rlt_jax.robot.robot_setup import RobotSetup
+from rlt_jax.robot.run_results import RunResults
+from rlt_jax.robot.run_schedule import RobotRun, RunPlan
+from rlt_jax.robot.runtime import assemble
 from rlt_jax.serving.client import Answer, Status
 from rlt_jax.serving.schema import Reply, ServingSpec
 from tests.robot.conftest import make_layers, make_spec
@@ -57,6 +58,11 @@ WIRE = ServingSpec(
   vla_fingerprint='abc',
   token_fingerprint='def',
 )
+
+
+def make_handover(**changes) -> HandoverConfig:
+  fields = {'align_tolerance': (0.2,) * 3, 'keep_tolerance': (0.3,) * 3}
+  return HandoverConfig.for_arm(ARM, **(fields | changes))
 
 
 class Clock:
@@ -132,99 +138,123 @@ class Vla:
     return Reply(actions, z_rl, chunk)
 
 
-class Rig:
-  """A cell of fakes: `attempt` runs one."""
+class FakeRobot:
+  """The whole robot on fakes: `episode` runs one episode.
+
+  device: clock -> the operator's device; None: a `Scripted` one with the
+  script. The parts are connected by `runtime.assemble`, as in a real run.
+  """
 
   def __init__(
     self,
     folder,
     *,
+    script=(),
     device=None,
     faults=(),
     camera_faults=(),
-    handover_config=None,
+    handover=None,
     journal=None,
-    sigma=0.3,
-    delay=0,
+    exploration_std=0.3,
+    inference_delay=0,
+    stow_after_hold_s=None,
+    disable_after_stow_s=None,
     **config,
   ):
     self.clock = Clock()
     self.arm = FakeArm(ARM, clock=self.clock, faults=faults)
     self.arm.connect()
     self.vla = Vla(self.clock)
-    self.journal = Journal(folder, **(journal or {}))
-    self.folder = folder
-    cameras = FakeCameras(
-      ('wrist',), clock=self.clock, size=8, faults=camera_faults
-    )
-    executor = Inline()
-    # As after a preflight: an answer is there, and not to a look.
+    # As after a preflight: an answer is there, and not to a query.
     stamp = ('preflight', 0)
     self.vla._answer = Answer(self.vla._reply(stamp), stamp, self.vla.delay)
-    self.sight = VlaQueries(
-      cameras,
-      self.vla,
-      WIRE,
-      prompt='insert',
-      clock=self.clock,
-      executor=executor,
-      max_age_s=0.1,
-      max_same_s=0.3,
-    )
+    self.journal = Journal(folder, **(journal or {}))
+    self.folder = folder
+    device = device or functools.partial(Scripted, script)
+    self.device = device(clock=self.clock)
+    self.device.open()
     bundle = make_spec(
-      **(vars(BUNDLE) | {'exploration_std': sigma, 'inference_delay': delay})
+      **(
+        vars(BUNDLE)
+        | {
+          'exploration_std': exploration_std,
+          'inference_delay': inference_delay,
+        }
+      )
     )
-    device = device or Scripted([], clock=self.clock)
-    device.open()
     fields = {
       'time_limit': 40,
       'start_in_critical_phase': True,
       'vla_warmup_steps': 0,
       'answer_timeout_s': 3.0,
     }
-    self.pilot = EpisodeController(
-      bundle,
-      NumpyPolicy(bundle, make_layers(bundle)),
-      sight=self.sight,
-      outbox=WriteBuffer(EpisodeLog(self.journal)),
-      device=device,
-      handover_config=handover_config
-      or HandoverConfig.for_arm(
-        ARM, align_tolerance=(0.2,) * 3, keep_tolerance=(0.3,) * 3
+    setup = RobotSetup(
+      arm=self.arm,
+      cameras=FakeCameras(
+        ('wrist',), clock=self.clock, size=8, faults=camera_faults
       ),
-      clock=self.clock,
-      executor=executor,
-      config=EpisodeConfig(**(fields | config)),
+      operator=self.device,
+      handover=handover or make_handover(),
+      prepare=lambda mode, number: None,
+      bundle='',
+      vla='',
+      time_limit=0,
+      start_in_critical_phase=True,
+      max_camera_age_s=0.1,
+      frozen_camera_timeout_s=0.3,
+      stow_after_hold_s=stow_after_hold_s,
+      disable_after_stow_s=disable_after_stow_s,
+      watchdog=None,
     )
-    self.loop = Loop(self.arm, self.pilot, self.clock, on_step=self._on_tick)
-    self.pilot.ask_to_stop = self.loop.stop
-    self.ticks: list = []
-    self.on_tick = lambda tick: None
+    self.steps: list = []
+    self.on_step = lambda step: None
+    runtime = assemble(
+      setup,
+      NumpyPolicy(bundle, make_layers(bundle)),
+      self.vla,
+      WIRE,
+      journal=self.journal,
+      executor=Inline(),
+      clock=self.clock,
+      config=EpisodeConfig(**(fields | config)),
+      on_step=self._on_step,
+    )
+    self.loop, self.controller, self.operator, self.vla_queries = runtime
 
-  def _on_tick(self, tick) -> None:
-    self.pilot.after(tick)
-    self.ticks.append(tick)
-    self.on_tick(tick)
+  def _on_step(self, step) -> None:
+    self.steps.append(step)
+    self.on_step(step)
 
   def run(self, mode='practice') -> None:
-    self.pilot.begin(mode, version=7)
-    self.loop.run(
-      lambda tick: (
-        self.pilot.ended or self.loop.stop_status.state is not StopState.RUN
-      )
-    )
+    self.controller.begin(mode, version=7)
+    self.loop.run(lambda step: self.controller.ended or self.loop.stopped)
 
-  def attempt(self, mode='practice'):
+  def episode(self, mode='practice'):
     self.run(mode)
-    return self.pilot.end()
+    return self.controller.end()
 
-  @property
-  def stopped(self) -> bool:
-    return self.loop.stop_status.state is not StopState.RUN
+  def schedule(self, folder, *, newest=lambda version: None, **changes):
+    """Returns a `RobotRun`; `changes` are of its plan or arguments."""
+    plan = {'minutes': 0.04, 'num_base_episodes': 0, 'num_final_episodes': 0}
+    plan |= {'resume_after_s': None}
+    plan |= {name: changes.pop(name) for name in plan if name in changes}
+    folder.mkdir(exist_ok=True)
+    fields = {'prepare': lambda mode, number: None} | changes
+    return RobotRun(
+      self.loop,
+      self.controller,
+      self.operator,
+      plan=RunPlan(**plan),
+      results=RunResults(folder),
+      updates=PolicyUpdates(BUNDLE, newest),
+      control_hz=1.0 / PERIOD,
+      clock=self.clock,
+      **fields,
+    )
 
   @property
   def sent(self) -> list:
-    return [x for x in self.ticks if np.isfinite(x.executed).all()]
+    return [x for x in self.steps if np.isfinite(x.executed).all()]
 
   @property
   def driven(self) -> list:
@@ -232,5 +262,6 @@ class Rig:
     return [x for x in self.sent if x.source != CommandSource.WAIT]
 
   @property
-  def verdicts(self) -> str:
-    return ' '.join(dict.fromkeys(x.verdict for x in self.ticks))
+  def arm_calls(self) -> list[str]:
+    """The arm's calls, without repetitions."""
+    return [name for _, name in self.arm.events]

@@ -9,8 +9,9 @@ from rlt_jax.robot.dashboard import DashboardView
 
 _VIEW = DashboardView(
   phase='practice',
-  drives='actor',
-  attempts=12,
+  arm='run',
+  driver='actor',
+  num_episodes=12,
   success=0.75,
   per_10min=61.4,
   robot_s=185.0,
@@ -22,7 +23,7 @@ _VIEW = DashboardView(
   version=9,
   age_s=4.2,
   human_s=31.0,
-  words='',
+  message='',
   keys=('t      take over', 's      the attempt succeeded'),
 )
 
@@ -37,7 +38,7 @@ def _drawn(view):
 def test_the_panel_has_what_a_person_needs_and_the_keys_last():
   text = _drawn(_VIEW)
   for part in (
-    'practice', 'actor', '03:05 of 10:00', '12 attempts', '75%', '61 per 10',
+    'practice', 'actor', '03:05 of 10:00', '12 episodes', '75%', '61 per 10',
     '0.2 ms p50, 4.1 ms p99, 3 overruns', '412 updates/s', 'version 9, 4 s',
   ):  # fmt: skip
     assert part in text
@@ -46,7 +47,9 @@ def test_the_panel_has_what_a_person_needs_and_the_keys_last():
 
 
 def test_why_the_arm_holds_is_shown_as_it_is():
-  assert 'VLA [lost]: gone' in _drawn(_VIEW._replace(words='VLA [lost]: gone'))
+  assert 'VLA [lost]: gone' in _drawn(
+    _VIEW._replace(message='VLA [lost]: gone')
+  )
 
 
 def test_nothing_known_is_a_dash():
@@ -68,7 +71,7 @@ def test_without_a_terminal_it_prints_a_line_now_and_then():
   )
   with display:
     for now[0] in (0.0, 5.0, 10.0):
-      display.tell()
+      display.notify()
   lines = stream.getvalue().splitlines()
   assert len(lines) == 2 and 'success 75%' in lines[0]
   assert 'take over' not in lines[0]

@@ -1,4 +1,6 @@
-"""The driver of an attempt, on fakes."""
+"""The episode controller, on fakes."""
+
+import functools
 
 import numpy as np
 import pytest
@@ -6,48 +8,48 @@ import pytest
 from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.events import Kind
-from rlt_jax.robot.operator.scripted import Scripted, ScriptedTeleoperator
+from rlt_jax.robot.operator.scripted import ScriptedTeleoperator
 from rlt_jax.robot.recording import episodes
-from tests.robot.fakes import BUNDLE, PERIOD, reference, Rig
+from tests.robot.fakes import BUNDLE, FakeRobot, PERIOD, reference
 
 
-def _read(rig):
-  return list(episodes.read(rig.folder))
+def _read(robot):
+  return list(episodes.read(robot.folder))
 
 
-def test_every_step_and_every_look_is_recorded(tmp_path):
-  rig = Rig(tmp_path)
-  attempt = rig.attempt()
-  assert (attempt.outcome, attempt.steps) == ('time_limit', 40)
-  (episode,) = _read(rig)
-  assert episode.outcome == 'time_limit'
+def test_every_step_and_every_observation_is_recorded(tmp_path):
+  robot = FakeRobot(tmp_path)
+  result = robot.episode()
+  assert (result.outcome, result.steps) == ('time_out', 40)
+  (episode,) = _read(robot)
+  assert episode.outcome == 'time_out'
   assert episode.begin == {'policy_version': 7}
   count = len(episode.steps)
-  # One tick in five waits for the answer to where the last chunk ended.
-  assert count == len(rig.driven) == 32
+  # One step in five waits for the answer to where the last chunk ended.
+  assert count == len(robot.driven) == 32
   assert sorted(episode.seen) == list(range(0, count + 1, 2))
-  assert attempt.gaps == 0
-  for step, tick in zip(episode.steps, rig.driven, strict=True):
-    np.testing.assert_array_equal(step.command, tick.executed)
-    np.testing.assert_array_equal(step.measured, tick.measured)
+  assert result.missing_queries == 0
+  for row, step in zip(episode.steps, robot.driven, strict=True):
+    np.testing.assert_array_equal(row.command, step.executed)
+    np.testing.assert_array_equal(row.measured, step.measured)
   seen = episode.seen[22]
   np.testing.assert_allclose(seen.pose, episode.steps[22].measured, atol=1e-6)
-  look = next(x for x in rig.vla.stamps if x.tick == 22)
+  query = next(x for x in robot.vla.stamps if x.tick == 22)
   np.testing.assert_allclose(
-    seen.proprio, (look.proprio - 0.1) / 2.0, rtol=1e-5
+    seen.proprio, (query.proprio - 0.1) / 2.0, rtol=1e-5
   )
   np.testing.assert_array_equal(seen.z_rl, 22)
   assert seen.reference.shape == (BUNDLE.chunk_size, 3)
 
 
 def test_the_arm_stays_where_its_chunk_ended_until_the_answer(tmp_path):
-  rig = Rig(tmp_path, time_limit=20)
-  rig.vla.delay = 0.05
-  rig.attempt()
+  robot = FakeRobot(tmp_path, time_limit=20)
+  robot.vla.delay = 0.05
+  robot.episode()
   first = next(
-    i for i, x in enumerate(rig.sent) if x.source == CommandSource.WAIT
+    i for i, x in enumerate(robot.sent) if x.source == CommandSource.WAIT
   )
-  last, *waits = rig.sent[first - 1 : first + 3]
+  last, *waits = robot.sent[first - 1 : first + 3]
   assert [x.source for x in waits] == [CommandSource.WAIT] * 3
   moved = np.abs(last.executed - waits[0].measured)
   assert moved[0] > 1e-4  # it lags behind what it was told
@@ -59,32 +61,36 @@ def test_the_arm_stays_where_its_chunk_ended_until_the_answer(tmp_path):
 
 
 def test_a_delay_that_is_kept_needs_no_wait(tmp_path):
-  rig = Rig(tmp_path, time_limit=20, sigma=0.0, delay=2)
-  rig.vla.delay = 0.03
-  rig.attempt('evaluation')
-  first = rig.sent.index(rig.driven[0])
-  assert rig.sent[first:] == rig.driven
+  robot = FakeRobot(
+    tmp_path, time_limit=20, exploration_std=0.0, inference_delay=2
+  )
+  robot.vla.delay = 0.03
+  robot.episode('evaluation')
+  first = robot.sent.index(robot.driven[0])
+  assert robot.sent[first:] == robot.driven
   # The second chunk: seen two steps before it, its reference from there on.
-  begins = rig.driven[BUNDLE.chunk_size]
-  look = next(x for x in rig.vla.stamps if x.step == BUNDLE.chunk_size - 2)
-  assert begins.time == pytest.approx(look.asked + 2 * PERIOD)
-  chunk = rig.pilot.policy.act(np.zeros(6), look.proprio, reference(2))
-  planned = rig.pilot.policy.decode(chunk, look.pose)
+  begins = robot.driven[BUNDLE.chunk_size]
+  query = next(x for x in robot.vla.stamps if x.step == BUNDLE.chunk_size - 2)
+  assert begins.time == pytest.approx(query.asked + 2 * PERIOD)
+  policy = robot.controller.chunk_policy.policy
+  chunk = policy.act(np.zeros(6), query.proprio, reference(2))
+  planned = policy.decode(chunk, query.pose)
   np.testing.assert_allclose(begins.wanted, planned[0], atol=1e-6)
 
 
 def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
-  rig = Rig(tmp_path / 'a', time_limit=4)
-  rig.vla.delay = 0.0
-  rig.attempt()
-  twin = Rig(tmp_path / 'b', time_limit=4, sigma=0.0)
-  twin.vla.delay = 0.0
-  twin.attempt()
-  noisy = np.stack([x.wanted for x in rig.sent])
-  mean = np.stack([x.wanted for x in twin.sent])
-  look = twin.vla.stamps[0]
-  chunk = twin.pilot.policy.act(np.zeros(6), look.proprio, reference(0))
-  planned = twin.pilot.policy.decode(chunk, look.pose)
+  robot = FakeRobot(tmp_path / 'a', time_limit=4)
+  robot.vla.delay = 0.0
+  robot.episode()
+  other = FakeRobot(tmp_path / 'b', time_limit=4, exploration_std=0.0)
+  other.vla.delay = 0.0
+  other.episode()
+  noisy = np.stack([x.wanted for x in robot.sent])
+  mean = np.stack([x.wanted for x in other.sent])
+  query = other.vla.stamps[0]
+  policy = other.controller.chunk_policy.policy
+  chunk = policy.act(np.zeros(6), query.proprio, reference(0))
+  planned = policy.decode(chunk, query.pose)
   # From its first step, however long the answer took.
   np.testing.assert_allclose(mean[:4], planned, atol=1e-9)
   draw = (noisy - mean)[:4] / BUNDLE.action_scale
@@ -96,108 +102,108 @@ def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
 def test_an_evaluation_neither_explores_nor_is_recorded(tmp_path):
   runs = []
   for sigma in (0.3, 0.0):
-    rig = Rig(tmp_path / f'{sigma}', sigma=sigma)
-    assert rig.attempt('evaluation').steps == 40
-    assert not _read(rig) and rig.pilot.practised == 0
-    runs.append(np.stack([x.wanted for x in rig.sent]))
+    robot = FakeRobot(tmp_path / f'{sigma}', exploration_std=sigma)
+    assert robot.episode('evaluation').steps == 40
+    assert not _read(robot) and robot.controller.progress.practice_steps == 0
+    runs.append(np.stack([x.wanted for x in robot.sent]))
   np.testing.assert_array_equal(*runs)
 
 
 def test_the_vla_warms_up_and_the_actor_follows(tmp_path):
-  rig = Rig(tmp_path, vla_warmup_steps=20)
-  rig.attempt()
-  tags = [x.source for x in _read(rig)[0].steps]
+  robot = FakeRobot(tmp_path, vla_warmup_steps=20)
+  robot.episode()
+  tags = [x.source for x in _read(robot)[0].steps]
   change = tags.index(1)
   assert 16 <= change <= 20 and set(tags[change:]) == {1}
-  wanted = rig.sent[10].wanted - rig.sent[9].wanted
+  wanted = robot.sent[10].wanted - robot.sent[9].wanted
   np.testing.assert_allclose(wanted, 0.0, atol=1e-3)  # it holds its reference
 
 
 def test_the_base_policy_is_the_vla_alone(tmp_path):
-  rig = Rig(tmp_path)
-  rig.attempt('base')
-  assert {x.source for x in rig.sent} == {'vla'}
-  assert not _read(rig)
+  robot = FakeRobot(tmp_path)
+  robot.episode('base')
+  assert {x.source for x in robot.sent} == {'vla'}
+  assert not _read(robot)
 
 
 def test_success_is_the_last_step(tmp_path):
-  rig = Rig(tmp_path)
-  rig.pilot._device = Scripted([(0.7, Kind.SUCCESS)], clock=rig.clock)
-  rig.pilot._device.open()
-  attempt = rig.attempt()
-  (episode,) = _read(rig)
-  assert attempt.outcome == episode.end == 'success'
-  assert 30 < attempt.steps < 36
-  assert len(episode.steps) == len(rig.driven)
+  robot = FakeRobot(tmp_path, script=[(0.7, Kind.SUCCESS)])
+  result = robot.episode()
+  (episode,) = _read(robot)
+  assert result.outcome == episode.end == 'success'
+  assert 30 < result.steps < 36
+  assert len(episode.steps) == len(robot.driven)
   assert episodes.without_gap(episode, 2) == (episode.steps, 'success')
-  assert attempt.presses == 1
+  assert result.presses == 1
 
 
 def test_what_came_too_late_is_asked_again(tmp_path):
-  rig = Rig(tmp_path, vla_warmup_steps=1000)
-  rig.vla.delay = 0.09
-  attempt = rig.attempt()
-  (episode,) = _read(rig)
-  live = [tick for tick, seen in episode.seen.items() if seen.live]
+  robot = FakeRobot(tmp_path, vla_warmup_steps=1000)
+  robot.vla.delay = 0.09
+  result = robot.episode()
+  (episode,) = _read(robot)
+  live = [step for step, seen in episode.seen.items() if seen.live]
   ticks = list(range(0, len(episode.steps) + 1, 2))
-  assert sorted(episode.seen) == ticks and attempt.gaps == 0
-  assert attempt.backfilled == len(ticks) - len(live) > 2 and len(live) > 2
+  assert sorted(episode.seen) == ticks and result.missing_queries == 0
+  assert result.late_queries == len(ticks) - len(live) > 2 and len(live) > 2
   for tick, seen in episode.seen.items():
     np.testing.assert_array_equal(seen.z_rl, tick)
 
 
 def test_before_the_critical_phase_the_vla_drives_unrecorded(tmp_path):
-  rig = Rig(tmp_path, start_in_critical_phase=False)
-  rig.pilot._device = Scripted([(0.3, Kind.ENTER_CRITICAL)], clock=rig.clock)
-  rig.pilot._device.open()
-  attempt = rig.attempt()
-  (episode,) = _read(rig)
-  assert attempt.steps == 40
-  before = len(rig.driven) - len(episode.steps)
+  robot = FakeRobot(
+    tmp_path,
+    script=[(0.3, Kind.ENTER_CRITICAL)],
+    start_in_critical_phase=False,
+  )
+  result = robot.episode()
+  (episode,) = _read(robot)
+  assert result.steps == 40
+  before = len(robot.driven) - len(episode.steps)
   assert before > 10
-  assert {x.source for x in rig.driven[:before]} == {'vla'}
+  assert {x.source for x in robot.driven[:before]} == {'vla'}
   assert episode.steps[-1].source == 1
-  assert 0 in episode.seen and attempt.gaps == 0
+  assert 0 in episode.seen and result.missing_queries == 0
 
 
 def test_a_person_takes_over_and_gives_back(tmp_path):
   target = np.array([0.05, 0.0, 0.012])
-  rig = Rig(tmp_path, time_limit=80)
-  rig.pilot._device = ScriptedTeleoperator(
-    [(0.5, Kind.TAKEOVER), (1.2, Kind.RELEASE)],
-    pose=lambda s: target,
-    clock=rig.clock,
+  robot = FakeRobot(
+    tmp_path,
+    time_limit=80,
+    device=functools.partial(
+      ScriptedTeleoperator,
+      [(0.5, Kind.TAKEOVER), (1.2, Kind.RELEASE)],
+      pose=lambda s: target,
+    ),
   )
-  rig.pilot._device.open()
-  attempt = rig.attempt()
-  parts = _read(rig)
-  assert [x.outcome for x in parts] == ['hold', 'hold', 'time_limit']
+  result = robot.episode()
+  parts = _read(robot)
+  assert [x.outcome for x in parts] == ['hold', 'hold', 'time_out']
   assert {x.source for x in parts[1].steps} == {2}
-  assert sum(len(x.steps) for x in parts) == len(rig.driven)
-  assert attempt.steps == 80
+  assert sum(len(x.steps) for x in parts) == len(robot.driven)
+  assert result.steps == 80
   for part in parts:
     steps, _ = episodes.without_gap(part, 2)
     assert len(steps) == len(part.steps)
   np.testing.assert_allclose(parts[1].steps[-1].command, target)
-  assert attempt.human_s == pytest.approx(0.7, abs=3 * PERIOD)
+  assert result.human_s == pytest.approx(0.7, abs=3 * PERIOD)
 
 
-def test_a_recording_again_is_not_learned_from(tmp_path):
-  rig = Rig(tmp_path)
-  rig.pilot._device = Scripted([(0.4, Kind.RERECORD)], clock=rig.clock)
-  rig.pilot._device.open()
-  assert rig.attempt().outcome == 'rerecord'
-  assert _read(rig)[0].end is None
+def test_a_discarded_episode_is_not_learned_from(tmp_path):
+  robot = FakeRobot(tmp_path, script=[(0.4, Kind.RERECORD)])
+  assert robot.episode().outcome == 'rerecord'
+  assert _read(robot)[0].end is None
 
 
-def test_attempts_follow_each_other(tmp_path):
-  rig = Rig(tmp_path)
-  assert [rig.attempt().steps for _ in range(3)] == [40] * 3
-  assert rig.pilot.practised == 120
-  assert len(_read(rig)) == 3
-  assert rig.pilot._hand.mode is handover.Mode.ENDED
+def test_episodes_follow_each_other(tmp_path):
+  robot = FakeRobot(tmp_path)
+  assert [robot.episode().steps for _ in range(3)] == [40] * 3
+  assert robot.controller.progress.practice_steps == 120
+  assert len(_read(robot)) == 3
+  assert robot.operator.mode is handover.Mode.ENDED
 
 
 def test_an_attempt_must_have_a_mode(tmp_path):
   with pytest.raises(ValueError, match='mode must be one of'):
-    Rig(tmp_path).pilot.begin('else')
+    FakeRobot(tmp_path).controller.begin('else')

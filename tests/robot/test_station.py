@@ -33,6 +33,8 @@ _STATION = {
   'operator_arguments': {'name': 'scripted'},
   'align_tolerance': [0.1, 0.1, 0.01],
   'keep_tolerance': [0.1, 0.1, 0.01],
+  'stow_after_hold_s': None,
+  'disable_after_stow_s': None,
   'watchdog_timeout_s': None,
   'watchdog_connect': 'start',
 }

@@ -70,6 +70,10 @@ class EpisodeRecord:
     self.verdicts: dict[str, int] = {}
     self.changed = {x.name: np.zeros(action_dim, int) for x in Limit}
 
+  def make_empty(self) -> 'EpisodeRecord':
+    """Returns a record without steps, for the same arm."""
+    return EpisodeRecord(len(self.changed[Limit.RANGE.name]))
+
   def add(self, step: LoopStep) -> None:
     """Adds one control step."""
     self.steps += 1

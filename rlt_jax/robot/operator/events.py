@@ -16,7 +16,9 @@ class Kind(enum.Enum):
   SUCCESS, FAILURE: the label of the attempt; ends the episode.
   ABORT: ends the episode without a label.
   RERECORD: ends the episode; its rows must not be learned from.
-  STOP: the arm holds until somebody resets the stop.
+  STOP: the arm holds; latched until CLEAR, and RELEASE then lets it run.
+  STOW: the arm moves slowly to its stow pose. DISABLE: it stows, then its
+  power goes off.
   """
 
   TAKEOVER = 'takeover'
@@ -27,6 +29,9 @@ class Kind(enum.Enum):
   ABORT = 'abort'
   RERECORD = 'rerecord'
   STOP = 'stop'
+  CLEAR = 'clear'
+  STOW = 'stow'
+  DISABLE = 'disable'
 
 
 class Event(NamedTuple):

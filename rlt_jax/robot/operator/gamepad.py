@@ -6,7 +6,8 @@ from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 
 # The numbers of an Xbox pad under SDL; `python -m pygame.examples.joystick`
-# prints those of another. The left shoulder drives while it is held.
+# prints those of another. The left shoulder drives while it is held. DISABLE
+# has no button: the power should not depend on a slip of the thumb.
 BUTTONS = ButtonMap(
   down={
     0: Kind.SUCCESS,  # A
@@ -16,6 +17,8 @@ BUTTONS = ButtonMap(
     4: Kind.TAKEOVER,  # left shoulder
     5: Kind.ENTER_CRITICAL,  # right shoulder
     6: Kind.ABORT,  # back
+    7: Kind.CLEAR,  # start
+    8: Kind.STOW,  # guide
   },
   up={4: Kind.RELEASE},
 )

@@ -7,7 +7,8 @@
         +----- release_s ----- RELEASING <-----------+
 
 A label, abort or rerecord leads to ENDED, from where `begin` starts the next
-episode; a stop leads to STOPPED, from where only `reset` leads out.
+episode, as do stow and disable; a stop leads to STOPPED, from where only
+`reset` leads out.
 """
 
 from collections.abc import Sequence
@@ -42,17 +43,18 @@ class Drive(enum.Enum):
 
 _RUNNING = (Mode.AUTONOMOUS, Mode.ALIGNING, Mode.HUMAN, Mode.RELEASING)
 _ENDS = (Kind.SUCCESS, Kind.FAILURE, Kind.ABORT, Kind.RERECORD)
+_STOPS = (Kind.STOW, Kind.DISABLE)
 # Of takeover and release the last one counts, so a contact that bounces ends
 # where it settles; of a stop, the first.
-_NEVER_BOUNCE = (Kind.STOP, Kind.TAKEOVER, Kind.RELEASE)
+_NEVER_BOUNCE = (Kind.STOP, *_STOPS, Kind.TAKEOVER, Kind.RELEASE)
 
 
 class State(NamedTuple):
   """What the hand-over remembers; begins as `State()`, which is ENDED.
 
-  critical: the critical phase has begun. outcome: how the last episode ended
-  (STOP: by a stop), None while one runs and before the first. since, began:
-  s, when the mode and the episode began. aligned_since: s, or None. target:
+  critical: the critical phase has begun. outcome: the event that ended the last
+  episode, None while one runs and before the first. since, began: s, when the
+  mode and the episode began. aligned_since: s, or None. target:
   [A] of a relative device. heard: when each kind of event was last heard.
   """
 
@@ -205,6 +207,11 @@ def _hear(
   if kind is Kind.STOP:
     outcome = kind if mode in _RUNNING else state.outcome
     return _to(state, Mode.STOPPED, now, outcome=outcome), ''
+  if kind in _STOPS:
+    outcome = kind if mode in _RUNNING else state.outcome
+    return _to(state, Mode.ENDED, now, outcome=outcome), ''
+  if kind is Kind.CLEAR:
+    return state, 'there is no stop to clear'
   if kind not in _NEVER_BOUNCE and last is not None:
     if 0.0 <= event.time - last < config.debounce_s:
       return state, 'bounce'

@@ -21,16 +21,22 @@ KEYS: Mapping[str, Kind] = {
   'd': Kind.RERECORD,
   'space': Kind.STOP,
   'esc': Kind.STOP,
+  'x': Kind.CLEAR,
+  'w': Kind.STOW,
+  'o': Kind.DISABLE,
 }
 HELP: Mapping[Kind, str] = {
   Kind.TAKEOVER: 'take over: the arm holds until you are aligned',
-  Kind.RELEASE: 'give the arm back',
+  Kind.RELEASE: 'give the arm back; after a hold: run again',
   Kind.ENTER_CRITICAL: 'the critical phase begins',
   Kind.SUCCESS: 'the attempt succeeded',
   Kind.FAILURE: 'the attempt failed',
   Kind.ABORT: 'end the attempt without a label',
   Kind.RERECORD: 'discard the attempt and record it again',
-  Kind.STOP: 'stop; no substitute for the button',
+  Kind.STOP: 'stop and latch; no substitute for the button',
+  Kind.CLEAR: 'clear a stop; then release',
+  Kind.STOW: 'stow: move slowly to the stow pose',
+  Kind.DISABLE: 'stow, then power off; ends the run',
 }
 _NAMED = {' ': 'space', '\r': 'enter', '\n': 'enter', '\t': 'tab'}
 _ESCAPE = '\x1b'
@@ -179,6 +185,10 @@ class Terminal:
 
   def __exit__(self, *_):
     self.close()
+
+  def help_lines(self) -> list[str]:
+    """Returns a line per key."""
+    return help_lines(self._keys)
 
   def _read(self) -> str:
     data = b''

@@ -12,28 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.recording import journal_reader
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.robot.recording.segments import needed, Seen, Step
-
-# How an episode may end, and how its rows do; None: they are not learned from.
-OUTCOMES = {
-  'success': 'success',
-  'failure': 'failure',
-  'time_limit': 'cut',
-  'hold': 'cut',
-  'abort': None,
-  'rerecord': None,
-}
 
 
 class Episode(NamedTuple):
   """One part of a journal.
 
   index: number of its last row, for `read`. begin: what was said at its
-  start. outcome: of OUTCOMES, or None where the writer died. steps, seen: as
-  `segments.cut` takes them. end: 'success', 'failure' or 'cut', or None for an
-  episode that is not learned from.
+  start. outcome: an `EpisodeOutcome`, or None where the writer died. steps,
+  seen: as `segments.cut` takes them. end: 'success', 'failure' or 'cut', or
+  None for an episode that is not learned from.
   """
 
   index: int
@@ -79,10 +70,13 @@ class EpisodeLog:
     """Closes the episode; it is on the disk when this returns.
 
     Raises:
-      ValueError: the outcome is not one of OUTCOMES.
+      ValueError: the outcome is not an `EpisodeOutcome`.
     """
-    if outcome not in OUTCOMES:
-      raise ValueError(f'outcome must be one of {[*OUTCOMES]}: {outcome!r}.')
+    if outcome not in set(EpisodeOutcome):
+      raise ValueError(
+        f'outcome must be one of {[x.value for x in EpisodeOutcome]}: '
+        f'{outcome!r}.'
+      )
     self._journal.end({'outcome': outcome})
 
 
@@ -109,7 +103,7 @@ def _episode(rows: list[journal_reader.Row]) -> Episode:
     else:
       seen[row.meta['tick']] = Seen(**row.arrays, live=row.meta['live'])
   outcome = row.end['outcome'] if row.end else None
-  end = OUTCOMES[outcome] if outcome else 'cut'
+  end = EpisodeOutcome(outcome).row_end if outcome else 'cut'
   return Episode(row.index, row.begin, outcome, steps, seen, end)
 
 

@@ -14,6 +14,9 @@ def test_the_vocabulary_is_spelled_once():
     'abort',
     'rerecord',
     'stop',
+    'clear',
+    'stow',
+    'disable',
   ]
 
 

@@ -250,7 +250,7 @@ def test_no_sequence_of_events_breaks_the_rules():
   loop, ends, was = _Loop(make_config(align_s=0.1)), 0, None
   kinds = [*Kind, Kind.TAKEOVER, Kind.TAKEOVER]
   modes, by_pose = set(), 0
-  for i in range(8_000):
+  for i in range(12_000):
     if i % 50 == 0:  # a calm hand or not, a busy finger or not
       spread = rng.choice([0.005, 0.05, 0.3])
       chance = rng.choice([0.0, 0.01, 0.3], p=[0.3, 0.6, 0.1])

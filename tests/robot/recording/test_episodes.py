@@ -36,12 +36,12 @@ def _write(log, num, outcome, ticks=None):
 def test_episodes_come_back_in_order(tmp_path):
   with Journal(tmp_path) as journal:
     log = episodes.EpisodeLog(journal)
-    for num, outcome in ((5, 'success'), (4, 'time_limit'), (3, 'rerecord')):
+    for num, outcome in ((5, 'success'), (4, 'time_out'), (3, 'rerecord')):
       _write(log, num, outcome)
   found = list(episodes.read(tmp_path))
   assert [len(e.steps) for e in found] == [5, 4, 3]
   assert [e.end for e in found] == ['success', 'cut', None]
-  assert [e.outcome for e in found] == ['success', 'time_limit', 'rerecord']
+  assert [e.outcome for e in found] == ['success', 'time_out', 'rerecord']
   assert found[0].begin == {'policy_version': 3}
   assert sorted(found[0].seen) == [0, 2, 4]
   assert not found[0].seen[4].live and found[0].seen[2].live

@@ -1,0 +1,153 @@
+"""What the operator says during an episode and while the arm is stopped."""
+
+from typing import NamedTuple
+
+from rlt_jax.robot.arm import Reading
+from rlt_jax.robot.clock import Clock
+from rlt_jax.robot.control.stop_states import StopEvent, StopEventKind
+from rlt_jax.robot.operator import handover
+from rlt_jax.robot.operator.alignment import HandoverConfig
+from rlt_jax.robot.operator.effort import Effort
+from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
+from rlt_jax.robot.operator.handover import Effects, Mode
+from rlt_jax.robot.outcomes import EpisodeOutcome
+
+_TIMER = 'time limit'  # the device of the event that ends a long episode
+_OUTCOMES = {
+  Kind.SUCCESS: EpisodeOutcome.SUCCESS,
+  Kind.FAILURE: EpisodeOutcome.FAILURE,
+  Kind.ABORT: EpisodeOutcome.ABORT,
+  Kind.RERECORD: EpisodeOutcome.RERECORD,
+}
+_LABELS = {outcome: kind for kind, outcome in _OUTCOMES.items()}
+_STOP_EVENTS = {
+  Kind.STOP: StopEventKind.STOP,
+  Kind.STOW: StopEventKind.STOW,
+  Kind.DISABLE: StopEventKind.DISABLE,
+}
+_STOPPED_EVENTS = _STOP_EVENTS | {
+  Kind.CLEAR: StopEventKind.CLEAR,
+  Kind.RELEASE: StopEventKind.RESUME,
+}
+
+
+class OperatorInput(NamedTuple):
+  """The operator's input of one control step.
+
+  effects: of the handover. outcome: in the step that ends the episode, else
+  None. stop: what the operator asks of the stop states, or None.
+  """
+
+  effects: Effects
+  outcome: EpisodeOutcome | None
+  stop: StopEvent | None
+
+
+class EpisodeOperator:
+  """Polls the operator's device.
+
+  device: must be open. effort: the operator's so far. lost: why the device is
+  lost, or ''.
+  """
+
+  def __init__(
+    self,
+    device: Device,
+    handover_config: HandoverConfig,
+    *,
+    clock: Clock,
+    period_s: float,
+  ):
+    """Polls nothing yet; `period_s` is the control period."""
+    self.device, self._handover_config = device, handover_config
+    self._clock, self._period_s = clock, period_s
+    self._handover = handover.State()
+    self._last_time = 0.0  # s, of the last control step
+    self.effort = Effort()
+    self.lost = ''
+
+  @property
+  def mode(self) -> Mode:
+    """Of the handover."""
+    return self._handover.mode
+
+  def begin(self, now: float) -> None:
+    """Starts an episode at `now`, s."""
+    self._handover = handover.begin(self._handover, now=now)
+    self._last_time = now
+
+  def step(
+    self, reading: Reading, now: float, *, time_out: bool
+  ) -> OperatorInput:
+    """Returns the input of one control step of an episode.
+
+    Args:
+      reading: the newest one of the arm.
+      now: s.
+      time_out: the time limit has passed; ends the episode.
+    """
+    events = self._poll()
+    if time_out:
+      events = [*events, Event(Kind.ABORT, now, _TIMER)]
+    human = {'human_pose': None}
+    if hasattr(self.device, 'pose'):
+      human['human_pose'] = self.device.pose()
+      human['human_delta'] = self.device.delta(reading.position, self._period_s)
+    self._handover, effects = handover.advance(
+      self._handover,
+      events,
+      arm_pose=reading.position,
+      now=now,
+      config=self._handover_config,
+      **human,
+    )
+    elapsed_s = max(now - self._last_time, 0.0)
+    self.effort.tick(self._handover.mode, effects, elapsed_s)
+    self._last_time = now
+    stops = [x for x in effects.accepted if x.kind in _STOP_EVENTS]
+    return OperatorInput(
+      effects,
+      _outcome(effects),
+      self._stop_event(stops[-1]) if stops else None,
+    )
+
+  def poll_stopped(self) -> list[StopEvent]:
+    """Returns what the operator asks for while no episode runs.
+
+    The arm may be stopped: CLEAR ends the latch of a stop, RELEASE lets the
+    arm run again.
+    """
+    events = [x for x in self._poll() if x.kind in _STOPPED_EVENTS]
+    for event in events:
+      if event.kind is Kind.CLEAR and self.mode is Mode.STOPPED:
+        self._handover = handover.reset(self._handover, now=self._clock.now())
+    return [self._stop_event(event) for event in events]
+
+  def end(self, outcome: EpisodeOutcome) -> dict[str, float]:
+    """Ends the episode; returns the effort, see `Effort.end`."""
+    kind = _LABELS.get(outcome, Kind.ABORT)
+    if self.mode not in (Mode.ENDED, Mode.STOPPED):
+      self._handover = self._handover._replace(mode=Mode.ENDED, outcome=kind)
+    return self.effort.end(kind)
+
+  def _poll(self) -> list[Event]:
+    try:
+      return self.device.poll()
+    except DeviceError as error:
+      # An operator who cannot be heard cannot watch over the arm.
+      self.lost = str(error)
+      return [Event(Kind.STOP, self._clock.now(), self.device.name)]
+
+  def _stop_event(self, event: Event) -> StopEvent:
+    kind = _STOPPED_EVENTS[event.kind]
+    if kind is StopEventKind.STOP:
+      return StopEvent(kind, self.lost or 'the operator stopped the arm')
+    return StopEvent(kind, f'the operator asked to {kind.value}')
+
+
+def _outcome(effects: Effects) -> EpisodeOutcome | None:
+  if effects.ended is None:
+    return None
+  if effects.accepted and effects.accepted[-1].device == _TIMER:
+    return EpisodeOutcome.TIME_OUT
+  return _OUTCOMES.get(effects.ended, EpisodeOutcome.HOLD)

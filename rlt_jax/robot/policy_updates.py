@@ -1,0 +1,51 @@
+"""Takes the learner's newest weights between episodes."""
+
+from collections.abc import Callable
+import time
+
+from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
+from rlt_jax.robot.policy.snapshot import Snapshot
+
+
+class PolicyUpdates:
+  """The learner's snapshots. snapshot: in use; None before the first."""
+
+  def __init__(
+    self, spec: BundleSpec, read_newer: Callable[[int], Snapshot | None]
+  ):
+    """Reads nothing.
+
+    Args:
+      spec: of the policies.
+      read_newer: version -> a snapshot that is newer, or None.
+    """
+    self._spec, self._read_newer = spec, read_newer
+    self.snapshot: Snapshot | None = None
+    self._first_update: tuple[float, int] | None = None  # s, critic updates
+
+  @property
+  def version(self) -> int:
+    """Of the snapshot in use; 0 before the first."""
+    return self.snapshot.version if self.snapshot else 0
+
+  def take_newest(self) -> NumpyPolicy | None:
+    """Returns the newest policy, or None if the one in use is."""
+    found = self._read_newer(self.version)
+    if found is None:
+      return None
+    if found.critic_updates and self._first_update is None:
+      self._first_update = found.written, found.critic_updates
+    self.snapshot = found
+    return NumpyPolicy(self._spec, found.layers)
+
+  def age_s(self) -> float | None:
+    """Returns the age of the snapshot in use."""
+    return time.time() - self.snapshot.written if self.snapshot else None
+
+  def updates_per_s(self) -> float | None:
+    """Returns critic updates a second of wall clock, since the first."""
+    newest, first = self.snapshot, self._first_update
+    if newest is None or first is None or newest.written <= first[0]:
+      return None
+    return (newest.critic_updates - first[1]) / (newest.written - first[0])
