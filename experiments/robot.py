@@ -5,47 +5,76 @@
   python -m experiments.robot --station=sim --bundle=bundles/a \
       --workdir=runs/sim_arm --minutes=5
 
-The VLA's server must run (`experiments/serve_vla.py`), and for practice the
-learner (`experiments/learn_beside.py`) with --journal=WORKDIR/journal and
---workdir=WORKDIR/learner; `make robot` starts all of it with a simulated arm.
-Set OMP_NUM_THREADS=1. Ctrl-C ends the run after the current control step: the
-arm holds, and journal and report are written.
+Start `experiments.serve_vla` before, and for practice the learner,
+`experiments.learn_beside`, with --journal=WORKDIR/journal and
+--workdir=WORKDIR/learner; `make robot` does all of it with a simulated arm.
+Set OMP_NUM_THREADS=1. Ctrl-C ends the run after this control step: the arm
+holds, and journal and report are written.
 """
 
 from absl import flags
 
 from experiments import launch
-from rlt_jax.robot import lock, robot_setup, runtime
-from rlt_jax.robot.arm import ArmError
-from rlt_jax.robot.operator.events import DeviceError
-from rlt_jax.robot.recording.journal import JournalError
+from rlt_jax.robot import robot_setup, runtime
 from rlt_jax.robot.run_schedule import RunPlan
-from rlt_jax.serving.codec import CodecError
 
 _STATION = flags.DEFINE_string(
   'station', None, "A station's file, or 'sim'.", required=True
 )
 _WORKDIR = launch.define_workdir('New folder, for practice.', required=False)
-_PREFLIGHT = flags.DEFINE_bool(
-  'preflight_only', False, 'Run the preflight checks and exit.'
-)
+_PREFLIGHT = flags.DEFINE_bool('preflight_only', False, 'Check and exit.')
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer(
-  'num_base_episodes', 10, 'Of the VLA alone, before.'
-)
-_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Of the mean, after.')
-_WARMUP = flags.DEFINE_integer(
-  'vla_warmup_steps', 6_000, 'Control steps of practice that the VLA drives.'
-)
+_BASE = flags.DEFINE_integer('num_base_episodes', 10, 'VLA alone, before.')
+_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Mean actor, after.')
+_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'The VLA drives.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of exploration and starts.')
-_RESUME_S = flags.DEFINE_float(
-  'resume_after_s', None, 'Run again by itself so long after a fault.'
-)
+_RESUME_S = flags.DEFINE_float('resume_after_s', None, 'After a fault.')
 _WAIT_S = flags.DEFINE_float('wait_s', 30.0, "For the VLA's server.")
-_REALTIME = flags.DEFINE_bool(
-  'realtime', True, 'Ask the host to run the loop before other work.'
-)
+_REALTIME = flags.DEFINE_bool('realtime', True, 'Ask for real-time priority.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; only with --station=sim.')
 _VLA = flags.DEFINE_string(
   'vla', 'ws://127.0.0.1:8000', 'Address; only with --station=sim.'
 )
+
+
+def _build(clock, stack) -> robot_setup.RobotSetup:
+  if _STATION.value != 'sim':
+    return robot_setup.build(_STATION.value, clock, stack)
+  from rlt_jax.sim_robot import sim_station
+  from rlt_jax.training.compilation_cache import keep_compiled
+
+  keep_compiled()
+  return sim_station.build(
+    clock, stack, bundle=_BUNDLE.value, vla=_VLA.value, seed=_SEED.value
+  )
+
+
+def _report(run: runtime.FinishedRun) -> None:
+  from rlt_jax.reporting import robot_report
+
+  robot_report.write_run(_WORKDIR.value, run, command=launch.command_line())
+
+
+def main() -> None:
+  """Does the preflight and runs the plan."""
+  with launch.user_errors(*runtime.ERRORS):
+    plan = RunPlan(
+      minutes=_MINUTES.value,
+      num_base_episodes=_BASE.value,
+      num_final_episodes=_FINAL.value,
+      resume_after_s=_RESUME_S.value,
+    )
+    config = runtime.RuntimeConfig(
+      plan=plan,
+      vla_warmup_steps=_WARMUP.value,
+      seed=_SEED.value,
+      vla_wait_s=_WAIT_S.value,
+      realtime_priority=_REALTIME.value,
+      preflight_only=_PREFLIGHT.value,
+    )
+    if not runtime.run_robot(_build, _WORKDIR.value, config, report=_report):
+      raise SystemExit(1)
+
+
+if __name__ == '__main__':
+  launch.run(main, keep_compiled=False)

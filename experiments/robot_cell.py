@@ -134,7 +134,7 @@ def run(workdir: pathlib.Path) -> int:
     # The loop comes first: it has deadlines, learning has none.
     parts.append(Part('learner', learner, logs / 'learner.log', nice=19))
   loop = module(
-    'robot', '--station=twin', f'--workdir={workdir}', f'--bundle={bundle}',
+    'robot', '--station=sim', f'--workdir={workdir}', f'--bundle={bundle}',
     f'--vla=ws://127.0.0.1:{port}', '--wait_s=300', '--resume_after_s=1',
     f'--minutes={_MINUTES.value}', f'--num_base_episodes={_BASE.value}',
     f'--num_final_episodes={_FINAL.value}',

@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 import os
+import pathlib
 from typing import Any
 
-from rlt_jax.reporting import report, statistics
+from rlt_jax.reporting import provenance, report, statistics
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.robot.control.telemetry import EpisodeRecord
+from rlt_jax.robot.run_results import FILE
+from rlt_jax.robot.runtime import FinishedRun
 
 WINDOWS = 5  # parts of practice in `along`
 # A person's label does not say why an attempt failed, so there is one failure.
-OUTCOMES = ('time_limit', 'success', 'failure')
+OUTCOMES = ('time_out', 'success', 'failure')
 _LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
 _NOTE = (
   'Practice on an arm is not stopped for evaluations: "along" is the success '
@@ -26,6 +29,49 @@ def labeled(rows: Sequence[Mapping[str, Any]]) -> Episodes:
   return statistics.make_episodes(
     [OUTCOMES.index(x['outcome']) for x in kept], [x['steps'] for x in kept]
   )
+
+
+def write_run(
+  folder: str | os.PathLike[str], finished: FinishedRun, *, command: str
+) -> bool:
+  """Writes the report of a run and prints where it is.
+
+  Args:
+    folder: of the run.
+    finished: the run.
+    command: that started it.
+
+  Returns:
+    Whether there were enough attempts for a report.
+  """
+  run = finished.run
+  results, newest = run.results, run.updates.snapshot
+  update_to_data = None
+  if newest is not None and newest.rows:
+    update_to_data = newest.critic_updates / newest.rows
+  written = results.record is not None and write(
+    folder,
+    results.episodes,
+    results.record,
+    results.by_mode,
+    host=finished.host,
+    learner={
+      'updates_per_s': run.updates.updates_per_s(),
+      'update_to_data': update_to_data,
+    },
+    human=run.operator.effort.report(),
+    warmup_minutes=finished.warmup_minutes,
+    control_hz=finished.control_hz,
+    command=command,
+    device=provenance.device(),
+    commit=provenance.commit(),
+    versions=provenance.versions(),
+  )
+  if run.cause:
+    print(f'Stopped: {run.cause}.')
+  name = 'report.md' if written else f'{FILE} (too few for a report)'
+  print(pathlib.Path(folder) / name, flush=True)
+  return written
 
 
 def write(
@@ -81,8 +127,8 @@ def write(
     'attempts': {
       'count': len(rows),
       'outcomes': _count(rows),
-      'backfilled': sum(x['backfilled'] for x in rows),
-      'gaps': sum(x['gaps'] for x in rows),
+      'late_queries': sum(x['late_queries'] for x in rows),
+      'missing_queries': sum(x['missing_queries'] for x in rows),
     },
   }
   data = report.ReportData(

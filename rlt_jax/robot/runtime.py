@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from rlt_jax.robot import preflight, realtime
 from rlt_jax.robot import station as station_lib
+from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.control.loop import Loop, LoopConfig
 from rlt_jax.robot.control.stop_states import StopConfig
@@ -26,18 +27,32 @@ from rlt_jax.robot.dashboard import Dashboard
 from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.episode_operator import EpisodeOperator
+from rlt_jax.robot.lock import LockedError
+from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.policy.vla_queries import Client, VlaQueries
 from rlt_jax.robot.policy_updates import PolicyUpdates
 from rlt_jax.robot.recording.episodes import EpisodeLog
-from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.journal import Journal, JournalError
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.robot.run_results import FILE, RunResults
 from rlt_jax.robot.run_schedule import RobotRun, RunPlan
+from rlt_jax.serving.codec import MessageError
 from rlt_jax.serving.schema import ServingSpec
+
+# What setting up and running a robot may raise; the text says what to change.
+ERRORS = (
+  ValueError,
+  OSError,
+  ArmError,
+  DeviceError,
+  JournalError,
+  LockedError,
+  MessageError,
+)
 
 
 class Runtime(NamedTuple):
@@ -155,8 +170,8 @@ def assemble(
 def run_robot(
   build: Callable[[Clock, contextlib.ExitStack], RobotSetup],
   workdir: str | os.PathLike[str],
-  *,
   config: RuntimeConfig,
+  *,
   report: Callable[[FinishedRun], None],
 ) -> bool:
   """Does the preflight and, if it passes, runs the plan.
@@ -177,7 +192,7 @@ def run_robot(
 
   Raises:
     ValueError: the workdir has a run already, or a setting does not fit.
-    ArmError, DeviceError, JournalError, LockedError, WireError: of the parts.
+    Exception: one of ERRORS, of the parts.
   """
   workdir = pathlib.Path(workdir)
   if not config.preflight_only and (workdir / FILE).exists():

@@ -78,8 +78,11 @@ def build(
     task: None is the default task.
 
   Raises:
-    LockedError: another loop of this host drives the twin.
+    ValueError: no bundle is named.
+    LockedError: another loop of this host drives the simulated arm.
   """
+  if not bundle:
+    raise ValueError('bundle must name a folder for the simulated station.')
   task = task or TaskConfig()
   spec = arm_lib.load_spec(
     pathlib.Path(arms.__file__).parent / 'specs' / 'twin.json'

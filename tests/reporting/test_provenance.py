@@ -21,7 +21,9 @@ from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord
 record = EpisodeRecord(2)
 step = blank_step(0.0, 0.0, 2)
 record.add(step._replace(io_s=1e-3, source='vla', measured=np.zeros(2)))
-row = {'outcome': 'success', 'steps': 100, 'backfilled': 0, 'gaps': 0}
+row = {
+  'outcome': 'success', 'steps': 100, 'late_queries': 0, 'missing_queries': 0
+}
 rows = [
   row | {'mode': mode, 'robot_minutes': 0.5} for mode in ('base', 'evaluation')
 ]

@@ -12,7 +12,7 @@ from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord
 def _row(mode, outcome, steps, minutes):
   return {
     'mode': mode, 'outcome': outcome, 'steps': steps, 'robot_minutes': minutes,
-    'backfilled': 1, 'gaps': 0,
+    'late_queries': 1, 'missing_queries': 0,
   }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def _write(folder, rows):
 def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   rows = [
     _row('base', 'success', 250, 0.0),
-    _row('base', 'time_limit', 500, 0.0),
+    _row('base', 'time_out', 500, 0.0),
     _row('practice', 'success', 150, 0.5),
     _row('practice', 'failure', 90, 1.0),
     _row('practice', 'abort', 20, 1.0),
