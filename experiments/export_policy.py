@@ -84,13 +84,17 @@ def spec_of(source: Source) -> BundleSpec:
   world, stats = cell.task.scene, cell.vla.proprio_stats()
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
-    chunk=config.chunk_size,
-    delay=config.inference_delay,
+    chunk_size=config.chunk_size,
+    inference_delay=config.inference_delay,
+    replay_stride=config.replay_stride,
     z_dim=cell.perception.z_dim,
-    hidden=config.agent.hidden_dims,
+    hidden_dims=config.agent.hidden_dims,
     reference_input=config.agent.reference_input,
     frozen_action_dims=config.agent.frozen_action_dims,
-    sigma=config.agent.exploration_std,
+    exploration_std=config.agent.exploration_std,
+    exploration_noise=config.agent.exploration_noise,
+    gamma=config.gamma,
+    intervention_reference=config.intervention_reference,
     control_hz=insertion.CONTROL_HZ,
     joint_names=scene.JOINTS,
     joint_units=tuple(

@@ -238,6 +238,9 @@ def _from_plain(hint: Any, value: Any, path: str) -> Any:
     hints = _item_types(hint, value, path)
     pairs = zip(hints, value, strict=True)
     return tuple(_from_plain(item, entry, path) for item, entry in pairs)
+  # A mapping is free text of its owner; its values are not checked here.
+  if typing.get_origin(hint) is Mapping and isinstance(value, dict):
+    return value
   # JSON writes 1.0 back as 1.0, but hand-edited files say 1.
   if hint is float and type(value) is int:
     return float(value)

@@ -23,7 +23,7 @@ _MAY_IMPORT = {
   'envs': {'types', 'sim', 'tasks'},
   'vlas': {'types'},
   'serving': {'types', 'rl_token', 'sim', 'tasks', 'vlas'},
-  'robot': {'types', 'serving'},
+  'robot': {'types', 'config', 'serving'},
   'sim_robot': {'types', 'robot', 'serving', 'sim', 'tasks', 'training'},
   'export': {'types', 'robot'},
   'reporting': {'types', 'robot'},

@@ -66,6 +66,23 @@ class JournalLearner:
     for name, own, other in (
       ('chunk_size', config.chunk_size, spec.chunk_size),
       ('inference_delay', config.inference_delay, spec.inference_delay),
+      ('replay_stride', config.replay_stride, spec.replay_stride),
+      ('gamma', config.gamma, spec.gamma),
+      (
+        'intervention_reference',
+        config.intervention_reference,
+        spec.intervention_reference,
+      ),
+      (
+        'agent.exploration_std',
+        config.agent.exploration_std,
+        spec.exploration_std,
+      ),
+      (
+        'agent.exploration_noise',
+        config.agent.exploration_noise,
+        spec.exploration_noise,
+      ),
       (
         'agent.hidden_dims',
         tuple(config.agent.hidden_dims),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.agents import rlt
+from rlt_jax.agents.rlt import networks
 from rlt_jax.export import bundle
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy import onnx_policy
@@ -110,8 +111,11 @@ def test_weights_that_are_not_the_records_are_refused(written):
   'changes, message',
   [
     ({'hidden_dims': [16, 8]}, 'Layers must have the shapes'),
-    ({'format_version': 1}, 'format_version must be 2: 1'),
-    ({'colour': 'red'}, r"unknown \['colour'\]"),
+    ({'format_version': 1}, 'format_version must be 3: 1'),
+    ({'colour': 'red'}, "BundleSpec has no field 'colour'"),
+    ({'gamma': 'high'}, "BundleSpec.gamma must be float: 'high'"),
+    ({'replay_stride': 3}, 'replay_stride must divide chunk_size 4: 3'),
+    ({'exploration_noise': 'held'}, "noise must be one of .*: 'held'"),
     ({'reach': [0.1]}, 'reach must have an entry per joint, 3: 1'),
   ],
 )
@@ -120,6 +124,42 @@ def test_a_record_that_does_not_fit_is_refused(written, changes, message):
   path.write_text(json.dumps(json.loads(path.read_text()) | changes))
   with pytest.raises(ValueError, match=message):
     reading.load(written)
+
+
+@pytest.mark.parametrize(
+  'old, new',
+  [
+    ('chunk', 'chunk_size'),
+    ('delay', 'inference_delay'),
+    ('hidden', 'hidden_dims'),
+    ('idle_entries', 'frozen_action_dims'),
+    ('sigma', 'exploration_std'),
+    ('noise', 'exploration_noise'),
+    ('stride', 'replay_stride'),
+  ],
+)
+def test_the_old_name_of_a_field_is_answered_with_the_new_one(
+  written, old, new
+):
+  path = written / reading.RECORD
+  record = json.loads(path.read_text())
+  record[old] = record.pop(new)
+  path.write_text(json.dumps(record))
+  with pytest.raises(ValueError, match=f'{old!r} is now {new!r}.*exported'):
+    reading.load(written)
+
+
+def test_a_record_without_a_field_is_refused(written):
+  path = written / reading.RECORD
+  record = json.loads(path.read_text())
+  del record['replay_stride']
+  path.write_text(json.dumps(record))
+  with pytest.raises(ValueError, match=r"every field: no \['replay_stride'\]"):
+    reading.load(written)
+
+
+def test_the_kinds_of_noise_are_the_agents():
+  assert reading.NOISE_KINDS == networks.NOISE_KINDS
 
 
 @pytest.mark.parametrize(

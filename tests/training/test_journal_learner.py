@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax import config as config_lib
 from rlt_jax.agents.rlt import AgentConfig, UpdateConfig
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
@@ -17,7 +18,9 @@ from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
 _CONFIG = PracticeConfig(
-  agent=AgentConfig(hidden_dims=(16, 16), frozen_action_dims=(1,)),
+  agent=AgentConfig(
+    hidden_dims=(16, 16), frozen_action_dims=(1,), exploration_std=0.3
+  ),
   update=UpdateConfig(batch_size=8),
   chunk_size=4,
   replay_stride=2,
@@ -122,6 +125,28 @@ def test_a_bundle_of_other_networks_is_refused(tmp_path):
   (tmp_path / 'journal').mkdir()
   with pytest.raises(ValueError, match='agent.hidden_dims must be the bundle'):
     _learner(tmp_path, spec=make_spec(hidden_dims=(8, 8)))
+
+
+@pytest.mark.parametrize(
+  'setting, message',
+  [
+    ('replay_stride=1', "replay_stride must be the bundle's 2: 1"),
+    ('gamma=0.9', "gamma must be the bundle's 0.99: 0.9"),
+    ('intervention_reference=vla', "reference must be the bundle's human: vla"),
+    ('agent.exploration_std=0.1', "exploration_std must be the bundle's 0.3"),
+    (
+      'agent.exploration_noise=per_step',
+      "noise must be the bundle's per_chunk",
+    ),
+  ],
+)
+def test_a_setting_that_differs_from_the_bundle_is_refused(
+  tmp_path, setting, message
+):
+  (tmp_path / 'journal').mkdir()
+  config = config_lib.override(_CONFIG, [setting])
+  with pytest.raises(ValueError, match=message):
+    _learner(tmp_path, config=config)
 
 
 def test_a_workdir_of_another_vla_is_refused(tmp_path):

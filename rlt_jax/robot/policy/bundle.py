@@ -1,41 +1,49 @@
 """The exported policy: a folder with one JSON and one safetensors file.
 
-`bundle.json` says everything a host must agree with before anything moves;
-`policy.safetensors` holds the actor's layers. Written by `export.bundle`.
+`bundle.json` holds everything that a robot host and a learner must agree on
+before anything moves; `policy.safetensors` holds the actor's layers. Written
+by `export.bundle`.
 """
 
 from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
-import json
 import pathlib
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
-FORMAT_VERSION = 2
+from rlt_jax import config as config_lib
+
+FORMAT_VERSION = 3
 RECORD, WEIGHTS = 'bundle.json', 'policy.safetensors'
 JAX_EXPORT, ONNX = 'policy.jaxexport', 'policy.onnx'  # other forms of it
+# 'per_chunk': one draw an action entry, held over the chunk. 'per_step': one
+# draw every step.
+NOISE_KINDS = ('per_chunk', 'per_step')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BundleSpec:
-  """What a policy takes, gives, and was made from.
+  """What a policy takes and gives, how it is learned and where it is from.
 
   Shapes follow the legend: Z, P, C, A. Joint limits and scales are in
   `joint_units`; an action entry of 1 is `action_scale` of its unit.
   """
 
   chunk_size: int  # C
-  inference_delay: (
-    int  # control steps from what is seen to the step that it decides
-  )
+  # Control steps from an observation to the first step that it decides.
+  inference_delay: int
+  replay_stride: int  # control steps between two recorded observations
   z_dim: int  # Z
   hidden_dims: tuple[int, ...]
   reference_input: bool
   frozen_action_dims: tuple[int, ...]  # always "stay"
-  exploration_std: float  # exploration std, normalised units
+  exploration_std: float  # normalized units
+  exploration_noise: str  # of NOISE_KINDS
+  gamma: float  # discount per control step, of the learner
+  intervention_reference: str  # of the learner, see `replay.build_rows`
   control_hz: float
   joint_names: tuple[str, ...]  # [A], the order of every action
   joint_units: tuple[str, ...]  # [A], 'rad' or 'm'
@@ -56,10 +64,16 @@ class BundleSpec:
   format_version: int = FORMAT_VERSION
 
   def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if isinstance(value, list):  # what JSON makes of a tuple
-        object.__setattr__(self, field.name, tuple(value))
+    if self.replay_stride < 1 or self.chunk_size % self.replay_stride:
+      raise ValueError(
+        f'replay_stride must divide chunk_size {self.chunk_size}: '
+        f'{self.replay_stride}.'
+      )
+    if self.exploration_noise not in NOISE_KINDS:
+      raise ValueError(
+        f'exploration_noise must be one of {NOISE_KINDS}: '
+        f'{self.exploration_noise!r}.'
+      )
     action_dim = len(self.joint_names)
     for name in (
       'joint_units', 'joint_low', 'joint_high', 'reach', 'action_scale'
@@ -98,18 +112,18 @@ def load(folder: str | pathlib.Path) -> tuple[BundleSpec, list[np.ndarray]]:
     The spec, and the actor's layers: kernel [in, out], bias [out], in turns.
 
   Raises:
-    ValueError: a field that is missing or unknown, weights that are not the
+    ValueError: a field that is missing, unknown or of the wrong type (the new
+      name of an old field is named), weights with another digest than the
       record's, or layers that do not fit the spec.
   """
   folder = pathlib.Path(folder)
-  record = json.loads((folder / RECORD).read_text())
-  known = {field.name for field in dataclasses.fields(BundleSpec)}
-  if set(record) != known:
+  path = folder / RECORD
+  try:
+    spec = config_lib.from_json(BundleSpec, path.read_text())
+  except ValueError as error:
     raise ValueError(
-      f'{RECORD} must have the fields {sorted(known)}; missing '
-      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
-    )
-  spec = BundleSpec(**record)
+      f'{path}: {error} A bundle of another version must be exported again.'
+    ) from None
   digest = sha256(folder / WEIGHTS)
   if digest != spec.weights_sha256:
     raise ValueError(
@@ -141,12 +155,11 @@ def check_layers(spec: BundleSpec, layers: Sequence[np.ndarray]) -> None:
 
 
 def check_host(spec: BundleSpec, **host: Any) -> None:
-  """Raises a ValueError that names the first field the host disagrees on.
+  """Raises a ValueError that names the first field that differs.
 
   Args:
     spec: of the bundle.
-    **host: fields of `BundleSpec` as the host has them: joint names, limits,
-      cameras, fingerprints.
+    **host: fields of `BundleSpec` as the host or the learner has them.
   """
   for name, value in host.items():
     own = getattr(spec, name)

@@ -27,13 +27,16 @@ def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
 
 
 def draw_noise(spec: BundleSpec, rng: np.random.Generator) -> np.ndarray:
-  """Returns exploration [A] in normalised units; consumes from `rng`.
+  """Returns exploration noise [C, A] in normalized units; consumes `rng`.
 
-  One draw is held over a chunk: it moves the arm instead of shaking it.
+  'per_chunk' repeats one draw over the chunk, which moves the arm instead of
+  shaking it; 'per_step' draws every step.
   """
-  noise = spec.exploration_std * rng.normal(size=spec.action_dim)
-  noise[list(spec.frozen_action_dims)] = 0.0
-  return noise.astype(np.float32)
+  steps = 1 if spec.exploration_noise == 'per_chunk' else spec.chunk_size
+  noise = spec.exploration_std * rng.normal(size=(steps, spec.action_dim))
+  noise[:, list(spec.frozen_action_dims)] = 0.0
+  shape = (spec.chunk_size, spec.action_dim)
+  return np.broadcast_to(noise.astype(np.float32), shape)
 
 
 class NumpyPolicy:

@@ -4,7 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
+from rlt_jax.robot.policy.numpy_policy import draw_noise, NumpyPolicy
 from tests.robot.conftest import make_layers, make_spec
 
 _Z = np.linspace(-1, 1, 6)
@@ -41,6 +41,17 @@ def test_commands_are_in_joint_units(mode):
   steps = np.arange(1, 5) if mode == 'increment' else np.ones(4)
   expected = pose + steps[:, None] * np.array(spec.action_scale)
   np.testing.assert_allclose(commands, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('kind, draws', [('per_chunk', 1), ('per_step', 4)])
+def test_noise_is_drawn_per_chunk_or_per_step(kind, draws):
+  spec = make_spec(exploration_noise=kind, exploration_std=0.5)
+  noise = draw_noise(spec, np.random.default_rng(3))
+  expected = 0.5 * np.random.default_rng(3).normal(size=(draws, 3))
+  expected[:, 1] = 0.0  # a frozen entry
+  np.testing.assert_allclose(
+    noise, np.broadcast_to(expected, (4, 3)), rtol=1e-6
+  )
 
 
 @pytest.mark.parametrize(
