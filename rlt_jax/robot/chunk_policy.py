@@ -4,6 +4,7 @@ import numpy as np
 
 from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.episode import EpisodeProgress
+from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import draw_noise, NumpyPolicy
 from rlt_jax.robot.policy.vla_queries import VlaQuery
 from rlt_jax.serving.schema import Reply
@@ -14,7 +15,7 @@ class ChunkPolicy:
 
   Outside the critical phase, in base episodes and during the warm-up of
   practice it is the VLA's, else the actor's. In practice the actor's chunk gets
-  exploration noise, one draw a chunk.
+  exploration noise of the bundle's kind and size.
   """
 
   def __init__(
@@ -29,6 +30,11 @@ class ChunkPolicy:
     self.policy, self._progress = policy, progress
     self._vla_warmup_steps = vla_warmup_steps
     self._rng = np.random.default_rng(seed)
+
+  @property
+  def spec(self) -> BundleSpec:
+    """Of the actor's bundle."""
+    return self.policy.spec
 
   @property
   def in_warmup(self) -> bool:

@@ -77,7 +77,6 @@ class EpisodeController:
       write_buffer,
       vla_queries,
       executor,
-      stride=config.replay_stride,
       timeout_s=config.answer_timeout_s,
     )
     self.scheduler = ChunkScheduler(
@@ -237,7 +236,7 @@ class EpisodeController:
   def _query_when_due(self, reading: Reading) -> None:
     """Queries the VLA at recorded steps, and without pause before the first."""
     self._num_calls += 1
-    recorder, stride = self.recorder, self._config.replay_stride
+    recorder, stride = self.recorder, self.chunk_policy.spec.replay_stride
     if self.progress.recorded and recorder.tick and not recorder.broken:
       due = recorder.due()
     else:

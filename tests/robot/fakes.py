@@ -156,7 +156,9 @@ class FakeRobot:
     handover=None,
     journal=None,
     exploration_std=0.3,
+    exploration_noise='per_chunk',
     inference_delay=0,
+    replay_stride=2,
     stow_after_hold_s=None,
     disable_after_stow_s=None,
     **config,
@@ -178,7 +180,9 @@ class FakeRobot:
         vars(BUNDLE)
         | {
           'exploration_std': exploration_std,
+          'exploration_noise': exploration_noise,
           'inference_delay': inference_delay,
+          'replay_stride': replay_stride,
         }
       )
     )

@@ -99,6 +99,32 @@ def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
   assert draw[0, 1] == 0.0  # idle
 
 
+def test_noise_is_drawn_per_step_where_the_bundle_says_so(tmp_path):
+  wanted = []
+  for std in (0.3, 0.0):
+    robot = FakeRobot(
+      tmp_path / f'{std}',
+      time_limit=4,
+      exploration_std=std,
+      exploration_noise='per_step',
+    )
+    robot.vla.delay = 0.0
+    robot.episode()
+    wanted.append(np.stack([x.wanted for x in robot.sent[:4]]))
+  noise = (wanted[0] - wanted[1]) / BUNDLE.action_scale
+  assert np.abs(np.diff(noise[:, [0, 2]], axis=0)).min() > 1e-3
+  np.testing.assert_array_equal(noise[:, 1], 0.0)  # frozen
+
+
+@pytest.mark.parametrize('stride', [1, 2, 4])
+def test_observations_are_recorded_at_the_bundles_stride(tmp_path, stride):
+  robot = FakeRobot(tmp_path, replay_stride=stride)
+  robot.vla.delay = 0.0
+  assert robot.episode().missing_queries == 0
+  (episode,) = _read(robot)
+  assert sorted(episode.seen) == list(range(0, len(episode.steps) + 1, stride))
+
+
 def test_an_evaluation_neither_explores_nor_is_recorded(tmp_path):
   runs = []
   for sigma in (0.3, 0.0):

@@ -34,7 +34,6 @@ class EpisodeRecorder:
     sight: VlaQueries,
     executor: futures.Executor,
     *,
-    stride: int,
     timeout_s: float,
   ):
     """Writes nothing.
@@ -44,15 +43,12 @@ class EpisodeRecorder:
       outbox: of the journal.
       sight: what is asked again.
       executor: the sight's.
-      stride: control steps between the ticks that must have been seen.
       timeout_s: for asking again, all ticks of a part together.
     """
     self._mean = np.float32(bundle.proprio_mean)
     self._std = np.float32(bundle.proprio_std)
-    self._steps, self._stride = (
-      bundle.chunk_size + bundle.inference_delay,
-      stride,
-    )
+    self._steps = bundle.chunk_size + bundle.inference_delay
+    self._stride = bundle.replay_stride
     self._outbox, self._sight = outbox, sight
     self._executor, self._timeout_s = executor, timeout_s
     self.part = self.backfilled = self.gaps = self.tick = 0
