@@ -1,5 +1,6 @@
 """A robot of fakes on a clock that a test winds."""
 
+from concurrent import futures
 import functools
 from typing import NamedTuple
 
@@ -13,7 +14,6 @@ from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.policy.vla_queries import Inline
 from rlt_jax.robot.policy_updates import PolicyUpdates
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.robot.robot_setup import RobotSetup
@@ -138,6 +138,18 @@ class Vla:
     return Reply(actions, z_rl, chunk)
 
 
+class InlineExecutor(futures.Executor):
+  """Runs each task at once, in the caller's thread."""
+
+  def submit(self, fn, /, *args, **kwargs) -> futures.Future:
+    future = futures.Future()
+    try:
+      future.set_result(fn(*args, **kwargs))
+    except Exception as error:
+      future.set_exception(error)
+    return future
+
+
 class FakeRobot:
   """The whole robot on fakes: `episode` runs one episode.
 
@@ -218,7 +230,7 @@ class FakeRobot:
       self.vla,
       WIRE,
       journal=self.journal,
-      executor=Inline(),
+      executor=InlineExecutor(),
       clock=self.clock,
       config=EpisodeConfig(**(fields | config)),
       on_step=self._on_step,

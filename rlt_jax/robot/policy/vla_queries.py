@@ -4,7 +4,7 @@ What was observed is kept until it is answered: what the VLA had no time for
 while the arm moved is asked again when it rests.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple, Protocol
 
@@ -201,18 +201,3 @@ class VlaQueries:
           f'is frozen for {now - since:.3f} s.'
         )
     return ''
-
-
-class Inline(futures.Executor):
-  """Does at once what it is given, in the caller's thread."""
-
-  def submit(
-    self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
-  ) -> futures.Future:
-    """Returns a future that is done."""
-    future = futures.Future()
-    try:
-      future.set_result(fn(*args, **kwargs))
-    except Exception as error:
-      future.set_exception(error)
-    return future
