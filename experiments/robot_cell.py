@@ -1,186 +1,76 @@
-"""Runs a whole cell on this machine: VLA server, learner, loop and twin.
+"""Runs VLA server, learner, loop and simulated arm on this machine.
 
   python -m experiments.robot_cell --workdir=runs/robot --minutes=10
 
-It starts from nothing: an untrained actor is exported first. A server or
-learner that dies is started again while the loop's arm holds. Whatever ends
-the run, Ctrl-C too, ends all of it: the loop first, so that its arm holds.
-Logs are in WORKDIR/logs.
+Without --bundle an untrained actor is exported first. A server or learner that
+dies is restarted while the arm holds. Whatever ends the run, Ctrl-C too, ends
+the loop first, so that its arm holds, and then the rest. Logs: WORKDIR/logs.
 """
 
-import os
 import pathlib
-import signal
-import socket
 import subprocess
 import sys
-import time
-from typing import NamedTuple
 
-from absl import app, flags
+from absl import flags
 
+from experiments import launch
+from rlt_jax.robot import processes
 from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.processes import Process
 
-_WORKDIR = flags.DEFINE_string('workdir', None, 'New folder.', required=True)
+_WORKDIR = launch.define_workdir()
 _MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer(
-  'num_base_episodes', 10, 'Of the VLA alone, before.'
-)
-_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Of the mean, after.')
-_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'Driven by the VLA.')
+_BASE = flags.DEFINE_integer('num_base_episodes', 10, 'VLA alone, before.')
+_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Mean actor, after.')
+_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'The VLA drives.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of networks, exploration and starts.')
-_DELAY = flags.DEFINE_integer(
-  'delay', 4, "Control steps for the VLA's answer, without a bundle."
-)
+_DELAY = flags.DEFINE_integer('delay', 4, 'Control steps; without --bundle.')
 _BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; empty makes a fresh one.')
 _LEARNER = flags.DEFINE_bool('learner', True, 'False: the loop alone, to time.')
 _PORT = flags.DEFINE_integer('port', 0, "The VLA's; 0 takes a free one.")
-_RESTARTS = 3
-_LEAVE_S = 60.0  # to save and go
 
 
-class Part(NamedTuple):
-  """A process of the cell: its name, command and log."""
-
-  name: str
-  command: list[str]
-  log: pathlib.Path
-  nice: int = 0
-
-  def start(self) -> subprocess.Popen:
-    """Starts it, out of reach of the terminal's Ctrl-C."""
-    with self.log.open('ab') as log:
-      return subprocess.Popen(
-        ['nice', '-n', str(self.nice), *self.command],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-      )
+def _command(name: str, **arguments: object) -> list[str]:
+  given = [f'--{key}={value}' for key, value in arguments.items()]
+  return [sys.executable, '-m', f'experiments.{name}', *given]
 
 
-class Helpers:
-  """The processes beside the loop; a context manager."""
-
-  def __init__(self, parts: list[Part]):
-    self._parts = parts
-    self._running = [part.start() for part in parts]
-    self._restarts = [0] * len(parts)
-
-  def watch(self) -> None:
-    """Starts again what has died, a few times."""
-    for i, part in enumerate(self._parts):
-      status = self._running[i].poll()
-      if status is None or self._restarts[i] >= _RESTARTS:
-        continue
-      self._restarts[i] += 1
-      print(
-        f'The {part.name} ended with {status} (see {part.log}): start '
-        f'{self._restarts[i]} of {_RESTARTS}.',
-        flush=True,
-      )
-      self._running[i] = part.start()
-
-  def __enter__(self) -> 'Helpers':
-    return self
-
-  def __exit__(self, *_) -> None:
-    for process in self._running:
-      end(process)
-
-
-def end(process: subprocess.Popen) -> int:
-  """Asks a process to save and end; returns its status."""
-  if process.poll() is None:
-    process.terminate()
-    try:
-      process.wait(_LEAVE_S)
-    except subprocess.TimeoutExpired:
-      process.kill()
-  return process.wait()
-
-
-def free_port() -> int:
-  """Returns a port of loopback that nothing listens on."""
-  with socket.socket() as probe:
-    probe.bind(('127.0.0.1', 0))
-    return probe.getsockname()[1]
-
-
-def module(name: str, *arguments: str) -> list[str]:
-  """Returns the command that runs an experiment."""
-  return [sys.executable, '-m', f'experiments.{name}', *arguments]
-
-
-def run(workdir: pathlib.Path) -> int:
-  """Runs the cell; returns the loop's status."""
-  bundle, logs = _BUNDLE.value or str(workdir / 'bundle'), workdir / 'logs'
-  logs.mkdir()
-  if not _BUNDLE.value:
-    subprocess.run(
-      module('export_policy', '--fresh', f'--out={bundle}',
-             f'--set=seed={_SEED.value}',
-             f'--set=inference_delay={_DELAY.value}'),
-      check=True,
-    )  # fmt: skip
-  spec, _ = bundle_lib.load(bundle)
-  port = _PORT.value or free_port()
-  parts = [Part('VLA', module('serve_vla', f'--port={port}'), logs / 'vla.log')]
-  learner = module(
-    'learn_beside', f'--journal={workdir / "journal"}', f'--bundle={bundle}',
-    f'--workdir={workdir / "learner"}', f'--set=seed={_SEED.value}',
-    f'--set=inference_delay={spec.inference_delay}',
-  )  # fmt: skip
-  if _LEARNER.value:
-    # The loop comes first: it has deadlines, learning has none.
-    parts.append(Part('learner', learner, logs / 'learner.log', nice=19))
-  loop = module(
-    'robot', '--station=sim', f'--workdir={workdir}', f'--bundle={bundle}',
-    f'--vla=ws://127.0.0.1:{port}', '--wait_s=300', '--resume_after_s=1',
-    f'--minutes={_MINUTES.value}', f'--num_base_episodes={_BASE.value}',
-    f'--num_final_episodes={_FINAL.value}',
-    f'--vla_warmup_steps={_WARMUP.value}',
-    f'--seed={_SEED.value}',
-  )  # fmt: skip
-  (workdir / 'journal').mkdir()
-  with Helpers(parts) as helpers:
-    process = subprocess.Popen(
-      loop,
-      env=os.environ | {'OMP_NUM_THREADS': '1'},
-      start_new_session=True,
-    )
-    try:
-      while process.poll() is None:
-        helpers.watch()
-        time.sleep(0.5)
-    finally:
-      end(process)
-  return process.returncode
-
-
-def main(argv: list[str]) -> None:
-  """Runs until the time is spent or somebody stops it."""
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+def main() -> None:
+  """Runs until the practice time is over or somebody stops it."""
   workdir = pathlib.Path(_WORKDIR.value)
   if workdir.exists():
     raise SystemExit(f'error: workdir must be new: {workdir}.')
-  workdir.mkdir(parents=True)
-
-  def leave(signum, frame):
-    del signum, frame
-    raise KeyboardInterrupt  # as for Ctrl-C, so that nothing outlives this
-
-  signal.signal(signal.SIGTERM, leave)
+  for name in ('logs', 'journal'):
+    (workdir / name).mkdir(parents=True)
+  bundle = _BUNDLE.value or str(workdir / 'bundle')
+  seed, port = f'--set=seed={_SEED.value}', _PORT.value or processes.free_port()
+  if not _BUNDLE.value:
+    delay = f'--set=inference_delay={_DELAY.value}'
+    export = _command('export_policy', fresh=True, out=bundle)
+    if subprocess.run([*export, seed, delay], check=False).returncode:
+      raise SystemExit('error: the untrained actor could not be exported.')
+  delay = f'--set=inference_delay={bundle_lib.load(bundle)[0].inference_delay}'
+  learner = _command('learn_beside', journal=workdir / 'journal', bundle=bundle,
+                     workdir=workdir / 'learner')  # fmt: skip
+  beside = [Process('VLA', _command('serve_vla', port=port),
+                    workdir / 'logs/vla.log')]  # fmt: skip
+  if _LEARNER.value:
+    # The loop has deadlines and learning has none, so the loop goes first.
+    beside.append(Process('learner', [*learner, seed, delay],
+                          workdir / 'logs/learner.log', nice=19))  # fmt: skip
+  loop = _command(
+    'robot', station='sim', workdir=workdir, bundle=bundle,
+    vla=f'ws://127.0.0.1:{port}', wait_s=300, resume_after_s=1,
+    minutes=_MINUTES.value, num_base_episodes=_BASE.value,
+    num_final_episodes=_FINAL.value, vla_warmup_steps=_WARMUP.value,
+    seed=_SEED.value,
+  )  # fmt: skip
   try:
-    status = run(workdir)
-  except subprocess.CalledProcessError as error:
-    raise SystemExit(f'error: {error}') from None
+    status = processes.run_loop(loop, beside, env={'OMP_NUM_THREADS': '1'})
   except KeyboardInterrupt:
-    raise SystemExit('\nStopped: the loop and all beside it have ended.') from (
-      None
-    )
+    raise SystemExit('\nStopped: all processes have ended.') from None
   raise SystemExit(status)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launch.run(main, keep_compiled=False)
