@@ -66,7 +66,7 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
   return RobotSetup(
     arm=arm,
     cameras=station.build_cameras(fields, clock),
-    operator=station.build_operator(fields, clock),
+    operator=station.build_operator(fields, spec, clock),
     handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=fields.align_tolerance,

@@ -14,19 +14,16 @@ from typing import Any
 
 from rlt_jax.robot import arm as arm_lib
 from rlt_jax.robot.arm import Arm, ArmSpec
+from rlt_jax.robot.arms import factory
 from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.operator import devices
 from rlt_jax.robot.operator.events import Device
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.serving import schema
 from rlt_jax.serving.client import VlaClient
 from rlt_jax.serving.schema import ServingSpec
 
-_ARMS = {
-  'trossen': ('rlt_jax.robot.arms.trossen', 'TrossenArms', 'TrossenConfig'),
-  'piper': ('rlt_jax.robot.arms.piper', 'PiperArms', 'PiperConfig'),
-  'fake': ('rlt_jax.robot.arms.fake', 'FakeArm', None),
-}
 # Old name of a field -> its name now.
 _RENAMED = {
   'critical_at_once': 'start_in_critical_phase',
@@ -56,7 +53,7 @@ class Station:
   bundle: str  # folder
   time_limit: int  # control steps of an attempt
   start_in_critical_phase: bool  # no approach before the critical phase
-  operator: str  # 'terminal' or a function
+  operator: str  # a kind of `operator.devices`, or a function
   operator_arguments: Mapping[str, Any]
   align_tolerance: tuple[float, ...]  # [A], see HandoverConfig
   keep_tolerance: tuple[float, ...]  # [A]
@@ -80,9 +77,9 @@ class Station:
       if value is not None and not 0 < value < math.inf:
         raise ValueError(f'{name} must be positive or null: {value}.')
     for name, built_in in (
-      ('arm', set(_ARMS)),
+      ('arm', set(factory.KINDS)),
       ('cameras', {'fake'}),
-      ('operator', {'terminal'}),
+      ('operator', set(devices.KINDS)),
     ):
       value = getattr(self, name)
       if value not in built_in and ':' not in value:
@@ -136,14 +133,12 @@ def load(path: str | pathlib.Path) -> tuple[Station, ArmSpec]:
 def build_arm(path: str, clock: Clock | None = None) -> Arm:
   """Builds the arm of a station's file; also for the watchdog's process."""
   station, spec = load(path)
-  clock, arguments = clock or MonotonicClock(), dict(station.arm_arguments)
-  if station.arm not in _ARMS:
-    return _function(station.arm)(spec, clock=clock, **arguments)
-  module, name, config = _ARMS[station.arm]
-  module = importlib.import_module(module)
-  if config is not None:
-    arguments = {'config': getattr(module, config)(**arguments)}
-  return getattr(module, name)(spec, clock=clock, **arguments)
+  return factory.build(
+    station.arm,
+    station.arm_arguments,
+    spec=spec,
+    clock=clock or MonotonicClock(),
+  )
 
 
 def build_cameras(station: Station, clock: Clock) -> Cameras:
@@ -157,14 +152,15 @@ def build_cameras(station: Station, clock: Clock) -> Cameras:
   return make(station.camera_names, clock=clock, **arguments)
 
 
-def build_operator(station: Station, clock: Clock) -> Device:
-  """Builds the operator's device of a station; opens nothing."""
-  if station.operator == 'terminal':
-    from rlt_jax.robot.operator.terminal import Terminal
+def build_operator(station: Station, spec: ArmSpec, clock: Clock) -> Device:
+  """Builds the operator's device of a station; opens nothing.
 
-    return Terminal(clock=clock, **station.operator_arguments)
-  make = _function(station.operator)
-  return make(clock=clock, **station.operator_arguments)
+  Raises:
+    ValueError: an argument of the device is missing, unknown or wrong.
+  """
+  return devices.build(
+    station.operator, station.operator_arguments, spec=spec, clock=clock
+  )
 
 
 def expected_of(bundle: BundleSpec) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.serving.codec import MessageError
 from tests.robot.fakes import ARM, BUNDLE, Clock, WIRE
 
-_STATION = {
+STATION = {
   'name': 'test',
   'arm': 'fake',
   'arm_arguments': {},
@@ -49,7 +49,7 @@ def write(folder, *, without=(), arm_without=(), name='rig', **changes):
   for field in arm_without:
     del arm[field]
   (folder / 'arm.json').write_text(json.dumps(arm))
-  record = {k: v for k, v in _STATION.items() if k not in without} | changes
+  record = {k: v for k, v in STATION.items() if k not in without} | changes
   path = folder / 'station.json'
   path.write_text(json.dumps(record))
   return path
@@ -72,7 +72,7 @@ def test_a_station_is_built_under_a_lock(tmp_path):
     robot_setup.build(str(path), Clock(), stack)  # given back
 
 
-@pytest.mark.parametrize('field', sorted(_STATION))
+@pytest.mark.parametrize('field', sorted(STATION))
 def test_every_field_must_be_there(tmp_path, field):
   path = write(tmp_path, without=[field])
   with pytest.raises(ValueError, match=rf"missing \['{field}'\]"):

@@ -1,7 +1,9 @@
-"""Several devices as one, where losing one of them stops the arm."""
+"""Several devices as one; losing one of them stops the arm."""
 
 from collections.abc import Sequence
 import contextlib
+
+import numpy as np
 
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
@@ -10,7 +12,9 @@ from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
 class Group:
   """Opens, polls and closes devices together; a context manager.
 
-  faults: what happened to the devices that were lost, in words.
+  At most one of them is a `Teleoperator`; the group then is one too.
+
+  faults: why devices were lost.
   """
 
   name = 'group'
@@ -24,12 +28,19 @@ class Group:
     """Takes devices with distinct names.
 
     Raises:
-      ValueError: no device, or two of the same name.
+      ValueError: no device, two of the same name, or two teleoperators.
     """
     names = [device.name for device in devices]
     if not names or len(set(names)) != len(names):
       raise ValueError(f'devices must have distinct names: {names}.')
+    teleoperators = [x for x in devices if hasattr(x, 'pose')]
+    if len(teleoperators) > 1:
+      raise ValueError(
+        'At most one device of a group may drive the arm: '
+        f'{[x.name for x in teleoperators]}.'
+      )
     self._devices = tuple(devices)
+    self._teleoperator = teleoperators[0] if teleoperators else None
     self._clock = clock or MonotonicClock()
     self._stack = contextlib.ExitStack()
     self._lost: set[str] = set()
@@ -60,6 +71,24 @@ class Group:
         events.append(Event(Kind.STOP, self._clock.now(), device.name))
     return sorted(events, key=lambda event: event.time)
 
+  def pose(self) -> np.ndarray | None:
+    """Returns the teleoperator's pose [A]; None once it is lost."""
+    return self._teleoperator.pose() if self._drives else None
+
+  def delta(self, pose: np.ndarray, period_s: float) -> np.ndarray | None:
+    """Returns the teleoperator's change [A]; None once it is lost."""
+    if not self._drives:
+      return None
+    return self._teleoperator.delta(pose, period_s)
+
+  def help_lines(self) -> list[str]:
+    """Returns the help of the devices that have any."""
+    lines = []
+    for device in self._devices:
+      if hasattr(device, 'help_lines'):
+        lines += device.help_lines()
+    return lines
+
   def close(self) -> None:
     """Closes all of them, also when one of them fails to close."""
     self._stack.close()
@@ -70,3 +99,8 @@ class Group:
 
   def __exit__(self, *_):
     self.close()
+
+  @property
+  def _drives(self) -> bool:
+    device = self._teleoperator
+    return device is not None and device.name not in self._lost

@@ -1,7 +1,19 @@
-"""An arm of three joints and a gripper, and a clock that tests move."""
+"""An arm of three joints and a gripper, a clock, and vendors' packages."""
+
+import os
+import sys
+import types
+
+import pytest
 
 from rlt_jax.robot.arm import ArmSpec, Chain
 from rlt_jax.robot.operator.alignment import HandoverConfig
+from tests.robot.operator.fake_packages import (
+  FakeInput,
+  FakeMouse,
+  FakePygame,
+  KEY_CODES,
+)
 
 JOINTS = ('yaw', 'shoulder', 'elbow', 'grip')
 
@@ -49,3 +61,33 @@ def make_config(**changes) -> HandoverConfig:
     'keep_tolerance': (0.15, 0.15, 0.15, 0.01),
   }
   return HandoverConfig.for_arm(make_arm_spec(), **(fields | changes))
+
+
+@pytest.fixture
+def mouse(monkeypatch):
+  mouse = FakeMouse()
+  module = types.SimpleNamespace(
+    AxisConvention=types.SimpleNamespace(HID_Z_UP='hid_z_up'),
+    open=lambda axis_convention: {'hid_z_up': mouse}[axis_convention],
+  )
+  monkeypatch.setitem(sys.modules, 'pyspacemouse', module)
+  return mouse
+
+
+@pytest.fixture
+def pygame(monkeypatch):
+  for name in [n for n in os.environ if n.startswith(('SDL_', 'PYGAME_'))]:
+    monkeypatch.delenv(name)
+  monkeypatch.setattr(os, 'environ', os.environ.copy())
+  module = FakePygame()
+  monkeypatch.setitem(sys.modules, 'pygame', module)
+  return module
+
+
+@pytest.fixture
+def evdev(monkeypatch):
+  ecodes = types.SimpleNamespace(ecodes=KEY_CODES, EV_KEY=1)
+  module = types.SimpleNamespace(InputDevice=FakeInput, ecodes=ecodes)
+  monkeypatch.setitem(sys.modules, 'evdev', module)
+  monkeypatch.setattr(FakeInput, 'busy', False)
+  monkeypatch.setattr(FakeInput, 'keys', (30, 48, 46))

@@ -1,4 +1,3 @@
-import os
 import sys
 import types
 
@@ -7,65 +6,24 @@ import pytest
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Kind
 from rlt_jax.robot.operator.gamepad import Gamepad
 from tests.robot.operator.conftest import FakeClock
+from tests.robot.operator.fake_packages import (
+  JOY_AXIS,
+  JOY_DOWN,
+  JOY_REMOVED,
+  JOY_UP,
+)
 
-_DOWN, _UP, _REMOVED, _AXIS = 1539, 1540, 1542, 1536
-
-
-class _Pygame:
-  """What pygame does, as far as a gamepad needs it."""
-
-  JOYBUTTONDOWN, JOYBUTTONUP, JOYDEVICEREMOVED = _DOWN, _UP, _REMOVED
-  error = RuntimeError
-
-  def __init__(self):
-    self.queue, self.log = [], []
-    self.display = types.SimpleNamespace(
-      init=lambda: self.log.append(dict(os.environ)),
-      quit=lambda: self.log.append('display quit'),
-    )
-    self.joystick = types.SimpleNamespace(
-      init=lambda: None,
-      quit=lambda: self.log.append('joystick quit'),
-      get_count=lambda: 2,
-      Joystick=self._joystick,
-    )
-    self.event = types.SimpleNamespace(get=self._get)
-
-  def _joystick(self, index):
-    return types.SimpleNamespace(
-      get_instance_id=lambda: 10 + index,
-      get_numbuttons=lambda: 11,
-      get_name=lambda: 'Test Pad',
-    )
-
-  def _get(self):
-    queue, self.queue = self.queue, []
-    return queue
-
-  def press(self, kind, pad=10, **fields):
-    self.queue.append(
-      types.SimpleNamespace(type=kind, instance_id=pad, **fields)
-    )
-
-
-@pytest.fixture(autouse=True)
-def pygame(monkeypatch):
-  for name in [n for n in os.environ if n.startswith(('SDL_', 'PYGAME_'))]:
-    monkeypatch.delenv(name)
-  monkeypatch.setattr(os, 'environ', os.environ.copy())
-  module = _Pygame()
-  monkeypatch.setitem(sys.modules, 'pygame', module)
-  return module
+pytestmark = pytest.mark.usefixtures('pygame')
 
 
 def test_buttons_become_events(pygame):
   pad = Gamepad(clock=FakeClock(3.0))
   pad.open()
-  pygame.press(_AXIS, axis=0, value=0.4)
-  pygame.press(_DOWN, button=4)
-  pygame.press(_DOWN, button=9)  # not in the map
-  pygame.press(_DOWN, pad=11, button=0)  # the other pad
-  pygame.press(_UP, button=4)
+  pygame.press(JOY_AXIS, axis=0, value=0.4)
+  pygame.press(JOY_DOWN, button=4)
+  pygame.press(JOY_DOWN, button=9)  # not in the map
+  pygame.press(JOY_DOWN, pad=11, button=0)  # the other pad
+  pygame.press(JOY_UP, button=4)
   pygame.queue.append(types.SimpleNamespace(type=256))  # no pad's at all
   assert pad.poll() == [
     (Kind.TAKEOVER, 3.0, 'gamepad'),
@@ -89,9 +47,9 @@ def test_sdl_needs_no_screen_and_leaves_signals_alone(pygame):
 def test_a_gamepad_that_is_switched_off_is_lost(pygame):
   pad = Gamepad(index=1)
   pad.open()
-  pygame.press(_REMOVED, pad=10)
+  pygame.press(JOY_REMOVED, pad=10)
   assert pad.poll() == []
-  pygame.press(_REMOVED, pad=11)
+  pygame.press(JOY_REMOVED, pad=11)
   with pytest.raises(DeviceError, match='The gamepad is gone'):
     pad.poll()
 

@@ -1,64 +1,19 @@
 import sys
-import types
 
 import pytest
 
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.pedal import Pedal
 from tests.robot.operator.conftest import FakeClock
+from tests.robot.operator.fake_packages import FakeInput
 
-_CODES = {'KEY_A': 30, 'KEY_B': 48, 'KEY_C': 46, 'KEY_D': 32}
-
-
-class _Input:
-  """What evdev.InputDevice does, as far as a pedal needs it."""
-
-  keys = (30, 48, 46)
-  busy = False
-  opened = None
-
-  def __init__(self, path):
-    if path != '/dev/input/pedal':
-      raise FileNotFoundError(2, 'No such file or directory', path)
-    self.queue, self.grabbed, self.closed = [], False, False
-    _Input.opened = self
-
-  def capabilities(self):
-    return {1: list(self.keys)}
-
-  def grab(self):
-    if self.busy:
-      raise OSError(16, 'Device or resource busy')
-    self.grabbed = True
-
-  def read_one(self):
-    if self.closed:
-      raise OSError(19, 'No such device')
-    return self.queue.pop(0) if self.queue else None
-
-  def close(self):
-    self.closed = True
-
-  def press(self, *records):
-    for kind, code, value in records:
-      self.queue.append(
-        types.SimpleNamespace(type=kind, code=code, value=value)
-      )
-
-
-@pytest.fixture(autouse=True)
-def evdev(monkeypatch):
-  ecodes = types.SimpleNamespace(ecodes=_CODES, EV_KEY=1)
-  module = types.SimpleNamespace(InputDevice=_Input, ecodes=ecodes)
-  monkeypatch.setitem(sys.modules, 'evdev', module)
-  monkeypatch.setattr(_Input, 'busy', False)
-  monkeypatch.setattr(_Input, 'keys', (30, 48, 46))
+pytestmark = pytest.mark.usefixtures('evdev')
 
 
 def _open():
   pedal = Pedal('/dev/input/pedal', clock=FakeClock(5.0))
   pedal.open()
-  return pedal, _Input.opened
+  return pedal, FakeInput.opened
 
 
 def test_feet_become_events():
@@ -98,17 +53,17 @@ def test_a_pedal_that_is_not_there_is_named():
 
 
 def test_a_pedal_without_a_button_of_the_map_is_refused():
-  _Input.keys = (30,)
+  FakeInput.keys = (30,)
   with pytest.raises(DeviceError, match=r"has no \['KEY_B', 'KEY_C'\]"):
     _open()
-  assert _Input.opened.closed
+  assert FakeInput.opened.closed
 
 
 def test_a_pedal_in_use_is_refused():
-  _Input.busy = True
+  FakeInput.busy = True
   with pytest.raises(DeviceError, match='in use by another program'):
     _open()
-  assert _Input.opened.closed
+  assert FakeInput.opened.closed
 
 
 def test_without_the_package_it_says_how_to_get_it(monkeypatch):

@@ -1,6 +1,5 @@
 import math
 import sys
-import types
 
 import numpy as np
 import pytest
@@ -12,41 +11,7 @@ from rlt_jax.robot.operator.spacemouse import SpaceMouse, SpaceMouseConfig
 from tests.robot.operator.conftest import FakeClock, make_arm_spec
 
 _POSE = np.array([0.3, 0.4, -0.5, 0.02])
-
-
-class _Mouse:
-  """One report per read, into one state that is used again and again."""
-
-  name = 'Test Mouse'
-
-  def __init__(self):
-    self.state = types.SimpleNamespace(
-      t=0.0, x=0.0, y=0.0, z=0.0, roll=0.0, pitch=0.0, yaw=0.0, buttons=[0, 0]
-    )
-    self.reports, self.closed, self.lost = [], False, False
-
-  def read(self):
-    if self.lost:
-      raise RuntimeError('hid read failed')
-    if self.reports:
-      self.state.t += 0.004
-      for name, value in self.reports.pop(0).items():
-        setattr(self.state, name, value)
-    return self.state
-
-  def close(self):
-    self.closed = True
-
-
-@pytest.fixture(autouse=True)
-def mouse(monkeypatch):
-  mouse = _Mouse()
-  module = types.SimpleNamespace(
-    AxisConvention=types.SimpleNamespace(HID_Z_UP='hid_z_up'),
-    open=lambda axis_convention: {'hid_z_up': mouse}[axis_convention],
-  )
-  monkeypatch.setitem(sys.modules, 'pyspacemouse', module)
-  return mouse
+pytestmark = pytest.mark.usefixtures('mouse')
 
 
 def _open(**changes):
