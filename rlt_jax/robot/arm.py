@@ -6,12 +6,13 @@ targets in `ArmSpec.joint_units` (rad, grippers m), in `joint_names` order.
 """
 
 import dataclasses
-import json
 import math
 import pathlib
 from typing import NamedTuple, Protocol
 
 import numpy as np
+
+from rlt_jax import config as config_lib
 
 
 class Reading(NamedTuple):
@@ -150,29 +151,7 @@ def load_spec(path: str | pathlib.Path) -> ArmSpec:
       names the file and the field.
   """
   path = pathlib.Path(path)
-  record = json.loads(path.read_text())
-  _check_fields(ArmSpec, record, str(path))
-  chains = []
-  for i, chain in enumerate(record['chains']):
-    _check_fields(Chain, chain, f'{path}, chains[{i}]')
-    chains.append(Chain(**{k: _tuples(v) for k, v in chain.items()}))
-  fields = {k: _tuples(v) for k, v in record.items()} | {
-    'chains': tuple(chains)
-  }
   try:
-    return ArmSpec(**fields)
+    return config_lib.from_json(ArmSpec, path.read_text())
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
-
-
-def _check_fields(cls: type, record: dict, place: str) -> None:
-  known = {field.name for field in dataclasses.fields(cls)}
-  if set(record) != known:
-    raise ValueError(
-      f'{place} must have the fields {sorted(known)}; missing '
-      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
-    )
-
-
-def _tuples(value):
-  return tuple(map(_tuples, value)) if isinstance(value, list) else value
