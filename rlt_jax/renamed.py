@@ -29,4 +29,6 @@ RENAMED: Mapping[str, str] = {
   'final_episodes': 'num_final_episodes',
   'base_episodes': 'num_base_episodes',
   'update': 'agent',
+  'critical_at_once': 'start_in_critical_phase',
+  'max_same_picture_s': 'frozen_camera_timeout_s',
 }

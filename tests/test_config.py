@@ -6,6 +6,7 @@ import pytest
 
 from rlt_jax import config as config_lib
 from rlt_jax.renamed import RENAMED
+from rlt_jax.robot.station import Station
 from rlt_jax.training.config import PracticeConfig
 
 
@@ -115,7 +116,8 @@ def test_every_old_name_leads_to_a_setting():
   known = {
     path.rpartition('.')[2] for path in config_lib._paths(PracticeConfig)
   }
-  other = {'num_base_episodes'}  # of a run on an arm
+  # Of a run on an arm, and of its station.
+  other = {'num_base_episodes'} | {x.name for x in dataclasses.fields(Station)}
   assert set(RENAMED.values()) - other <= known
   assert not set(RENAMED) - {'update'} & known
 

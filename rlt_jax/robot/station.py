@@ -7,11 +7,11 @@ needs: what was never written down cannot be checked.
 from collections.abc import Mapping
 import dataclasses
 import importlib
-import json
 import math
 import pathlib
 from typing import Any
 
+from rlt_jax import config as config_lib
 from rlt_jax.robot import arm as arm_lib
 from rlt_jax.robot.arm import Arm, ArmSpec
 from rlt_jax.robot.arms import factory
@@ -23,12 +23,6 @@ from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.serving import schema
 from rlt_jax.serving.client import VlaClient
 from rlt_jax.serving.schema import ServingSpec
-
-# Old name of a field -> its name now.
-_RENAMED = {
-  'critical_at_once': 'start_in_critical_phase',
-  'max_same_picture_s': 'frozen_camera_timeout_s',
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,25 +95,15 @@ def load(path: str | pathlib.Path) -> tuple[Station, ArmSpec]:
       the text names file and field.
   """
   path = pathlib.Path(path)
-  record = json.loads(path.read_text())
-  known = {field.name for field in dataclasses.fields(Station)}
-  for old, new in _RENAMED.items():
-    if old in record:
-      raise ValueError(f'{path}: the field {old} is now called {new}.')
-  if set(record) != known:
-    raise ValueError(
-      f'{path} must have the fields {sorted(known)}; missing '
-      f'{sorted(known - set(record))}, unknown {sorted(set(record) - known)}.'
-    )
-  fields = {
-    k: tuple(v) if isinstance(v, list) else v for k, v in record.items()
-  }
-  for name in ('arm_spec', 'bundle'):
-    fields[name] = str(path.parent / fields[name])
   try:
-    station = Station(**fields)
+    station = config_lib.from_json(Station, path.read_text())
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None
+  station = dataclasses.replace(
+    station,
+    arm_spec=str(path.parent / station.arm_spec),
+    bundle=str(path.parent / station.bundle),
+  )
   spec = arm_lib.load_spec(station.arm_spec)
   for name in ('align_tolerance', 'keep_tolerance'):
     if len(getattr(station, name)) != spec.action_dim:

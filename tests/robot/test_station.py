@@ -75,7 +75,7 @@ def test_a_station_is_built_under_a_lock(tmp_path):
 @pytest.mark.parametrize('field', sorted(STATION))
 def test_every_field_must_be_there(tmp_path, field):
   path = write(tmp_path, without=[field])
-  with pytest.raises(ValueError, match=rf"missing \['{field}'\]"):
+  with pytest.raises(ValueError, match=rf"station.json: .*: no \['{field}'\]"):
     station.load(path)
 
 
@@ -93,6 +93,8 @@ def test_a_limit_that_the_guard_needs_must_be_there(tmp_path, field):
   [
     ({'arm': 'unknown'}, "arm must be one of .*: 'unknown'."),
     ({'time_limit': 0}, 'time_limit must be positive: 0.'),
+    ({'time_limit': '5 s'}, "Station.time_limit must be int: '5 s'"),
+    ({'color': 'red'}, "Station has no field 'color'"),
     ({'camera_names': []}, 'camera_names must be distinct'),
     ({'keep_tolerance': [0.1]}, 'an entry per joint, 3: 1.'),
     ({'watchdog_timeout_s': -1}, 'watchdog_timeout_s must be positive or null'),
@@ -151,7 +153,7 @@ def test_the_stations_to_copy_keep_the_rules(name):
 def test_an_old_field_is_refused_by_its_new_name(tmp_path, old, new):
   path = write(tmp_path, without=[new], **{old: 1})
   with pytest.raises(
-    ValueError, match=f'station.json: the field {old} is now called {new}.'
+    ValueError, match=f'station.json: .*{old!r} is now {new!r}'
   ):
     station.load(path)
 
