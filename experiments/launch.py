@@ -174,7 +174,7 @@ def run(
     if len(argv) > 1 and not arguments:
       raise SystemExit(f'error: Unknown arguments: {argv[1:]}.')
     # orbax logs every save at INFO.
-    if flags.FLAGS['verbosity'].using_default_value:
+    if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)
     if keep_compiled:
       from rlt_jax.training import compilation_cache

@@ -7,7 +7,7 @@ import pytest
 
 _EXPERIMENT = """
 import sys
-from absl import flags
+from absl import flags, logging
 from experiments import launch
 
 _WORKDIR = launch.define_workdir(required=False)
@@ -27,6 +27,7 @@ def main():
       print(_SETTINGS.given(), _SETTINGS.make_config().seed)
   print(launch.command_line())
   print('jax' in sys.modules)
+  logging.info('a library saved')
   if _WORKDIR.value == 'interrupted':
     with launch.save_on_interrupt(lambda: print('saving')):
       raise KeyboardInterrupt
@@ -51,6 +52,12 @@ def experiment(tmp_path_factory):
     )
 
   return run
+
+
+@pytest.mark.parametrize('flags, logged', [([], False), (['-v=0'], True)])
+def test_information_is_logged_only_on_request(experiment, flags, logged):
+  done = experiment('--workdir=a', *flags)
+  assert ('a library saved' in done.stderr) == logged
 
 
 def test_the_command_is_recorded_and_jax_is_not_imported(experiment):
