@@ -102,7 +102,10 @@ class EpisodeOperator:
       **human,
     )
     elapsed_s = max(now - self._last_time, 0.0)
-    self.effort.tick(self._handover.mode, effects, elapsed_s)
+    presses = tuple(x for x in effects.accepted if x.device != _TIMER)
+    self.effort.tick(
+      self._handover.mode, effects._replace(accepted=presses), elapsed_s
+    )
     self._last_time = now
     stops = [x for x in effects.accepted if x.kind in _STOP_EVENTS]
     return OperatorInput(

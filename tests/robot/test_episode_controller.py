@@ -21,6 +21,7 @@ def test_every_step_and_every_observation_is_recorded(tmp_path):
   robot = FakeRobot(tmp_path)
   result = robot.episode()
   assert (result.outcome, result.steps) == ('time_out', 40)
+  assert result.presses == 0
   (episode,) = _read(robot)
   assert episode.outcome == 'time_out'
   assert episode.begin == {'policy_version': 7}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot import arm, arms
-from rlt_jax.robot.control import workspace
+from rlt_jax.robot.control import kinematics
 from rlt_jax.sim import action_space
 from rlt_jax.sim_robot.sim_arm import SimArm
 from rlt_jax.tasks.ethernet import insertion
@@ -120,7 +120,7 @@ def test_the_arms_file_has_the_scenes_chains(model):
     for chain, start, expected in zip(
       _SPEC.chains, (0, 7), (right, left), strict=True
     ):
-      found = workspace.tip_position(chain, joints[start : start + 6])
+      found = kinematics.tip_position(chain, joints[start : start + 6])
       np.testing.assert_allclose(found, expected, atol=1e-7)
 
 

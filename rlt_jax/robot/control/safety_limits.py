@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rlt_jax.robot.arm import ArmSpec, Reading
-from rlt_jax.robot.control import workspace
+from rlt_jax.robot.control import kinematics, workspace
 
 
 class Limit(enum.IntFlag):
@@ -32,16 +32,15 @@ class Hold(enum.IntEnum):
   NOT_FINITE = 1
   OLD_OBSERVATION = 2
   OLD_ACTION = 3
-  CONFLICT = 4  # range, step and velocity leave no command at all
-  OUTSIDE = 5  # no way that keeps the tip in its box or brings it nearer
+  CONFLICT = 4  # range, step and velocity leave no command
+  OUTSIDE = 5  # no command keeps the tip in its box or brings it nearer
 
 
 class SafeCommand(NamedTuple):
-  """One tick's answer.
+  """Result for one command.
 
   command: float64 [A], what may be sent; None: nothing, the arm must hold.
-  changed: uint8 [A], bits of `Limit`.
-  verdict: '' or why the arm must hold, in words.
+  changed: uint8 [A], bits of `Limit`. verdict: '' or why the arm must hold.
   """
 
   command: np.ndarray | None
@@ -50,7 +49,7 @@ class SafeCommand(NamedTuple):
 
 
 class GuardedBatch(NamedTuple):
-  """The same for N ticks.
+  """Results for N commands.
 
   command: float64 [N, A], NaN where the arm must hold. changed: uint8
   [N, A], bits of `Limit`. hold: uint8 [N], of `Hold`.
@@ -70,7 +69,7 @@ def limit(
   now: float,
   obs_time: float,
   period_s: float,
-  tip: workspace.Tip = workspace.tip_position,
+  tip: kinematics.TipFn = kinematics.tip_position,
 ) -> SafeCommand:
   """Returns the command that may be sent, or why the arm must hold.
 
@@ -81,7 +80,7 @@ def limit(
     previous: [A] the command sent one period ago; None after a hold, when the
       arm's velocity counts from the measured pose.
     now: s.
-    obs_time: s, when that was observed which the command was computed from.
+    obs_time: s, timestamp of the observation the command was computed from.
     period_s: s between two commands.
     tip: forward kinematics, for an arm that `Chain` cannot describe.
 
@@ -114,7 +113,9 @@ def limit(
   if hold is Hold.NO:
     return SafeCommand(batch.command[0], batch.changed[0], '')
   row = {name: value[0] for name, value in rows.items()}
-  return SafeCommand(None, batch.changed[0], _words(spec, hold, row, period_s))
+  return SafeCommand(
+    None, batch.changed[0], _describe(spec, hold, row, period_s)
+  )
 
 
 def limit_batch(
@@ -128,57 +129,34 @@ def limit_batch(
   now: np.ndarray,
   obs_time: np.ndarray,
   period_s: float,
-  tip: workspace.Tip = workspace.tip_position,
+  tip: kinematics.TipFn = kinematics.tip_position,
 ) -> GuardedBatch:
-  """Does `limit` for N ticks at once: [N, A] poses and [N] times."""
+  """Does `limit` for N commands: [N, A] poses and [N] times."""
   if not 0.0 < period_s < np.inf:
     raise ValueError(f'period_s must be positive: {period_s}.')
   table = _table(spec)
-  finite = np.ones(len(command), bool)
-  for value in (command, position, velocity, previous):
-    finite &= np.isfinite(value).all(axis=1)
-  with np.errstate(invalid='ignore', over='ignore'):  # no age: too old
-    seen, thought = now - observed, now - obs_time
-  hold = np.select(
-    [
-      ~finite,
-      ~((seen >= 0.0) & (seen <= spec.max_observation_age_s)),
-      ~((thought >= 0.0) & (thought <= spec.max_action_age_s)),
-    ],
-    [Hold.NOT_FINITE, Hold.OLD_OBSERVATION, Hold.OLD_ACTION],
-    Hold.NO,
-  ).astype(np.uint8)
-  # Rows that are held go on as the stow pose, which breaks no arithmetic.
-  rest = (hold != Hold.NO)[:, None]
-  pose = np.where(rest, table.stow, position)
-  before = np.where(rest, table.stow, previous)
-  way = table.max_velocity * period_s
-  low = np.maximum(table.low, np.maximum(pose - table.max_step, before - way))
-  high = np.minimum(table.high, np.minimum(pose + table.max_step, before + way))
-  hold[(hold == Hold.NO) & (low > high).any(axis=1)] = Hold.CONFLICT
-  rest = (hold != Hold.NO)[:, None]
-  wanted, pose, before, low, high = (
-    np.where(rest, table.stow, x) for x in (command, pose, before, low, high)
+  hold = _find_untrusted(
+    spec,
+    arrays=(command, position, velocity, previous),
+    observed=observed,
+    now=now,
+    obs_time=obs_time,
   )
-  changed = np.zeros(wanted.shape, np.uint8)
-
-  # Range first: a target of 1e308 has no direction to be shortened along.
-  out = np.clip(wanted, table.low, table.high)
-  changed |= _mark(out != wanted, Limit.RANGE)
-  for start, reach, bit in (
-    (pose, table.max_step, Limit.STEP),
-    (before, way, Limit.VELOCITY),
-  ):
-    out, shorter = _shorten(out, start, reach, table.groups)
-    changed |= _mark(shorter, bit)
-  # What went towards `before` may have left the reach of `pose`, where the
-  # arm lags; then each entry goes alone to the nearest place that keeps all.
-  for near, far, bit in (
-    (table.low, table.high, Limit.RANGE),
-    (pose - table.max_step, pose + table.max_step, Limit.STEP),
-    (before - way, before + way, Limit.VELOCITY),
-  ):
-    changed |= _mark((out < near) | (out > far), bit)
+  # Held rows are computed with the stow pose, so that no arithmetic fails.
+  held = (hold != Hold.NO)[:, None]
+  pose = np.where(held, table.stow, position)
+  before = np.where(held, table.stow, previous)
+  reach = table.max_velocity * period_s  # of a command, from the one before
+  low = np.maximum(table.low, np.maximum(pose - table.max_step, before - reach))
+  high = np.minimum(
+    table.high, np.minimum(pose + table.max_step, before + reach)
+  )
+  hold[(hold == Hold.NO) & (low > high).any(axis=1)] = Hold.CONFLICT
+  held = (hold != Hold.NO)[:, None]
+  wanted, pose, before, low, high = (
+    np.where(held, table.stow, x) for x in (command, pose, before, low, high)
+  )
+  out, changed = _limit_joints(table, wanted, pose, before, reach)
   out = np.clip(out, low, high)
   nearest = np.clip(pose, low, high)
   for chain, joints in zip(spec.chains, table.chains, strict=True):
@@ -188,13 +166,78 @@ def limit_batch(
     changed[:, joints] |= _mark(kept.joints != out[:, joints], Limit.WORKSPACE)
     out[:, joints] = kept.joints
     hold[kept.lost & (hold == Hold.NO)] = Hold.OUTSIDE
-  rest = hold != Hold.NO
-  out[rest], changed[rest] = np.nan, 0
+  held = hold != Hold.NO
+  out[held], changed[held] = np.nan, 0
   return GuardedBatch(out, changed, hold)
 
 
+def _find_untrusted(
+  spec: ArmSpec,
+  *,
+  arrays: tuple[np.ndarray, ...],
+  observed: np.ndarray,
+  now: np.ndarray,
+  obs_time: np.ndarray,
+) -> np.ndarray:
+  """Returns a `Hold` [N] for rows with numbers or times not to be trusted."""
+  finite = np.ones(len(now), bool)
+  for value in arrays:
+    finite &= np.isfinite(value).all(axis=1)
+  with np.errstate(invalid='ignore', over='ignore'):  # no age: too old
+    reading_age, action_age = now - observed, now - obs_time
+  return np.select(
+    [
+      ~finite,
+      ~((reading_age >= 0.0) & (reading_age <= spec.max_observation_age_s)),
+      ~((action_age >= 0.0) & (action_age <= spec.max_action_age_s)),
+    ],
+    [Hold.NOT_FINITE, Hold.OLD_OBSERVATION, Hold.OLD_ACTION],
+    Hold.NO,
+  ).astype(np.uint8)
+
+
+def _limit_joints(
+  table: '_Table',
+  wanted: np.ndarray,
+  pose: np.ndarray,
+  before: np.ndarray,
+  reach: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+  """Applies range, step and velocity to commands [N, A].
+
+  Args:
+    table: the limits.
+    wanted: the commands.
+    pose: measured, for the step limit.
+    before: the commands one period ago, for the velocity limit.
+    reach: [A] of a command from the one before.
+
+  Returns:
+    The commands, still to be clipped to all limits, and bits of `Limit`.
+  """
+  changed = np.zeros(wanted.shape, np.uint8)
+  # Range first: a target of 1e308 has no direction to be shortened along.
+  out = np.clip(wanted, table.low, table.high)
+  changed |= _mark(out != wanted, Limit.RANGE)
+  for start, distance, bit in (
+    (pose, table.max_step, Limit.STEP),
+    (before, reach, Limit.VELOCITY),
+  ):
+    out, shorter = _shorten(out, start, distance, table.groups)
+    changed |= _mark(shorter, bit)
+  # Shortening towards `before` may leave the step limit of an arm that lags
+  # behind. Each entry that does is then clipped alone.
+  for low, high, bit in (
+    (table.low, table.high, Limit.RANGE),
+    (pose - table.max_step, pose + table.max_step, Limit.STEP),
+    (before - reach, before + reach, Limit.VELOCITY),
+  ):
+    changed |= _mark((out < low) | (out > high), bit)
+  return out, changed
+
+
 def check(spec: ArmSpec) -> None:
-  """Raises a ValueError if the guard cannot use the spec's chains."""
+  """Raises a ValueError if the spec has a chain that cannot be used."""
   _table(spec)
 
 
@@ -212,14 +255,14 @@ class _Table(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _table(spec: ArmSpec) -> _Table:
-  chains = workspace.chain_joints(spec)
+  chains = kinematics.chain_joints(spec)
   return _Table(
     np.array(spec.joint_low),
     np.array(spec.joint_high),
     np.array(spec.max_step),
     np.array(spec.max_velocity),
     np.array(spec.stow),
-    workspace.joint_groups(spec),
+    kinematics.joint_groups(spec),
     chains,
   )
 
@@ -236,8 +279,8 @@ def _shorten(
 ) -> tuple[np.ndarray, np.ndarray]:
   """Returns commands [N, A] within reach of start, and bool [N, A] which are.
 
-  An arm's joints are shortened together, so that the hand stays on the way it
-  was sent: cutting each alone would bend a straight push.
+  The joints of a chain are shortened together, so that the tip stays on the
+  line it was sent along: clipping each joint alone would bend it.
   """
   over = np.abs(wanted - start) / reach
   for joints in groups:
@@ -248,8 +291,8 @@ def _shorten(
   return np.where(shorter, out, wanted), shorter & (out != wanted)
 
 
-def _words(spec: ArmSpec, hold: Hold, row: dict, period_s: float) -> str:
-  """Says the rule and the value that broke it."""
+def _describe(spec: ArmSpec, hold: Hold, row: dict, period_s: float) -> str:
+  """Returns the rule and the value that broke it."""
   names = spec.joint_names
   if hold is Hold.NOT_FINITE:
     bad = [
@@ -266,15 +309,15 @@ def _words(spec: ArmSpec, hold: Hold, row: dict, period_s: float) -> str:
     most = spec.max_observation_age_s if old else spec.max_action_age_s
     return f'The {what} must be 0 to {most} s old: {age:.3f} s.'
   if hold is Hold.CONFLICT:
-    way = np.array(spec.max_velocity) * period_s
+    reach = np.array(spec.max_velocity) * period_s
     pose, before, step = row['position'], row['previous'], spec.max_step
-    low = np.max([spec.joint_low, pose - step, before - way], axis=0)
-    high = np.min([spec.joint_high, pose + step, before + way], axis=0)
+    low = np.max([spec.joint_low, pose - step, before - reach], axis=0)
+    high = np.min([spec.joint_high, pose + step, before + reach], axis=0)
     i = int(np.argmax(low > high))
     return (
       f'{names[i]} must stay in {spec.joint_low[i]} to {spec.joint_high[i]}, '
-      f'within {step[i]} of the measured pose and {way[i]:.4g} of the command '
-      f'before: measured {pose[i]:.4g}, before {before[i]:.4g}.'
+      f'within {step[i]} of the measured pose and {reach[i]:.4g} of the '
+      f'command before: measured {pose[i]:.4g}, before {before[i]:.4g}.'
     )
   return (
     'The tip must stay in its workspace, and from outside may only return: '

@@ -7,8 +7,7 @@ import numpy as np
 
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.clock import Clock, MonotonicClock
-from rlt_jax.robot.control import workspace
-from rlt_jax.robot.operator import jacobian
+from rlt_jax.robot.control import kinematics
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 
 # The two side buttons, left and right.
@@ -73,7 +72,7 @@ class SpaceMouse:
         f'{config.chain}.'
       )
     self._chain = spec.chains[config.chain]
-    self._joints = workspace.chain_joints(spec)[config.chain]
+    self._joints = kinematics.chain_joints(spec)[config.chain]
     self._config = config
     self._buttons = buttons
     self._clock = clock or MonotonicClock()
@@ -162,8 +161,8 @@ class SpaceMouse:
     )
     change = np.zeros_like(pose, dtype=float)
     angles = np.asarray(pose)[self._joints]
-    change[self._joints] = jacobian.solve(
-      jacobian.tip_jacobian(self._chain, angles), twist, config.damping
+    change[self._joints] = kinematics.solve_damped(
+      kinematics.tip_jacobian(self._chain, angles), twist, config.damping
     )
     return change
 

@@ -5,7 +5,7 @@ import pytest
 
 from rlt_jax.robot import arm
 from rlt_jax.robot.arms import base
-from rlt_jax.robot.control import workspace
+from rlt_jax.robot.control import kinematics, workspace
 from tests.robot.arms.conftest import SPECS
 
 _NAMES = sorted(path.stem for path in SPECS.glob('*.json'))
@@ -35,11 +35,11 @@ def test_the_stow_pose_is_inside_every_box(name):
 
 def test_the_trossen_chain_ends_where_the_vendors_flange_does():
   spec = arm.load_spec(SPECS / 'trossen_widowx_ai.json')
-  tip = workspace.tip_position(spec.chains[0], np.zeros(6))
+  tip = kinematics.tip_position(spec.chains[0], np.zeros(6))
   # The vendor's joint origins, added up, and its tool 156 mm ahead.
   np.testing.assert_allclose(tip, [0.253762, -5e-05, 0.1635], atol=1e-9)
   # The first joint turns it about the base's axis.
-  turned = workspace.tip_position(
+  turned = kinematics.tip_position(
     spec.chains[0], np.array([math.pi / 2, 0, 0, 0, 0, 0])
   )
   np.testing.assert_allclose(turned, [5e-05, 0.253762, 0.1635], atol=1e-9)
@@ -51,5 +51,5 @@ def test_the_piper_chain_is_the_vendors():
   rng = np.random.default_rng(0)
   for joints in rng.uniform(spec.joint_low[:6], spec.joint_high[:6], (20, 6)):
     expected = np.array(fk.CalFK(joints.tolist())[-1][:3]) * 1e-3
-    tip = workspace.tip_position(spec.chains[0], joints)
+    tip = kinematics.tip_position(spec.chains[0], joints)
     np.testing.assert_allclose(tip, expected, atol=1e-7)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arm import Reading
-from rlt_jax.robot.control import safety_limits, workspace
+from rlt_jax.robot.control import kinematics, safety_limits, workspace
 from rlt_jax.robot.control.safety_limits import Hold, Limit
 from tests.robot.fake_arm import make_arm_spec, make_two_arm_spec
 
@@ -206,7 +206,7 @@ def test_a_million_fuzzed_ticks_never_pass_a_command_outside_the_limits(
     assert (rows['observed'] <= rows['now'])[~held].all()
     assert (rows['obs_time'] <= rows['now'])[~held].all()
     for chain, joints in zip(
-      spec.chains, workspace.chain_joints(spec), strict=True
+      spec.chains, kinematics.chain_joints(spec), strict=True
     ):
       far = workspace.outside(chain, sent[:, joints])
       assert (far <= workspace.outside(chain, pose[:, joints]) + tiny).all()

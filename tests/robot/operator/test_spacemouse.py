@@ -4,8 +4,7 @@ import sys
 import numpy as np
 import pytest
 
-from rlt_jax.robot.control import workspace
-from rlt_jax.robot.operator import jacobian
+from rlt_jax.robot.control import kinematics
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.spacemouse import SpaceMouse, SpaceMouseConfig
 from tests.robot.operator.conftest import FakeClock, make_arm_spec
@@ -32,7 +31,7 @@ def _open(**changes):
 
 def _tip(pose):
   chain = make_arm_spec().chains[0]
-  return workspace.tip_position(chain, pose[:3])
+  return kinematics.tip_position(chain, pose[:3])
 
 
 def test_every_report_since_the_last_tick_is_read(mouse):
@@ -71,7 +70,7 @@ def test_deflection_is_the_speed_of_the_tip(mouse, axis, direction, heading):
 def test_a_motion_that_the_arm_can_make_is_made(mouse):
   chain = make_arm_spec().chains[0]
   # Ask for what the first joint alone does.
-  column = jacobian.tip_jacobian(chain, _POSE[:3])[:, 0]
+  column = kinematics.tip_jacobian(chain, _POSE[:3])[:, 0]
   values = column * [10, 10, 10, 2, 2, 2]
   names = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
   scale = 0.4 / np.abs(values).max()
