@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save_file
 
+from rlt_jax import files
 from rlt_jax.export import onnx_graph
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy import onnx_policy
@@ -131,7 +132,8 @@ def write(
   digest = reading.sha256(folder / reading.WEIGHTS)
   record = dataclasses.asdict(dataclasses.replace(spec, weights_sha256=digest))
   # Last, so that a folder with a record is whole.
-  (folder / reading.RECORD).write_text(json.dumps(record, indent=1) + '\n')
+  text = json.dumps(record, indent=1) + '\n'
+  files.write_atomically(folder / reading.RECORD, text)
   return apart
 
 

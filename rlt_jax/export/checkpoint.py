@@ -18,6 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from rlt_jax import files
+
 FORMAT_VERSION = 1
 _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 _PARTIAL = '.partial-'
@@ -100,11 +102,12 @@ def save(
     checkpointer.save(partial / 'state', arrays)
     checkpointer.wait_until_finished()
   text = json.dumps(dict(meta), indent=2, allow_nan=False)
-  (partial / 'meta.json').write_text(text, encoding='utf-8')
+  files.write_atomically(partial / 'meta.json', text)
   folder = root / str(env_steps)
   if folder.exists():
     _remove(folder)
   os.replace(partial, folder)
+  files.sync_folder(root)
   for old in _steps(workdir)[:-keep]:
     _remove(root / str(old))
   return folder

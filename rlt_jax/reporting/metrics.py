@@ -12,6 +12,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
+from rlt_jax import files
 from rlt_jax.reporting import statistics
 
 METRICS_FILE = 'metrics.jsonl'
@@ -234,9 +235,8 @@ def _cut(path: pathlib.Path, env_steps: int) -> None:
   rows = [
     row for row in read_metrics(path.parent) if row['env_steps'] <= env_steps
   ]
-  whole = path.with_name(path.name + '.tmp')
-  whole.write_text(''.join(json.dumps(row) + '\n' for row in rows), 'utf-8')
-  os.replace(whole, path)
+  lines = ''.join(json.dumps(row) + '\n' for row in rows)
+  files.write_atomically(path, lines)
 
 
 def _tensorboard(workdir: pathlib.Path, resume_steps: int | None) -> Any:

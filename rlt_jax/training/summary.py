@@ -2,12 +2,12 @@
 
 import importlib.resources
 import json
-import os
 import pathlib
 import time
 from typing import Any
 
 from rlt_jax import config as config_lib
+from rlt_jax import files
 from rlt_jax.evaluation import evaluator
 from rlt_jax.reporting import provenance, report, statistics
 from rlt_jax.reporting.statistics import Episodes
@@ -45,9 +45,7 @@ class Record:
   def put(self, name: str, value: Any) -> None:
     """Stores a JSON value under a name."""
     self.data[name] = value
-    partial = self._path.with_suffix('.partial')
-    partial.write_text(json.dumps(self.data))
-    os.replace(partial, self._path)
+    files.write_atomically(self._path, json.dumps(self.data))
 
   def put_episodes(self, name: str, episodes: Episodes) -> None:
     """Stores episodes under a name."""

@@ -1,7 +1,8 @@
-"""The learner's newest weights as a file, for the loop to take.
+"""The learner's newest weights as a file, which the control loop reads.
 
-One file, replaced whole: a loop that reads while the learner writes gets the
-one before. Taken between episodes only, so that one policy drives an episode.
+The file is replaced atomically: a loop that reads while the learner writes gets
+the old weights. It reads between episodes only, so that one policy drives a
+whole episode.
 """
 
 import os
@@ -10,8 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from safetensors import safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
+from rlt_jax import files
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 
@@ -19,8 +21,11 @@ FILE = 'actor.safetensors'
 
 
 class Snapshot(NamedTuple):
-  """layers: of the actor, as in a bundle. version: counts snapshots, from 1.
-  rows, critic_updates: what it was learned from. written: s since the epoch."""
+  """Weights and their origin.
+
+  layers: of the actor, as in a bundle. version: counts snapshots, from 1.
+  rows, critic_updates: of the learner so far. written: s since the epoch.
+  """
 
   layers: list[np.ndarray]
   version: int
@@ -31,16 +36,13 @@ class Snapshot(NamedTuple):
 
 def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
   """Replaces the folder's snapshot; the folder must exist."""
-  path = pathlib.Path(folder) / FILE
-  partial = path.with_suffix('.partial')
-  save_file(
+  content = save(
     {f'{i:02d}': np.asarray(x) for i, x in enumerate(snapshot.layers)},
-    partial,
     metadata={
       name: repr(getattr(snapshot, name)) for name in Snapshot._fields[1:]
     },
   )
-  os.replace(partial, path)
+  files.write_atomically(pathlib.Path(folder) / FILE, content)
 
 
 def read(
@@ -55,15 +57,15 @@ def read(
   if not path.exists():
     return None
   with safe_open(path, framework='numpy') as file:
-    said = file.metadata()
-    if int(said['version']) <= newer_than:
+    metadata = file.metadata()
+    if int(metadata['version']) <= newer_than:
       return None
     layers = [file.get_tensor(name) for name in sorted(file.keys())]
   bundle_lib.check_layers(spec, layers)
   return Snapshot(
     layers,
-    int(said['version']),
-    int(said['rows']),
-    int(said['critic_updates']),
-    float(said['written']),
+    int(metadata['version']),
+    int(metadata['rows']),
+    int(metadata['critic_updates']),
+    float(metadata['written']),
   )

@@ -11,8 +11,10 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as save_arrays
 
+from rlt_jax import files
 from rlt_jax.types import Array, Observation, Params, PRNGKey
 from rlt_jax.vlas.pi_small import model, tokenizer
 from rlt_jax.vlas.pi_small.config import PiConfig
@@ -177,12 +179,9 @@ def save(
   }
   # Each file is whole at any moment; a pair torn by a kill between the two
   # does not load, for its fingerprint differs.
-  weights = folder / f'{_WEIGHTS}.part'
-  save_file(_pack(vla.params), weights)
-  text = folder / f'{_RECORD}.part'
-  text.write_text(json.dumps(record, indent=2) + '\n')
-  weights.replace(folder / _WEIGHTS)
-  text.replace(folder / _RECORD)
+  files.write_atomically(folder / _WEIGHTS, save_arrays(_pack(vla.params)))
+  text = json.dumps(record, indent=2) + '\n'
+  files.write_atomically(folder / _RECORD, text)
 
 
 def load(
