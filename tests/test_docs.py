@@ -15,6 +15,8 @@ import pytest
 
 from rlt_jax import sharding
 from rlt_jax.renamed import RENAMED
+from rlt_jax.reporting.metrics import METRICS
+from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.station import Station
 from rlt_jax.training.config import PracticeConfig
 
@@ -213,7 +215,13 @@ def test_old_names_are_those_that_are_refused():
   fields = {field.name for field in dataclasses.fields(Station)}
   assert set(station.values()) <= fields
   assert not set(station) & fields
-  new = {name.removeprefix('--') for name in old_names('Flags').values()}
+  metrics = old_names('Metrics and reports')
+  assert set(metrics.values()) <= set(METRICS) | set(EpisodeResult._fields)
+  assert not set(metrics) & set(METRICS)
+  new = {
+    name.removeprefix('--').split('=')[0]
+    for name in old_names('Flags').values()
+  }
   assert new <= all_flags()
 
 
