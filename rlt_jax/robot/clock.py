@@ -1,20 +1,20 @@
-"""The time that the loop runs on; tests put their own in its place."""
+"""The loop's clock; tests replace it."""
 
 import time
 from typing import Protocol
 
 
 class Clock(Protocol):
-  """Seconds that only go forward; where they start means nothing."""
+  """Monotonic time in seconds, from any origin."""
 
   def now(self) -> float: ...  # noqa: D102
 
   def sleep_until(self, deadline: float) -> None:
-    """Returns at `deadline` or, as little as it can, later."""
+    """Returns at `deadline`, s, or as soon as possible after it."""
 
 
 class MonotonicClock:
-  """The host's monotonic clock: setting the date does not move it."""
+  """The host's monotonic clock, which setting the date does not change."""
 
   def now(self) -> float:
     """Returns the time, s."""

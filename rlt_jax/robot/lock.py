@@ -1,4 +1,4 @@
-"""One loop per journal and per arm: a lock that the kernel gives back."""
+"""Locks for one process per journal and per arm."""
 
 import contextlib
 import fcntl
@@ -8,33 +8,33 @@ import re
 
 
 class LockedError(Exception):
-  """Somebody else holds the lock; the text says who and of what."""
+  """Another process holds the lock; the text names both."""
 
 
 class Lock:
-  """A lock on one thing, held until `release` or the end of the process.
+  """A file lock, held until `release` or the end of the process.
 
-  The kernel drops it when its holder dies, however it dies, so a file that
-  is left behind locks nothing. A forked child holds it too: start processes
-  that outlive the loop with the method 'spawn'.
+  The kernel releases it when its holder dies, so a file that is left behind
+  locks nothing. A forked child holds it too: start processes that outlive the
+  loop with the method 'spawn'.
   """
 
   def __init__(self, path: str | os.PathLike[str], what: str):
     """Takes the lock.
 
     Args:
-      path: the lock's file, made if missing; its folder must be there.
-      what: the thing, for the text of the error.
+      path: the lock's file, made if missing; its folder must exist.
+      what: the locked thing, for error messages.
 
     Raises:
-      LockedError: another process has it, this one already, or another user
-        made the file.
+      LockedError: another process or this one holds it, or the file belongs
+        to another user.
     """
     try:
       self._fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except PermissionError as error:
       raise LockedError(
-        f'{what} must have one user: its lock is not ours to open: {error}.'
+        f'{what} must have one user: its lock belongs to another one: {error}.'
       ) from error
     try:
       fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,13 +46,13 @@ class Lock:
     except BaseException:
       self._close()
       raise
-    # The number only words an error; a full disk must not cost the lock.
+    # The process id is for error messages only; a full disk may prevent it.
     with contextlib.suppress(OSError):
       os.ftruncate(self._fd, 0)
       os.pwrite(self._fd, f'{os.getpid()}\n'.encode(), 0)
 
   def release(self) -> None:
-    """Gives the lock back; the file stays, for removing it would race."""
+    """Releases the lock; the file stays, because removing it would race."""
     if self._fd is not None:
       os.ftruncate(self._fd, 0)
       fcntl.flock(self._fd, fcntl.LOCK_UN)
@@ -73,12 +73,12 @@ def lock_arm(name: str, folder: str | os.PathLike[str] = '/tmp') -> Lock:
   """Takes the lock of the arm of this name on this host.
 
   Args:
-    name: `ArmSpec.name`; a file name, so letters, digits, '.', '_' and '-'.
-    folder: where all loops of the host look, whatever TMPDIR is for each.
+    name: `ArmSpec.name`, of letters, digits, '.', '_' and '-'.
+    folder: of the locks; the same for all processes of the host.
 
   Raises:
-    LockedError: another loop drives the arm.
-    ValueError: a name that is no file name.
+    LockedError: another process drives the arm.
+    ValueError: a name with other characters.
   """
   if not re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]*', name):
     raise ValueError(

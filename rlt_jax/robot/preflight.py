@@ -1,4 +1,4 @@
-"""Reads everything and moves nothing, before anything moves."""
+"""Checks arm, cameras, VLA, policy and host before anything moves."""
 
 from collections.abc import Callable, Sequence
 import importlib.metadata
@@ -24,20 +24,20 @@ from rlt_jax.serving import schema
 from rlt_jax.serving.schema import ServingSpec
 
 OK, NOTE, BAD = 'ok', 'note', 'bad'
-_DARK, _BRIGHT = 10.0, 245.0  # mean of a picture that shows something
+_DARK, _BRIGHT = 10.0, 245.0  # limits of a picture's mean, of 255
 _FREE_BYTES = 1 << 30
 
 
 class Finding(NamedTuple):
-  """what was looked at, what was found, and OK, NOTE or BAD."""
+  """What was checked, what was found, and OK, NOTE or BAD."""
 
   what: str
   found: str
   verdict: str
 
 
-def look(
-  cell: RobotSetup,
+def check_all(
+  setup: RobotSetup,
   policy: NumpyPolicy,
   client: Any,
   wire: ServingSpec,
@@ -46,20 +46,27 @@ def look(
   clock: Clock,
   priority: str,
 ) -> list[Finding]:
-  """Looks at all of a cell.
+  """Runs all checks; moves nothing.
 
-  `folder` is where its journal will be, `priority` what `realtime.ask` gave.
+  Args:
+    setup: with a connected arm.
+    policy: with its bundle.
+    client: of the VLA's server.
+    wire: what the server takes and returns.
+    folder: where the journal will be.
+    clock: the loop's.
+    priority: what `realtime.request_priority` returned.
   """
   bundle, period_s = policy.spec, 1.0 / policy.spec.control_hz
   return [
     *check_host(bundle, folder, priority),
-    *check_files(bundle, cell.arm.spec),
-    *check_arm(cell.arm, clock),
+    *check_files(bundle, setup.arm.spec),
+    *check_arm(setup.arm, clock),
     *check_vla(client, wire, bundle, clock),
     *check_cameras(
-      bundle, cell.cameras, wire, max_age_s=cell.max_camera_age_s, clock=clock
+      bundle, setup.cameras, wire, max_age_s=setup.max_camera_age_s, clock=clock
     ),
-    *check_timing(cell.arm, policy, clock, period_s=period_s),
+    *check_timing(setup.arm, policy, clock, period_s=period_s),
   ]
 
 
@@ -73,7 +80,7 @@ def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
     if name in ('joint_low', 'joint_high'):
       own = getattr(bundle, name)
       if len(own) == len(value) and np.allclose(own, value, atol=1e-6):
-        value = own  # what float32 made of the file's numbers
+        value = own  # the bundle's numbers are rounded to float32
     found.append(
       _try(name, 'as in the bundle', bundle_lib.check_host, bundle,
            **{name: value})
@@ -86,7 +93,9 @@ def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
       )
       if step < reach * (1.0 - 1e-6)
     ]
-    text = f'shorter than in practice for {short}' if short else 'as practised'
+    text = 'as in practice'
+    if short:
+      text = f'shorter than in practice for {short}'
     found.append(Finding('max_step', text, NOTE if short else OK))
   return found
 
@@ -100,7 +109,7 @@ def check_cameras(
   clock: Clock,
   watch_s: float = 1.0,
 ) -> list[Finding]:
-  """Looks through the cameras for a while."""
+  """Checks the cameras' names, and their pictures for `watch_s`."""
   names = tuple(cameras.shapes)
   found = [_try('cameras', ', '.join(names), bundle_lib.check_host, bundle,
                 cameras=names)]  # fmt: skip
@@ -136,7 +145,7 @@ def check_cameras(
 
 
 def check_arm(arm: Arm, clock: Clock) -> list[Finding]:
-  """Reads the joints of a connected arm."""
+  """Reads a connected arm: pose inside its limits, and age of the reading."""
   spec = arm.spec
   try:
     reading = arm.observe()
@@ -172,7 +181,7 @@ def check_timing(
   period_s: float,
   seconds: float = 2.0,
 ) -> list[Finding]:
-  """Runs the loop dry: reads and computes at its rate, sends nothing."""
+  """Reads the arm and runs the policy at the control rate; sends nothing."""
   spec, late, spent = policy.spec, Histogram(), Histogram()
   z_rl = np.zeros(spec.z_dim, np.float32)
   proprio = np.float32(spec.proprio_mean)
@@ -208,7 +217,7 @@ def check_vla(
   asks: int = 5,
   timeout_s: float = 20.0,
 ) -> list[Finding]:
-  """Asks the VLA about black pictures; nothing acts on the answers."""
+  """Queries the VLA with black images; nothing acts on the answers."""
   side = (wire.image_size, wire.image_size, 3)
   request = schema.make_request(
     wire,
@@ -228,7 +237,8 @@ def check_vla(
     trips.append(answer.round_trip_s)
   chunk_s, trip = bundle.chunk_size / bundle.control_hz, float(np.median(trips))
   delay_s = bundle.inference_delay / bundle.control_hz
-  verdict = OK if trip <= delay_s else NOTE  # the arm will stand and wait
+  # A late answer is allowed: the arm then waits at the end of each chunk.
+  verdict = OK if trip <= delay_s else NOTE
   return [
     Finding('VLA', f'fingerprint {wire.vla_fingerprint[:12]}', OK),
     Finding('token', f'fingerprint {wire.token_fingerprint[:12]}', OK),
@@ -244,7 +254,7 @@ def check_vla(
 def check_host(
   bundle: BundleSpec, folder: pathlib.Path, priority: str
 ) -> list[Finding]:
-  """Looks at versions, threads, priority and room on the disk."""
+  """Checks versions, threads, priority and free space on the disk."""
   theirs = dict(bundle.run.get('versions', {}))
   own = {'python': platform.python_version()}
   own |= {x: importlib.metadata.version(x) for x in ('numpy', 'safetensors')}
@@ -272,7 +282,7 @@ def check_host(
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-  """Returns what the findings mean, in words."""
+  """Returns what follows from the findings."""
   bad = [x for x in findings if x.verdict == BAD]
   notes = sum(x.verdict == NOTE for x in findings)
   if bad:
@@ -286,6 +296,14 @@ def lines(findings: Sequence[Finding]) -> list[str]:
   """Returns a line per finding."""
   width = max(len(x.what) for x in findings)
   return [f'{x.verdict:4}  {x.what:{width}}  {x.found}' for x in findings]
+
+
+def print_verdict(findings: Sequence[Finding]) -> bool:
+  """Prints findings and verdict; returns whether the station may run."""
+  for line in lines(findings):
+    print(line)
+  print(verdict(findings), flush=True)
+  return all(x.verdict != BAD for x in findings)
 
 
 def _try(

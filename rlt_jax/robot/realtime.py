@@ -1,4 +1,4 @@
-"""What the host gives a loop that must not be late."""
+"""Real-time priority, and processor time that a hypervisor took."""
 
 import os
 
@@ -7,8 +7,8 @@ _NICE = -10
 _CPU = '/proc/stat'
 
 
-def ask() -> str:
-  """Asks for the processor before others; returns what was given, in words.
+def request_priority() -> str:
+  """Requests priority over other processes; returns what was granted.
 
   Threads started later inherit it, so call it first. The host decides: root,
   CAP_SYS_NICE or a line in limits.conf (rtprio, nice).
@@ -25,10 +25,10 @@ def ask() -> str:
     return 'none'
 
 
-def stolen() -> tuple[int, int] | None:
-  """Returns what a hypervisor kept of the processors, and all, in jiffies.
+def read_stolen() -> tuple[int, int] | None:
+  """Returns processor time that a hypervisor took, and all of it, in jiffies.
 
-  None on a host that does not say.
+  None on a host that does not report it.
   """
   try:
     with open(_CPU) as file:
@@ -37,14 +37,14 @@ def stolen() -> tuple[int, int] | None:
     return None
   if name != 'cpu' or len(counts) < 8:
     return None
-  times = [int(x) for x in counts[:8]]  # guests are in the first already
+  times = [int(x) for x in counts[:8]]  # the first includes guest time
   return times[7], sum(times)
 
 
 def stolen_share(
   before: tuple[int, int] | None, after: tuple[int, int] | None
 ) -> float | None:
-  """Returns which part of the time between two `stolen` was."""
+  """Returns the share that was stolen between two `read_stolen`."""
   if before is None or after is None or after[1] <= before[1]:
     return None
   return (after[0] - before[0]) / (after[1] - before[1])

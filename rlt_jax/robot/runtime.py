@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent import futures
 import contextlib
 import dataclasses
+import functools
 import gc
 import os
 import pathlib
@@ -199,7 +200,7 @@ def run_robot(
     raise ValueError(f'workdir must be new: {workdir}.')
   # The loop's thread must not wait for others for the default 5 ms.
   sys.setswitchinterval(5e-4)
-  priority = realtime.ask() if config.realtime_priority else 'none'
+  priority = realtime.request_priority() if config.realtime_priority else 'none'
   clock = MonotonicClock()
   with contextlib.ExitStack() as stack:
     setup = build(clock, stack)
@@ -209,7 +210,7 @@ def run_robot(
     )
     stack.callback(client.close)
     workdir.mkdir(parents=True, exist_ok=True)
-    findings = preflight.look(
+    findings = preflight.check_all(
       setup,
       policy,
       client,
@@ -218,10 +219,7 @@ def run_robot(
       clock=clock,
       priority=priority,
     )
-    for line in preflight.lines(findings):
-      print(line)
-    print(preflight.verdict(findings), flush=True)
-    if any(x.verdict == preflight.BAD for x in findings):
+    if not preflight.print_verdict(findings):
       return False
     if config.preflight_only:
       return True
@@ -235,21 +233,16 @@ def run_robot(
       config=config,
       stack=stack,
     )
-    control_hz = policy.spec.control_hz
-    stolen_before = realtime.stolen()
+    stolen_before = realtime.read_stolen()
     try:
       with _ending_on_signals(run), _garbage_kept(), dashboard:
         run.run()
     finally:
-      stolen = realtime.stolen_share(stolen_before, realtime.stolen())
-      report(
-        FinishedRun(
-          run,
-          {'priority': priority, 'stolen': stolen},
-          warmup_minutes=config.vla_warmup_steps / control_hz / 60.0,
-          control_hz=control_hz,
-        )
-      )
+      share = realtime.stolen_share(stolen_before, realtime.read_stolen())
+      host = {'priority': priority, 'stolen': share}
+      control_hz = policy.spec.control_hz
+      warmup_minutes = config.vla_warmup_steps / control_hz / 60.0
+      report(FinishedRun(run, host, warmup_minutes, control_hz))
   return True
 
 
@@ -292,10 +285,6 @@ def _build_run(
   results = RunResults(workdir)
   stack.callback(results.close)
 
-  def prepare(mode: str, number: int) -> None:
-    setup.prepare(mode, number)
-    gc.collect()  # now, because during an episode it would be an overrun
-
   help_lines = getattr(setup.operator, 'help_lines', tuple)
   keys = tuple(help_lines())
   dashboard = Dashboard(lambda: run.view(keys))
@@ -307,14 +296,19 @@ def _build_run(
     results=results,
     updates=PolicyUpdates(
       policy.spec,
-      lambda version: snapshot.read(workdir / 'learner', policy.spec, version),
+      functools.partial(snapshot.read, workdir / 'learner', policy.spec),
     ),
     control_hz=policy.spec.control_hz,
     clock=clock,
-    prepare=prepare,
+    prepare=functools.partial(_prepare, setup),
     notify=dashboard.notify,
   )
   return run, dashboard
+
+
+def _prepare(setup: RobotSetup, mode: str, number: int) -> None:
+  setup.prepare(mode, number)
+  gc.collect()  # now, because during an episode it would be an overrun
 
 
 @contextlib.contextmanager

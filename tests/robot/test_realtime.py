@@ -12,7 +12,7 @@ def test_it_says_what_was_given_and_threads_inherit_it():
   seen = []
 
   def work():
-    said = realtime.ask()  # of this thread alone
+    said = realtime.request_priority()  # of this thread alone
     child = threading.Thread(
       target=lambda: seen.append(
         (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))
@@ -40,17 +40,18 @@ def test_a_host_that_allows_nothing_is_no_error(monkeypatch):
 
   monkeypatch.setattr(os, 'sched_setscheduler', refuse)
   monkeypatch.setattr(os, 'setpriority', refuse)
-  assert realtime.ask() == 'none'
+  assert realtime.request_priority() == 'none'
 
 
 def test_the_stolen_share(tmp_path, monkeypatch):
   path = tmp_path / 'stat'
   monkeypatch.setattr(realtime, '_CPU', str(path))
-  assert realtime.stolen() is None
+  assert realtime.read_stolen() is None
   path.write_text('cpu  10 0 10 70 0 0 0 10 5 0\ncpu0 1\n')
-  before = realtime.stolen()
+  before = realtime.read_stolen()
   assert before == (10, 100)
   path.write_text('cpu  30 0 20 110 0 0 0 40 5 0\ncpu0 1\n')
-  assert realtime.stolen_share(before, realtime.stolen()) == pytest.approx(0.3)
+  share = realtime.stolen_share(before, realtime.read_stolen())
+  assert share == pytest.approx(0.3)
   assert realtime.stolen_share(None, before) is None
   assert realtime.stolen_share(before, before) is None
