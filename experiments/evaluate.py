@@ -57,8 +57,8 @@ def policies_of(config: PracticeConfig):
     )
     cell = run.cell
     named = {
-      'mean': run.actor(0.0),
-      'exploring': run.actor(config.agent.exploration_std),
+      'mean': run.actor(explore=False),
+      'exploring': run.actor(explore=True),
     }
   evaluator = setup_lib.make_evaluator(cell, config, _SEED.value)
   return evaluator, named

@@ -3,20 +3,19 @@
 from collections.abc import Callable, Sequence
 import concurrent.futures
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Agent
+from rlt_jax.batching import map_in_batches
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.reporting.video import Clip
-from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
+from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
 from rlt_jax.rollout.perception import Perception
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.insertion import Outcome
-from rlt_jax.types import Array, Features, Params, PRNGKey
+from rlt_jax.types import Array, Features, Outcome, Params, PRNGKey
 
 # A policy maps (percept [B], key) to normalised chunks [B, C, A].
 Policy = Callable[[Features, PRNGKey], Array]
@@ -40,15 +39,15 @@ def base_policy(horizon: int) -> Policy:
   return lambda percept, key: percept.reference[:, :horizon]
 
 
-def actor_policy(
-  nets: rlt.Networks, params: Params, *, chunk: int, sigma: float
+def agent_policy(
+  agent: Agent, params: Params, *, chunk_size: int, explore: bool
 ) -> Policy:
-  """Returns the actor: its mean for sigma 0, else the exploring policy."""
-  act = jax.jit(functools.partial(rlt.act, nets))
+  """Returns the agent as a policy: deterministic, or as it explores."""
+  act = jax.jit(agent.act)
 
-  def policy(percept: Features, key: PRNGKey) -> Array:
-    reference = percept.reference[:, :chunk]
-    return act(params, percept.z_rl, percept.proprio, reference, key, sigma)
+  def policy(features: Features, key: PRNGKey) -> Array:
+    reference = features.reference[:, :chunk_size]
+    return act(params, features._replace(reference=reference), key, explore)
 
   return policy
 
@@ -62,7 +61,7 @@ class Evaluator:
 
   def __init__(
     self,
-    play: chunk_rollout_lib.RolloutFns,
+    play: RolloutFns,
     perception: Perception,
     *,
     seed: int,
@@ -85,7 +84,7 @@ class Evaluator:
     self._play = play
     self._compiled: set[int] = set()  # group sizes
 
-  def initial_states(self, episodes: int) -> insertion.State:
+  def initial_states(self, episodes: int) -> Any:
     """Returns the worlds [M] that every policy starts from."""
     fold = functools.partial(jax.random.fold_in, self._key)
     keys = jax.vmap(fold)(jnp.arange(episodes))
@@ -98,7 +97,7 @@ class Evaluator:
     *,
     film: int = 0,
     prompt: np.ndarray | None = None,
-  ) -> tuple[Episodes, list[list[insertion.State]]]:
+  ) -> tuple[Episodes, list[list[Any]]]:
     """Runs a policy to the end of every episode.
 
     Args:
@@ -114,7 +113,7 @@ class Evaluator:
     state = jax.tree.map(np.array, self.initial_states(episodes))
     seen, begun = jax.tree.map(np.copy, state), False
     key = jax.random.fold_in(self._key, 2**31 - 1)
-    filmed: list[list[insertion.State]] = [[] for _ in range(film)]
+    filmed: list[list[Any]] = [[] for _ in range(film)]
 
     def decide_and_play(rows: np.ndarray, key: PRNGKey):
       percept_key, act_key = key
@@ -162,7 +161,7 @@ class Evaluator:
     )
     return results, filmed
 
-  def _compile(self, state: insertion.State, size: int) -> None:
+  def _compile(self, state: Any, size: int) -> None:
     """Looks and plays once, `size` worlds wide; nothing comes of it."""
     part = jax.tree.map(lambda x: np.resize(x, (size, *x.shape[1:])), state)
     percept = self._perception.perceive(part, self._key, None)
@@ -183,16 +182,14 @@ def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
   return groups
 
 
-def _before_end(
-  played: chunk_rollout_lib.Trajectory, steps: int
-) -> insertion.State:
+def _before_end(played: Trajectory, steps: int) -> Any:
   """Returns the worlds [E] so many steps before the chunk's end."""
   if not steps:
     return played.final
   return jax.tree.map(lambda x: x[-steps], played.states)
 
 
-def _write(state: insertion.State, rows: np.ndarray, part) -> None:
+def _write(state: Any, rows: np.ndarray, part) -> None:
   """Writes worlds back in place; of a padded group only the real rows."""
   count = len(np.unique(rows))
   for old, new in zip(
@@ -202,9 +199,9 @@ def _write(state: insertion.State, rows: np.ndarray, part) -> None:
 
 
 def _keep_film(
-  filmed: list[list[insertion.State]],
+  filmed: list[list[Any]],
   rows: np.ndarray,
-  played: chunk_rollout_lib.Trajectory,
+  played: Trajectory,
 ) -> None:
   """Appends the steps of filmed episodes."""
   count = len(np.unique(rows))
@@ -219,9 +216,9 @@ def _keep_film(
 
 
 def clips(
-  filmed: list[list[insertion.State]],
+  filmed: list[list[Any]],
   episodes: Episodes,
-  render: Callable[[insertion.State], dict[str, Array]],
+  render: Callable[[Any], dict[str, Array]],
   batch: int,
   outcomes: Sequence[str],
 ) -> list[Clip]:
@@ -231,17 +228,10 @@ def clips(
   """
   out = []
   for index, states in enumerate(filmed):
-    count = len(states)
     stacked = jax.tree.map(lambda *x: np.stack(x), *states)
-    padded = np.minimum(np.arange(-(-count // batch) * batch), count - 1)
-    images = [
-      render(jax.tree.map(lambda x: x[rows], stacked))  # noqa: B023
-      for rows in padded.reshape(-1, batch)
-    ]
-    frames = {
-      name: np.concatenate([np.asarray(i[name]) for i in images])[:count]
-      for name in images[0]
-    }
+    frames = map_in_batches(
+      lambda part: jax.tree.map(np.asarray, render(part)), stacked, batch
+    )
     code = int(episodes.outcome[index])
     out.append(Clip(frames, outcomes[code], int(episodes.steps[index])))
   return out

@@ -7,10 +7,10 @@ import pathlib
 import jax
 from jax import export as jax_export
 import jax.numpy as jnp
-import numpy as np
 from safetensors.numpy import save_file
 
 from rlt_jax import files
+from rlt_jax.agents.agent import Agent, MlpPolicy
 from rlt_jax.export import onnx_graph
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy import onnx_policy
@@ -21,66 +21,41 @@ from rlt_jax.types import Params
 PLATFORMS = ('cpu', 'cuda')
 
 
-def actor_layers(actor_params: Params, spec: BundleSpec) -> list[np.ndarray]:
-  """Returns the actor's kernels [in, out] and biases [out], in turns.
-
-  The actor has no weights for idle entries; here they are there, and zero, so
-  that a host reads and writes whole chunks.
-
-  Args:
-    actor_params: of `agent.Networks.init_actor`, trained.
-    spec: what they belong to.
-  """
-  mlp = actor_params['params']['_Mlp_0']
-  layers = []
-  for i in range(len(mlp)):
-    layers += [mlp[f'Dense_{i}']['kernel'], mlp[f'Dense_{i}']['bias']]
-  layers = [np.asarray(x, np.float32) for x in layers]
-  if spec.reference_input:
-    state = spec.z_dim + spec.proprio_dim
-    rows = _widened(layers[0][state:], spec)
-    layers[0] = np.concatenate([layers[0][:state], rows])
-  # Safetensors writes an array as it lies in memory, whatever its strides say.
-  layers[-2] = np.ascontiguousarray(_widened(layers[-2].T, spec).T)
-  layers[-1] = _widened(layers[-1], spec)
-  return layers
-
-
-def _widened(rows: np.ndarray, spec: BundleSpec) -> np.ndarray:
-  """Returns rows [C * moving entries, ...] as [C * A, ...], idle ones zero."""
-  moving = np.setdiff1d(np.arange(spec.action_dim), spec.frozen_action_dims)
-  if len(rows) != spec.chunk_size * len(moving):
+def check_policy(spec: BundleSpec, agent: Agent) -> None:
+  """Raises ValueError, by name, if a bundle is not of this agent's networks."""
+  policy = agent.mlp_policy
+  if policy is None:
     raise ValueError(
-      f'The actor must have {spec.chunk_size} steps of {len(moving)} moving '
-      f'entries: {len(rows)} rows.'
+      'The agent must have an mlp_policy to run on a robot: '
+      f'{type(agent.config).__name__} has none.'
     )
-  rest = rows.shape[1:]
-  wide = np.zeros((spec.chunk_size, spec.action_dim, *rest), np.float32)
-  wide[:, moving] = rows.reshape((spec.chunk_size, len(moving), *rest))
-  return wide.reshape((-1, *rest))
+  for name in (
+    'hidden_dims', 'frozen_action_dims', 'reference_input', 'exploration_std',
+    'exploration_noise',
+  ):  # fmt: skip
+    own, other = getattr(policy, name), getattr(spec, name)
+    if own != other:
+      raise ValueError(f"agent.{name} must be the bundle's {other}: {own}.")
 
 
-def forward(layers, spec: BundleSpec):
+def forward(policy: MlpPolicy, params: Params, spec: BundleSpec):
   """Returns the actor as a JAX function of (z_rl, proprio, reference)."""
   mean, std = (
     jnp.array(x, jnp.float32) for x in (spec.proprio_mean, spec.proprio_std)
   )
-  idle = np.array(spec.frozen_action_dims, int)
 
   def act(z_rl, proprio, reference):
-    x = [z_rl, (proprio - mean) / std, reference.ravel()]
-    h = jnp.concatenate(x if spec.reference_input else x[:2])
-    for i in range(0, len(layers), 2):
-      h = jnp.dot(h, layers[i], precision='highest') + layers[i + 1]
-      h = jax.nn.relu(h) if i < len(layers) - 2 else h
-    return h.reshape(spec.chunk_size, spec.action_dim).at[:, idle].set(0.0)
+    # Full precision also where the default is less, as on NVIDIA GPUs.
+    with jax.default_matmul_precision('highest'):
+      return policy.apply(params, z_rl, (proprio - mean) / std, reference)
 
   return act
 
 
 def write(
   folder: str | pathlib.Path,
-  actor_params: Params,
+  agent: Agent,
+  params: Params,
   spec: BundleSpec,
   *,
   onnx: bool = False,
@@ -89,23 +64,25 @@ def write(
 
   Args:
     folder: new.
-    actor_params: of `agent.Networks.init_actor`, trained.
+    agent: whose policy it is.
+    params: of its policy, trained.
     spec: what they belong to; its digest is filled in here.
     onnx: write policy.onnx too.
 
   Returns:
     The largest difference of the other forms from the NumPy one on random
-    inputs, normalised units.
+    inputs, normalized units.
 
   Raises:
-    ValueError: the folder exists, layers do not fit the spec, or the forms
-      differ by more than 1e-5; then nothing is left behind as a bundle.
+    ValueError: the folder exists, the agent does not fit the spec, or the
+      forms differ by more than 1e-5; then nothing is left behind as a bundle.
     ModuleNotFoundError: `onnx` without its packages.
   """
   folder = pathlib.Path(folder)
   if folder.exists():
     raise ValueError(f'The bundle folder must be new: {folder}.')
-  layers = actor_layers(actor_params, spec)
+  check_policy(spec, agent)
+  layers = agent.mlp_policy.layers(params)
   policy = NumpyPolicy(spec, layers)
   shapes = [
     jax.ShapeDtypeStruct(shape, jnp.float32)
@@ -116,7 +93,7 @@ def write(
     )
   ]
   exported = jax_export.export(
-    jax.jit(forward(layers, spec)), platforms=PLATFORMS
+    jax.jit(forward(agent.mlp_policy, params, spec)), platforms=PLATFORMS
   )(*shapes)
   apart = agree('JAX', policy, exported.call)
   if onnx:

@@ -11,6 +11,7 @@ from rlt_jax.replay.rows import (
   build_rows,
   empty_segment,
   INTERVENTION_REFERENCES,
+  select_fields,
   transition_spec,
 )
 
@@ -23,5 +24,6 @@ __all__ = [
   'empty_segment',
   'make_ring',
   'nbytes',
+  'select_fields',
   'transition_spec',
 ]

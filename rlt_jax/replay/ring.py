@@ -77,7 +77,7 @@ def add(state: ReplayState, rows: Transition, keep: Array) -> ReplayState:
   Returns:
     The ring with the kept rows in place of its oldest.
   """
-  capacity = state.rows.reward.shape[0]
+  capacity = jax.tree.leaves(state.rows)[0].shape[0]
   chex.assert_rank(keep, 1)
   chex.assert_tree_shape_prefix(rows, keep.shape)
   if keep.shape[0] > capacity:

@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from rlt_jax.batching import tree_select
 from rlt_jax.types import Array, Segment, Source, Transition
 
 Encode = Callable[[Array, Array], Array]
@@ -44,14 +45,24 @@ def transition_spec(
   )
 
 
+def select_fields(rows: Transition, row_spec: Transition) -> Transition:
+  """Returns the rows without the fields that `row_spec` leaves None."""
+  return Transition(
+    *(
+      None if spec is None else x
+      for x, spec in zip(rows, row_spec, strict=True)
+    )
+  )
+
+
 def empty_segment(spec: Segment) -> Segment:
-  """Returns the `prev` of the very first segment: all its rows are dropped."""
+  """Returns a segment of zeros, shaped as `spec`: all its rows are dropped."""
   return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), spec)
 
 
 def build_rows(
   prev: Segment,
-  cur: Segment,
+  cur: Segment | None,
   *,
   encode: Encode,
   gamma: float,
@@ -66,7 +77,8 @@ def build_rows(
 
   Args:
     prev, cur: consecutive segments of the same E robots. `cur` belongs to
-      the same episode unless `prev` terminated or was truncated.
+      the same episode unless `prev` terminated or was truncated. None stands
+      for a segment that never comes: rows that would end in it are not kept.
     encode: absolute commands [C, A] and the pose [A] at the row's start ->
       normalised action chunk [C, A].
     gamma: discount of one control step.
@@ -79,6 +91,7 @@ def build_rows(
     Rows [E*C/s, ...], the rows of one robot side by side, and keep
     bool [E*C/s], False for rows that must not be stored.
   """
+  cur = empty_segment(prev) if cur is None else cur
   num_robots, chunk = prev.reward.shape
   if stride < 1 or chunk % stride:
     raise ValueError(
@@ -138,16 +151,12 @@ def _robot_rows(
   now = prev.features
   # A terminal row's successor is never used; its own start stands in, since
   # what follows a failure may not be finite and 0 * nan is nan.
-  successor = jax.tree.map(
-    lambda own, final, later: jnp.where(
-      done.reshape(-1, *[1] * final.ndim),
-      own,
-      jnp.concatenate([final[None], later[1:]]),
-    ),
-    now,
+  later = jax.tree.map(
+    lambda final, features: jnp.concatenate([final[None], features[1:]]),
     prev.final,
     cur.features,
   )
+  successor = tree_select(done, now, later)
   source = jnp.concatenate([prev.source, cur.source])[held]  # [C/s, C]
   executed = jax.vmap(encode)(command[held], now.pose)
   human = (source == Source.HUMAN)[..., None] & replace

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from rlt_jax.batching import map_in_batches
 from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet.insertion import Outcome
@@ -76,20 +76,6 @@ def make(task: insertion.Task) -> RolloutFns:
   reset = insertion.jit(jax.vmap(task.reset))
 
   def begin(keys: Array, size: int) -> insertion.State:
-    count = len(keys)
-    padded = np.minimum(np.arange(-(-count // size) * size), count - 1)
-    parts = [reset(keys[rows]) for rows in padded.reshape(-1, size)]
-    return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+    return map_in_batches(reset, keys, size)
 
   return RolloutFns(insertion.jit(chunk), begin)
-
-
-def renew(
-  fresh: insertion.State, worlds: insertion.State, ended: np.ndarray
-) -> insertion.State:
-  """Returns worlds [E], the ended ones (bool [E]) replaced by fresh ones."""
-
-  def pick(new, old):
-    return jnp.where(ended.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-  return jax.tree.map(pick, fresh, worlds)

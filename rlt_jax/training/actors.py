@@ -1,7 +1,5 @@
-"""E robots that execute one chunk a round and hand over what happened."""
+"""E environments that execute one chunk a round and report what happened."""
 
-from collections.abc import Callable
-import functools
 from typing import Any, NamedTuple
 
 import chex
@@ -9,33 +7,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.agents import rlt
-from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
+from rlt_jax.agents.agent import Agent
+from rlt_jax.batching import tree_select
+from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
 from rlt_jax.rollout.perception import Perception
-from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Array, Features, Params, PRNGKey, Segment, Source
 
 
 @chex.dataclass(frozen=True)
 class ActorsState:
-  """E worlds between rounds; leaves lead with [E].
+  """E environments between rounds; leaves lead with [E].
 
-  worlds: running episodes. looks: [E, d/s + 1, ...] what the policies have
-  seen of them, `delay` steps ago and every stride since: the first is what
+  env_states: running episodes. features: [E, d/s + 1, ...] what was seen of
+  them, d = `inference_delay` steps ago and every stride s since: the first
   decides now. key: consumed and replaced by every round.
   """
 
-  worlds: insertion.State
-  looks: Features
+  env_states: Any
+  features: Features
   key: PRNGKey
 
 
 class CollectOutput(NamedTuple):
-  """One round: the segment for replay, and how every robot came out of it.
+  """One round: the segment for replay, and the episodes that ended in it.
 
-  steps: int [E] control steps really driven. ended: bool [E], the episode
-  ended in this round. outcome, length: int32 [E], of the ended ones.
+  steps: int [E] control steps executed. ended: bool [E], the episode ended in
+  this round. outcome, length: int32 [E], of the ended ones.
   """
 
   segment: Segment
@@ -45,194 +43,185 @@ class CollectOutput(NamedTuple):
   length: np.ndarray
 
 
-class Actors(NamedTuple):
-  """begin: key -> RobotsState. round: (state, what drives or None) ->
-  (state, Round); None lets the VLA drive."""
+class Actors:
+  """The E environments of one run, driven by the VLA or by the agent."""
 
-  begin: Callable[[PRNGKey], ActorsState]
-  round: Callable[[ActorsState, Any], tuple[ActorsState, CollectOutput]]
+  def __init__(
+    self,
+    rollout: RolloutFns,
+    perception: Perception,
+    agent: Agent,
+    config: PracticeConfig,
+    num_envs: int | None = None,
+  ):
+    """Binds the environments to one task and agent; holds no state.
 
+    Args:
+      rollout, perception: of the task.
+      agent: what acts.
+      config: of the run.
+      num_envs: E; the config's if None.
 
-class EnvFns(NamedTuple):
-  """Whose robots they are: of one run, or of several side by side.
+    Raises:
+      ValueError: a delay, and actions that are not offsets.
+    """
+    if config.inference_delay and perception.space.mode != 'offset':
+      raise ValueError(
+        'A delay needs actions that are offsets from the pose that was seen: '
+        f'{perception.space.mode!r}.'
+      )
+    self._rollout, self._perception, self._config = rollout, perception, config
+    self.num_envs = config.num_envs if num_envs is None else num_envs
+    self._agent = agent
+    self._decode = jax.jit(perception.space.decode)
+    self._act = jax.jit(agent.act)
 
-  split: (key, count) -> so many keys. world_keys: key -> [E] keys, one a
-  world. see: (worlds [M * E], key) -> Features [M * E], the E robots M times.
-  drive: (what drives, Features [E], key) -> normalised chunk [E, C, A] and
-  int32 [E] who drives, see `types.Source`.
-  """
-
-  split: Callable[[PRNGKey, int], Any]
-  world_keys: Callable[[PRNGKey], Array]
-  see: Callable[[insertion.State, PRNGKey], Features]
-  drive: Callable[[Any, Features, PRNGKey], tuple[Array, Array]]
-
-
-def make(
-  play: chunk_rollout_lib.RolloutFns,
-  perception: Perception,
-  nets: rlt.Networks,
-  config: PracticeConfig,
-) -> Actors:
-  """Builds the E robots of one practice; its actor's params drive them."""
-  act = jax.jit(functools.partial(rlt.act, nets))
-
-  def drive(actor: Params, now: Features, key: PRNGKey):
-    chunk = act(
-      actor,
-      now.z_rl,
-      now.proprio,
-      now.reference,
-      key,
-      nets.config.exploration_std,
+  def init(self, key: PRNGKey) -> ActorsState:
+    """Returns environments at the start of an episode. The key is consumed."""
+    env_key, perceive_key, key = self.split(key, 3)
+    env_states = self._reset(env_key)
+    return ActorsState(
+      env_states=env_states,
+      features=self._first_features(env_states, perceive_key),
+      key=key,
     )
-    return chunk, np.full(config.num_envs, Source.ACTOR, np.int32)
 
-  crew = EnvFns(
-    split=jax.random.split,
-    world_keys=lambda key: jax.random.split(key, config.num_envs),
-    see=perception.perceive,
-    drive=drive,
-  )
-  return assemble(play, perception, crew, config, config.num_envs)
+  def collect(
+    self, state: ActorsState, policy: Any
+  ) -> tuple[ActorsState, CollectOutput]:
+    """Executes one chunk in every environment.
 
+    Args:
+      state: of the environments.
+      policy: what `drive` takes, the agent's policy params; None lets the VLA
+        drive.
 
-def assemble(
-  play: chunk_rollout_lib.RolloutFns,
-  perception: Perception,
-  crew: EnvFns,
-  config: PracticeConfig,
-  count: int,
-) -> Actors:
-  """Builds robots from a crew.
-
-  Args:
-    play, perception, config: of the run.
-    crew: see there.
-    count: E, all robots that step together.
-
-  Raises:
-    ValueError: a delay, and actions that are not offsets.
-  """
-  if config.inference_delay and perception.space.mode != 'offset':
-    raise ValueError(
-      'A delay needs actions that are offsets from the pose that was seen: '
-      f'{perception.space.mode!r}.'
+    Raises:
+      FloatingPointError: an action or observation that is not finite, named.
+    """
+    act_key, perceive_key, reset_key, first_key, key = self.split(state.key, 5)
+    now = jax.tree.map(lambda x: x[:, 0], state.features)
+    if policy is None:
+      chunk = now.reference
+      source = np.full(self.num_envs, Source.VLA, np.int32)
+    else:
+      chunk, source = self.drive(policy, now, act_key)
+    check_finite(action_chunk=chunk)
+    trajectory = self._rollout.chunk(
+      state.env_states, self._decode(chunk, now.pose)
     )
-  decode = jax.jit(perception.space.decode)
+    features = jax.tree.map(
+      lambda before, new: jnp.concatenate([before, new], axis=1),
+      state.features,
+      self._features_during(trajectory, perceive_key),
+    )
+    check_finite(observation=features, command=trajectory.command)
+    output = self._output(trajectory, features, source)
+    num_rows = self._config.chunk_size // self._config.replay_stride
+    env_states = trajectory.final
+    features = jax.tree.map(lambda x: x[:, num_rows:], features)
+    if output.ended.any():
+      fresh = self._reset(reset_key)
+      env_states = tree_select(output.ended, fresh, env_states)
+      features = tree_select(
+        output.ended, self._first_features(env_states, first_key), features
+      )
+    state = ActorsState(env_states=env_states, features=features, key=key)
+    return state, output
 
-  def see(worlds: insertion.State, key: PRNGKey) -> Features:
-    percept = crew.see(worlds, key)
-    return to_features(percept, config.chunk_size, config.inference_delay)
+  def split(self, key: PRNGKey, num: int) -> Any:
+    """Returns so many keys. The key is consumed."""
+    return jax.random.split(key, num)
 
-  def first_looks(worlds: insertion.State, key: PRNGKey) -> Features:
-    # Nothing was seen before: the first look decides the first d steps too.
-    percept = crew.see(worlds, key)
-    looks = [
-      to_features(percept, config.chunk_size, step)
+  def env_keys(self, key: PRNGKey) -> Array:
+    """Returns a key for each environment, [E, ...]. The key is consumed."""
+    return jax.random.split(key, self.num_envs)
+
+  def perceive(self, env_states: Any, key: PRNGKey) -> Features:
+    """Returns features [M * E] of the E environments at M steps."""
+    return self._perception.perceive(env_states, key)
+
+  def drive(
+    self, policy: Params, now: Features, key: PRNGKey
+  ) -> tuple[Array, np.ndarray]:
+    """Returns normalized chunks [E, C, A] and int32 [E] who drives."""
+    chunk = self._act(policy, now, key, True)
+    return chunk, np.full(self.num_envs, Source.ACTOR, np.int32)
+
+  def _reset(self, key: PRNGKey) -> Any:
+    return self._rollout.begin(self.env_keys(key), self.num_envs)
+
+  def _first_features(self, env_states: Any, key: PRNGKey) -> Features:
+    """Returns [E, d/s + 1, ...]: the first query decides the first d steps."""
+    config = self._config
+    seen = self.perceive(env_states, key)
+    features = [
+      slice_reference(seen, config.chunk_size, step)
       for step in range(0, config.inference_delay + 1, config.replay_stride)
     ]
-    return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *looks)
+    return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *features)
 
-  def begin(key: PRNGKey) -> ActorsState:
-    world_key, see_key, key = crew.split(key, 3)
-    worlds = play.begin(crew.world_keys(world_key), count)
-    return ActorsState(
-      worlds=worlds, looks=first_looks(worlds, see_key), key=key
+  def _features_during(self, trajectory: Trajectory, key: PRNGKey) -> Features:
+    """Queries the VLA at steps s, 2s, ..., C in one batch: [E, C/s, ...].
+
+    Nobody waits for these queries: most only go to replay.
+    """
+    config = self._config
+    num_steps, num_envs = trajectory.states.steps.shape
+    inside = jax.tree.map(
+      lambda x: x[config.replay_stride : num_steps : config.replay_stride],
+      trajectory.states,
+    )
+    env_states = jax.tree.map(
+      lambda x, y: jnp.concatenate([x, y[None]]).reshape(-1, *x.shape[2:]),
+      inside,
+      trajectory.final,
+    )
+    features = slice_reference(
+      self.perceive(env_states, key), config.chunk_size, config.inference_delay
+    )
+    return jax.tree.map(
+      lambda x: jnp.swapaxes(x.reshape(-1, num_envs, *x.shape[1:]), 0, 1),
+      features,
     )
 
-  def run_round(
-    state: ActorsState, actor: Any
-  ) -> tuple[ActorsState, CollectOutput]:
-    act_key, see_key, reset_key, again_key, key = crew.split(state.key, 5)
-    now = jax.tree.map(lambda x: x[:, 0], state.looks)
-    if actor is None:
-      chunk, source = now.reference, np.full(count, Source.VLA, np.int32)
-    else:
-      chunk, source = crew.drive(actor, now, act_key)
-    check_finite(action_chunk=chunk)
-    played = play.chunk(state.worlds, decode(chunk, now.pose))
-    looks = jax.tree.map(
-      lambda before, new: jnp.concatenate([before, new], axis=1),
-      state.looks,
-      _see_all(played, see, see_key, config.replay_stride),
-    )
-    rows = config.chunk_size // config.replay_stride
-    features = jax.tree.map(lambda x: x[:, :rows], looks)
-    final = jax.tree.map(lambda x: x[:, rows], looks)
+  def _output(
+    self, trajectory: Trajectory, features: Features, source: np.ndarray
+  ) -> CollectOutput:
+    chunk_size = self._config.chunk_size
+    num_rows = chunk_size // self._config.replay_stride
     segment = Segment(
-      features=features,
-      final=final,
-      command=played.command,
-      reward=played.reward,
-      valid=played.valid,
-      terminated=played.terminated,
-      truncated=played.truncated,
-      source=jnp.asarray(np.repeat(source[:, None], config.chunk_size, axis=1)),
+      features=jax.tree.map(lambda x: x[:, :num_rows], features),
+      final=jax.tree.map(lambda x: x[:, num_rows], features),
+      command=trajectory.command,
+      reward=trajectory.reward,
+      valid=trajectory.valid,
+      terminated=trajectory.terminated,
+      truncated=trajectory.truncated,
+      source=jnp.asarray(np.repeat(source[:, None], chunk_size, axis=1)),
     )
-    check_finite(observation=looks, command=played.command)
-    ended = np.asarray(played.terminated | played.truncated)
-    report = CollectOutput(
+    return CollectOutput(
       segment=segment,
-      steps=np.asarray(played.valid.sum(axis=1)),
-      ended=ended,
-      outcome=np.asarray(played.final.outcome),
-      length=np.asarray(played.final.steps),
+      steps=np.asarray(trajectory.valid.sum(axis=1)),
+      ended=np.asarray(trajectory.terminated | trajectory.truncated),
+      outcome=np.asarray(trajectory.final.outcome),
+      length=np.asarray(trajectory.final.steps),
     )
-    worlds, looks = played.final, jax.tree.map(lambda x: x[:, rows:], looks)
-    if ended.any():
-      fresh = play.begin(crew.world_keys(reset_key), count)
-      worlds = chunk_rollout_lib.renew(fresh, worlds, ended)
-      looks = jax.tree.map(
-        lambda new, old: jnp.where(
-          ended.reshape(-1, *[1] * (new.ndim - 1)), new, old
-        ),
-        first_looks(worlds, again_key),
-        looks,
-      )
-    return ActorsState(worlds=worlds, looks=looks, key=key), report
-
-  return Actors(begin, run_round)
 
 
-def to_features(percept: Features, chunk: int, delay: int = 0) -> Features:
-  """Keeps what replay stores: C steps of the reference, `delay` after it."""
-  return Features(
-    z_rl=percept.z_rl,
-    proprio=percept.proprio,
-    reference=percept.reference[:, delay : delay + chunk],
-    pose=percept.pose,
-  )
-
-
-def _see_all(
-  played: chunk_rollout_lib.Trajectory,
-  see: Callable[[insertion.State, PRNGKey], Features],
-  key: PRNGKey,
-  stride: int,
+def slice_reference(
+  features: Features, chunk_size: int, delay: int = 0
 ) -> Features:
-  """Queries the VLA at steps s, 2s, ..., C in one batch; returns [E, C/s, ...].
-
-  Nobody waits for these looks: most only go to replay.
-  """
-  steps = played.states.steps.shape[0]
-  num = played.states.steps.shape[1]
-  inside = jax.tree.map(lambda x: x[stride:steps:stride], played.states)
-  worlds = jax.tree.map(
-    lambda x, y: jnp.concatenate([x, y[None]]).reshape(-1, *x.shape[2:]),
-    inside,
-    played.final,
-  )
-  return jax.tree.map(
-    lambda x: jnp.swapaxes(x.reshape(-1, num, *x.shape[1:]), 0, 1),
-    see(worlds, key),
+  """Keeps C steps of the reference [..., H, A], from step `delay` on."""
+  return features._replace(
+    reference=features.reference[:, delay : delay + chunk_size]
   )
 
 
-def check_finite(**arrays: Array) -> None:
+def check_finite(**arrays: Any) -> None:
   """Raises FloatingPointError that names the array with a NaN or infinity."""
   for name, tree in arrays.items():
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
       if not np.isfinite(np.asarray(leaf)).all():
-        spot = name + jax.tree_util.keystr(path)
-        raise FloatingPointError(f'Every number must be finite: {spot}.')
+        leaf_name = name + jax.tree_util.keystr(path)
+        raise FloatingPointError(f'Every number must be finite: {leaf_name}.')

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from rlt_jax.agents.rlt import AgentConfig, UpdateConfig
+from rlt_jax.agents.rlt.config import RltConfig
 from rlt_jax.replay import INTERVENTION_REFERENCES
 from rlt_jax.rollout.perception import TOKEN_ABLATIONS
 from rlt_jax.tasks.ethernet.insertion import CONTROL_HZ, TaskConfig
@@ -20,16 +20,8 @@ class PracticeConfig:
   """Practice of one task; every default has its reason beside it."""
 
   task: TaskConfig = TaskConfig()
-  # One unit is one to two mm at the tip, so .45 explores some .7 mm, the size
-  # of the play in the socket. At .3 two seeds of two learnt later; a sixth of
-  # that hardly learnt anything.
   # The grippers and the left arm rest in every demonstration.
-  agent: AgentConfig = AgentConfig(
-    exploration_std=0.45, frozen_action_dims=_IDLE
-  )
-  # For this unit and a reward of 1; the run prints where it stands (D about 4).
-  # At half of it the first minutes bring nothing.
-  update: UpdateConfig = UpdateConfig(beta=0.003)
+  agent: RltConfig = RltConfig(frozen_action_dims=_IDLE)
   seed: int = 0
   num_envs: int = 8  # E side by side; more waits longer for each chunk's end
   num_env_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
@@ -87,10 +79,10 @@ class PracticeConfig:
         f'open_loop_steps must be a multiple of chunk_size {self.chunk_size}: '
         f'{self.open_loop_steps}.'
       )
-    if self.learning_starts < self.update.batch_size:
+    if self.learning_starts < self.agent.batch_size:
       raise ValueError(
-        f'learning_starts must be at least update.batch_size '
-        f'{self.update.batch_size}: {self.learning_starts}.'
+        f'learning_starts must be at least agent.batch_size '
+        f'{self.agent.batch_size}: {self.learning_starts}.'
       )
     if self.vla_warmup_steps < 2 * self.learning_starts * self.replay_stride:
       raise ValueError(

@@ -14,8 +14,6 @@ import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax.agents import rlt
-from rlt_jax.agents.rlt import beta_advice, beta_report, reference_variance
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import provenance, statistics
@@ -87,7 +85,6 @@ class Experiment:
     config: PracticeConfig,
     cell: setup_lib.TaskSetup,
     evaluator: evaluator_lib.Evaluator,
-    nets: rlt.Networks,
     command: str,
     heed_stop: Callable[[], None],
     name: str = '',
@@ -97,7 +94,7 @@ class Experiment:
     Args:
       workdir: of the run.
       config: the run's settings.
-      cell, evaluator, nets: shared by all runs of one process.
+      cell, evaluator: shared by all runs of one process.
       command: recorded in the report.
       heed_stop: called between two evaluations; may raise KeyboardInterrupt.
       name: goes before printed lines, where several runs print.
@@ -105,7 +102,7 @@ class Experiment:
     self.workdir, self.config, self.command = workdir, config, command
     # Now, not when the report is written: the code may move on meanwhile.
     self.commit = provenance.commit()
-    self.cell, self.evaluator, self.nets = cell, evaluator, nets
+    self.cell, self.evaluator = cell, evaluator
     self.record = summary.Record(workdir / 'evaluations.json')
     self.meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
@@ -176,43 +173,39 @@ class Experiment:
     self._metrics.write(row)
     return row
 
-  def judge_beta(
+  def diagnose_agent(
     self,
     metrics: Mapping[str, Any],
-    variance_of: Callable[[], float] | None = None,
+    references: Callable[[], np.ndarray] | None = None,
   ) -> None:
-    """Says once, after the warm-up, whether beta suits the task.
+    """Lets the agent say once, after the warm-up, if its settings suit.
 
     Args:
       metrics: of a round.
-      variance_of: `reference_variance`, where somebody has it already.
+      references: of `reference_samples`, where somebody has them already.
     """
-    if metrics['phase'] == 'warm-up' or 'beta_ratio' not in metrics:
+    diagnose = self.cell.agent.diagnose
+    # A round that made no update has no metrics of the agent.
+    if diagnose is None or metrics['phase'] == 'warm-up':
       return
-    self.record.latest_beta = dict(metrics)
-    if 'beta' in self.record.data:
+    if 'finite' not in metrics:
       return
-    variance = (variance_of or self.reference_variance)()
-    self.record.put('beta', {
-      'reference_variance': variance,
-      'after_warmup_ratio': metrics['beta_ratio'],
-      'after_warmup_distance': metrics['reference_distance'] / variance,
-    })  # fmt: skip
-    advice = beta_advice(metrics, variance) or beta_report(metrics, variance)
-    print(f'\n{self._name}{advice}', flush=True)
+    self.record.latest_metrics = dict(metrics)
+    if 'diagnosis' in self.record.data:
+      return
+    found = diagnose(metrics, (references or self.reference_samples)())
+    self.record.put('diagnosis', dict(found.numbers))
+    print(f'\n{self._name}{found.text}', flush=True)
 
-  def reference_variance(self, samples: int = 8) -> float:
-    """Returns the spread of the VLA's chunk at a state, squared units."""
+  def reference_samples(self, samples: int = 8) -> np.ndarray:
+    """Returns references [samples, B, C, A], sampled at the same B states."""
     # As many states as are seen at once anyway: nothing new to compile.
     worlds = self.evaluator.initial_states(self.evaluator.sizes.large)
     chunks = [
       self.cell.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
       for i in range(samples)
     ]
-    chunks = np.stack(chunks)[:, :, : self.config.chunk_size]
-    return reference_variance(
-      rlt.zero_frozen_dims(chunks, self.config.agent.frozen_action_dims)
-    )
+    return np.stack(chunks)[:, :, : self.config.chunk_size]
 
   def evaluate_base(self) -> None:
     """Evaluates the VLA alone, unless that is known."""
@@ -241,14 +234,11 @@ class Experiment:
     count = (
       self.config.num_final_episodes if final else self.config.num_eval_episodes
     )
-    for name, sigma in (
-      ('mean', 0.0),
-      ('exploring', self.config.agent.exploration_std),
-    ):
+    for name, explore in (('mean', False), ('exploring', True)):
       key = f'{name}@{minutes:g}'
       if key in self.record.data:
         continue
-      policy = self.actor(sigma)
+      policy = self.actor(explore)
       with summary.Timer(self.seconds, 'evaluation_s'):
         episodes, _ = self.evaluator.run(policy, count)
       self.record.put_episodes(key, episodes)
@@ -259,11 +249,11 @@ class Experiment:
       )
       self._heed()
 
-  def actor(self, sigma: float) -> evaluator_lib.Policy:
+  def actor(self, explore: bool) -> evaluator_lib.Policy:
     """Returns the present actor as a policy."""
-    return evaluator_lib.actor_policy(
-      self.nets,
+    return evaluator_lib.agent_policy(
+      self.cell.agent,
       self.progress.actor,
-      chunk=self.config.chunk_size,
-      sigma=sigma,
+      chunk_size=self.config.chunk_size,
+      explore=explore,
     )

@@ -1,110 +1,131 @@
-"""The learner: rows in, fused updates out, at a fixed ratio of the two."""
+"""The learner: rows in, updates of the agent out, at a fixed ratio."""
 
-from collections.abc import Callable
-import functools
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import chex
 import jax
 import numpy as np
 
 from rlt_jax import replay
-from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Agent
 from rlt_jax.replay import ReplayState
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Array, PRNGKey, Segment, Transition
 
-# Cycles (two critic steps, an actor step) a dispatch: enough to hide the call.
-CYCLES = 10
-
 
 @chex.dataclass(frozen=True)
 class LearnerState:
-  """What learning carries on.
+  """What the learner carries from one segment to the next.
 
-  train, replay: see their packages. previous: the last round's segment, whose
-  mid-chunk rows end in the next. owed: int critic updates not yet made.
+  agent, replay: see their packages. previous: the last segment; a row that
+  starts in it ends in the next one. pending_updates: int updates not made yet.
   rows: int rows stored so far.
   """
 
-  train: rlt.TrainState
+  agent: Any
   replay: ReplayState
   previous: Segment
-  owed: int
+  pending_updates: int
   rows: int
 
 
-def make_rows(
-  encode: Callable[[Array, Array], Array], config: PracticeConfig
-) -> Callable[[Segment, Segment], tuple[Transition, Array]]:
-  """Returns jitted `replay.build_rows` with a run's settings."""
-  return jax.jit(
-    functools.partial(
-      replay.build_rows,
-      encode=encode,
+class Learner:
+  """Builds rows from segments, stores them and updates the agent."""
+
+  def __init__(
+    self,
+    agent: Agent,
+    encode: Callable[[Array, Array], Array],
+    config: PracticeConfig,
+  ):
+    """Binds the learner to one agent; holds no state.
+
+    Args:
+      agent: what learns.
+      encode: absolute commands [C, A] and a pose [A] -> normalized chunk.
+      config: of the run.
+    """
+    self._agent, self._config = agent, config
+    self._ring = replay.make_ring(config.replay_capacity, agent.batch_size)
+    self._update = jax.jit(self._update_agent, donate_argnums=0)
+    self._encode = encode
+    self._build_rows = jax.jit(self._rows_of)
+
+  def init(self, key: PRNGKey, segment: Segment) -> LearnerState:
+    """Returns the state before the first segment, which gives its shapes.
+
+    The key is consumed.
+    """
+    return LearnerState(
+      agent=self._agent.init(key),
+      replay=self._ring.init(self._agent.row_spec),
+      previous=replay.empty_segment(segment),
+      pending_updates=0,
+      rows=0,
+    )
+
+  def learn(
+    self, state: LearnerState, segment: Segment | None
+  ) -> tuple[LearnerState, dict[str, float] | None]:
+    """Stores the rows that start in the previous segment and updates.
+
+    Args:
+      state: consumed.
+      segment: the next one of the same environments. None means that none
+        follows: the last rows are stored at once.
+
+    Returns:
+      The state, and the mean metrics of the updates; None if none was made.
+    """
+    agent, config = self._agent, self._config
+    rows, keep = self._build_rows(state.previous, segment)
+    num_stored = int(keep.sum())
+    replay_state = self._ring.add(state.replay, rows, keep)
+    agent_state, metrics = state.agent, []
+    pending = state.pending_updates + num_stored * config.utd_ratio
+    total = state.rows + num_stored
+    if total >= config.learning_starts:
+      while pending >= agent.updates_per_dispatch:
+        agent_state, step_metrics = self._update(agent_state, replay_state)
+        metrics.append(step_metrics)
+        pending -= agent.updates_per_dispatch
+    if segment is None:
+      segment = replay.empty_segment(state.previous)
+    state = LearnerState(
+      agent=agent_state,
+      replay=replay_state,
+      previous=segment,
+      pending_updates=pending,
+      rows=total,
+    )
+    jax.block_until_ready(agent.policy_params(agent_state))
+    return state, mean_metrics(jax.device_get(metrics))
+
+  def _update_agent(self, agent_state: Any, replay_state: ReplayState):
+    return self._agent.update(agent_state, replay_state, self._ring.sample)
+
+  def _rows_of(
+    self, previous: Segment, segment: Segment | None
+  ) -> tuple[Transition, Array]:
+    config = self._config
+    rows, keep = replay.build_rows(
+      previous,
+      segment,
+      encode=self._encode,
       gamma=config.gamma,
       stride=config.replay_stride,
       intervention_reference=config.intervention_reference,
     )
-  )
+    return replay.select_fields(rows, self._agent.row_spec), keep
 
 
-class Learner(NamedTuple):
-  """init: (key, segment) -> LearnerState. learn: (state, segment) -> (state,
-  metrics or None before the first update)."""
-
-  init: object
-  learn: object
-
-
-def make(
-  spec: Transition,
-  encode: Callable[[Array, Array], Array],
-  nets: rlt.Networks,
-  config: PracticeConfig,
-) -> Learner:
-  """Builds the learner of one practice.
-
-  Args:
-    spec: of `replay.transition_spec`.
-    encode: absolute commands and a pose -> normalised chunk.
-    nets, config: of the run.
-  """
-  ring = replay.make_ring(config.replay_capacity, config.update.batch_size)
-  fused = rlt.jit_update(nets, ring, config.update, CYCLES)
-  rows_of = make_rows(encode, config)
-  per_dispatch = CYCLES * config.update.critic_updates_per_actor
-
-  def init(key: PRNGKey, segment: Segment) -> LearnerState:
-    return LearnerState(
-      train=rlt.init(key, nets, config.update),
-      replay=ring.init(spec),
-      previous=replay.empty_segment(segment),
-      owed=0,
-      rows=0,
-    )
-
-  def learn(state: LearnerState, segment: Segment):
-    rows, keep = rows_of(state.previous, segment)
-    stored = int(keep.sum())
-    ring_state = ring.add(state.replay, rows, keep)
-    train = state.train
-    owed = state.owed + stored * config.utd_ratio
-    total, metrics = state.rows + stored, []
-    if total >= config.learning_starts:
-      while owed >= per_dispatch:
-        train, step_metrics = fused(train, ring_state)
-        metrics.append(step_metrics)
-        owed -= per_dispatch
-    state = LearnerState(
-      train=train, replay=ring_state, previous=segment, owed=owed, rows=total
-    )
-    jax.block_until_ready(train.actor_params)
-    if not metrics:
-      return state, None
-    metrics = jax.device_get(metrics)
-    return state, {
-      name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]
-    }
-
-  return Learner(init, learn)
+def mean_metrics(
+  metrics: list[Mapping[str, Array]],
+) -> dict[str, float] | None:
+  """Returns the mean of each metric over dispatches; None for no dispatch."""
+  if not metrics:
+    return None
+  return {
+    name: float(np.mean([m[name] for m in metrics])) for name in metrics[0]
+  }

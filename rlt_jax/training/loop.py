@@ -1,30 +1,28 @@
-"""Practice: robots and learner side by side until the robot time is spent.
+"""Algorithm 1: environments and learner side by side.
 
-Each round the robots play one chunk with the newest actor while the learner
-works through the round before. That is the paper's asynchronous learner with
-a delay of exactly one round, so a run repeats bit for bit and a resumed run
-ends where the unbroken one would.
+Each round the environments execute one chunk with the newest policy while the
+learner works through the round before. That is the paper's asynchronous
+learner with a delay of exactly one round, so a run repeats bit for bit and a
+resumed run ends where the unbroken one would.
 """
 
 from collections.abc import Callable
 import concurrent.futures
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
 import numpy as np
 
-from rlt_jax import replay
-from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Agent
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.training import actors as actors_lib
-from rlt_jax.training import learner as learner_lib
+from rlt_jax.training.actors import Actors, ActorsState
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Params, Segment
+from rlt_jax.training.learner import Learner, LearnerState
+from rlt_jax.types import Outcome, Params, Segment
 
 HISTORY = 4096  # ended episodes kept for the running figures
 
@@ -33,16 +31,19 @@ HISTORY = 4096  # ended episodes kept for the running figures
 class PracticeState:
   """Everything a checkpoint needs.
 
-  robots, learner: see their modules. pending: the segment that the learner
-  has not seen yet. actor: params that drive the next round. env_steps: int
-  control steps driven so far. outcome, length: int32 [HISTORY] of ended
-  episodes, -1 where none has ended yet, oldest first out.
+  actors, learner: see their modules. pending: the segment that the learner has
+  not seen yet. It reaches replay two rounds after it began: one round because
+  learner and environments run side by side, one because its last rows end in
+  the segment that follows (`LearnerState.previous`). policy: the agent's params
+  that drive the next round. env_steps: int control steps so far. outcome,
+  length: int32 [HISTORY] of ended episodes, newest last, -1 where none has
+  ended yet.
   """
 
-  robots: actors_lib.ActorsState
-  learner: learner_lib.LearnerState
+  actors: ActorsState
+  learner: LearnerState
   pending: Segment
-  actor: Params
+  policy: Params
   env_steps: int
   outcome: np.ndarray
   length: np.ndarray
@@ -52,94 +53,104 @@ class PracticeState:
     return to_episodes(self.outcome, self.length)
 
 
-class Practice(NamedTuple):
-  """begin: () -> PracticeState. run: (state, until, on_round) ->
-  PracticeState; both deterministic in the config's seed."""
-
-  nets: rlt.Networks
-  begin: Callable[[], PracticeState]
-  run: Callable[..., PracticeState]
-
-
 # Called after every round: (state, metrics of the round).
 OnRound = Callable[[PracticeState, dict[str, Any]], None]
 
 
-def make(
-  play: RolloutFns, perception: Perception, config: PracticeConfig
-) -> Practice:
-  """Builds the practice of one task with one perception."""
-  nets = rlt.make_networks(
-    config.agent, perception.z_dim, perception.proprio_dim, config.chunk_size,
-    perception.action_dim,
-  )  # fmt: skip
-  robots = actors_lib.make(play, perception, nets, config)
-  spec = replay.transition_spec(
-    perception.z_dim, perception.proprio_dim, config.chunk_size,
-    perception.action_dim,
-  )  # fmt: skip
-  learner = learner_lib.make(spec, perception.space.encode, nets, config)
+class Practice:
+  """Practice of one task; deterministic in the config's seed."""
 
-  def begin() -> PracticeState:
-    robots_key, learner_key = jax.random.split(jax.random.PRNGKey(config.seed))
-    # The first round is the warm-up's; it gives the learner its shapes.
-    state, first = robots.round(robots.begin(robots_key), None)
-    learning = learner.init(learner_key, first.segment)
+  def __init__(
+    self,
+    rollout: RolloutFns,
+    perception: Perception,
+    agent: Agent,
+    config: PracticeConfig,
+  ):
+    """Binds task, agent and settings; holds no state."""
+    self._agent, self._config = agent, config
+    self._actors = Actors(rollout, perception, agent, config)
+    self._learner = Learner(agent, perception.space.encode, config)
+
+  def init(self) -> PracticeState:
+    """Returns the state after the first round, which the VLA drives.
+
+    That round gives the learner its shapes.
+    """
+    key = jax.random.PRNGKey(self._config.seed)
+    actors_key, learner_key = jax.random.split(key)
+    actors_state, first = self._actors.collect(
+      self._actors.init(actors_key), None
+    )
+    learner_state = self._learner.init(learner_key, first.segment)
     none = np.full(HISTORY, -1, np.int32)
     return PracticeState(
-      robots=state,
-      learner=learning,
+      actors=actors_state,
+      learner=learner_state,
       pending=first.segment,
-      actor=jax.tree.map(np.asarray, learning.train.actor_params),
+      policy=self._policy(learner_state),
       env_steps=int(first.steps.sum()),
       outcome=append(none, first.outcome[first.ended]),
       length=append(none, first.length[first.ended]),
     )
 
-  def run(state: PracticeState, until: int, on_round: OnRound) -> PracticeState:
-    """Runs rounds until `until` control steps have been driven."""
+  def run(
+    self, state: PracticeState, until: int, on_round: OnRound
+  ) -> PracticeState:
+    """Runs rounds until `until` control steps have been made.
+
+    Raises:
+      FloatingPointError: a loss or parameter is no longer finite.
+    """
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
       while state.env_steps < until:
         start = time.perf_counter()
-        work = pool.submit(learner.learn, state.learner, state.pending)
-        warm = state.env_steps < config.vla_warmup_steps
-        try:
-          robots_state, report = robots.round(
-            state.robots, None if warm else state.actor
-          )
-        finally:
-          learning, metrics = work.result()
-        metrics = metrics or {}
-        state = PracticeState(
-          robots=robots_state,
-          learner=learning,
-          pending=report.segment,
-          # A copy: the learner donates its own.
-          actor=jax.tree.map(np.asarray, learning.train.actor_params),
-          env_steps=state.env_steps + int(report.steps.sum()),
-          outcome=append(state.outcome, report.outcome[report.ended]),
-          length=append(state.length, report.length[report.ended]),
-        )
-        if metrics.get('finite', 1.0) < 1.0:
-          raise FloatingPointError(
-            'Losses and parameters must stay finite: step '
-            f'{state.env_steps}, {metrics}.'
-          )
+        warmup = state.env_steps < self._config.vla_warmup_steps
+        state, metrics = self._round(pool, state, warmup)
         metrics['round_s'] = time.perf_counter() - start
-        metrics['phase'] = 'warm-up' if warm else 'practice'
+        metrics['phase'] = 'warm-up' if warmup else 'practice'
         on_round(state, metrics)
     return state
 
-  return Practice(nets, begin, run)
+  def _round(
+    self, pool: concurrent.futures.Executor, state: PracticeState, warmup: bool
+  ) -> tuple[PracticeState, dict[str, Any]]:
+    learning = pool.submit(self._learner.learn, state.learner, state.pending)
+    try:
+      actors_state, output = self._actors.collect(
+        state.actors, None if warmup else state.policy
+      )
+    finally:
+      learner_state, metrics = learning.result()
+    metrics = metrics or {}
+    state = PracticeState(
+      actors=actors_state,
+      learner=learner_state,
+      pending=output.segment,
+      policy=self._policy(learner_state),
+      env_steps=state.env_steps + int(output.steps.sum()),
+      outcome=append(state.outcome, output.outcome[output.ended]),
+      length=append(state.length, output.length[output.ended]),
+    )
+    if metrics.get('finite', 1.0) < 1.0:
+      raise FloatingPointError(
+        'Losses and parameters must stay finite: step '
+        f'{state.env_steps}, {metrics}.'
+      )
+    return state, metrics
+
+  def _policy(self, state: LearnerState) -> Params:
+    # A copy: the learner donates its own.
+    return jax.tree.map(np.asarray, self._agent.policy_params(state.agent))
 
 
 def to_episodes(outcome: np.ndarray, length: np.ndarray) -> Episodes:
   """Returns what a history of outcomes and lengths holds, oldest first."""
-  known = outcome >= 0
+  ended = outcome >= 0
   return Episodes(
-    success=outcome[known] == insertion.Outcome.SUCCESS,
-    steps=length[known],
-    outcome=outcome[known],
+    success=outcome[ended] == Outcome.SUCCESS,
+    steps=length[ended],
+    outcome=outcome[ended],
   )
 
 

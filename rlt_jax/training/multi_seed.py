@@ -1,151 +1,127 @@
 """Several seeds of one practice side by side, in one process.
 
-Seed by seed this is `practice`: the same keys, rounds, rows and updates, so a
-seed is what a run of its own would be, up to rounding, which contact and
-learning magnify. What differs is the width: all seeds' worlds step in one
-batch, the VLA sees them in one, actors and updates are vmapped over the seeds.
+Seed by seed this is `loop.Practice`: the same keys, rounds, rows and updates,
+so a seed is what a run of its own would be, up to rounding, which contact and
+learning magnify. All seeds' environments step in one batch, the VLA sees them
+in one, and actors and updates are vmapped over the seeds.
 
-Seeds drive the same rounds but not the same control steps, as episodes end at
-different times. A seed whose own steps are spent is done: its state stands
-still, whatever its worlds and its share of a batch still compute is thrown
-away. Likewise updates: a dispatch is made while any seed owes one, and only
-those that do keep it.
+Seeds take part in the same rounds but make different numbers of control steps,
+as episodes end at different times. The state of a seed whose steps are spent
+stays as it is; what is still computed for it is thrown away. A dispatch of
+updates runs while any seed has updates to make, and only those that have keep
+its result.
 """
 
 from collections.abc import Callable, Sequence
 import concurrent.futures
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax import replay
-from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Agent
+from rlt_jax.batching import tree_select
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
-from rlt_jax.training import actors as actors_lib
 from rlt_jax.training import loop as loop_lib
-from rlt_jax.training import vmapped
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.loop import PracticeState
+from rlt_jax.training.vmapped import VmappedActors, VmappedLearner
 
 # Metrics of a round, one seed's; None where the seed was done before it.
 RoundMetrics = dict[str, Any] | None
+# Called after every round: (state, metrics of each seed).
+OnRound = Callable[[PracticeState, list[RoundMetrics]], None]
 
 
-class MultiSeed(NamedTuple):
+class MultiSeed:
   """Practice of S seeds.
 
   Their PracticeState leads with [S] in every leaf, counters are NumPy, except
-  what belongs to robots and leads with [S * E]: worlds, looks, segments.
-
-  begin: () -> state. run: (state, on_round) -> state, until all seeds are
-  done; on_round(state, [RoundMetrics of each seed]) after every round.
-  split: state -> one PracticeState a seed, as `practice` has it. join: its
-  inverse; the seeds need not be in the same round.
+  what belongs to environments and leads with [S * E]: their states, features
+  and segments.
   """
 
-  nets: rlt.Networks
-  begin: Callable[[], PracticeState]
-  run: Callable[..., PracticeState]
-  split: Callable[[PracticeState], list[PracticeState]]
-  join: Callable[[Sequence[PracticeState]], PracticeState]
+  def __init__(
+    self,
+    rollout: RolloutFns,
+    perception: Perception,
+    agent: Agent,
+    config: PracticeConfig,
+    seeds: Sequence[int],
+    place: Callable[[Any], Any] | None = None,
+  ):
+    """Binds task, agent and settings; holds no state.
 
+    Args:
+      rollout, perception, agent: shared by all.
+      config: shared by all; its own seed does not matter.
+      seeds: S different ones.
+      place: puts a tree whose leaves lead with [S] or [S * E] on several
+        devices, see `sharding.shard`; None stays on one.
 
-def make(
-  play: RolloutFns,
-  perception: Perception,
-  config: PracticeConfig,
-  seeds: Sequence[int],
-  place: Callable[[Any], Any] | None = None,
-) -> MultiSeed:
-  """Builds the practice of several seeds.
+    Raises:
+      ValueError: no seed, or one twice.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+      raise ValueError(f'seeds must be one or more, none twice: {list(seeds)}.')
+    self._agent, self._config = agent, config
+    self._seeds, self._place = tuple(seeds), place
+    num = len(seeds)
+    self._actors = VmappedActors(rollout, perception, agent, config, num)
+    self._learner = VmappedLearner(agent, perception.space.encode, config, num)
+    self._select = jax.jit(tree_select)
 
-  Args:
-    play, perception: shared by all.
-    config: shared by all; its own seed does not matter.
-    seeds: S different ones.
-    place: spreads a tree whose leaves lead with [S] or [S * E] over devices,
-      see `sharding.spread`; None stays on one.
-
-  Raises:
-    ValueError: no seed, or one twice.
-  """
-  if not seeds or len(set(seeds)) != len(seeds):
-    raise ValueError(f'seeds must be one or more, none twice: {list(seeds)}.')
-  width, count = len(seeds), config.num_envs
-  sizes = (
-    perception.z_dim, perception.proprio_dim, config.chunk_size,
-    perception.action_dim,
-  )  # fmt: skip
-  nets = rlt.make_networks(config.agent, *sizes)
-  crew = vmapped.make_crew(perception, nets, config, width)
-  robots = actors_lib.assemble(play, perception, crew, config, width * count)
-  learner = vmapped.make_learner(
-    replay.transition_spec(*sizes), perception.space.encode, nets, config, width
-  )
-  hold = jax.jit(vmapped.hold)
-
-  def begin() -> PracticeState:
-    keys = jnp.stack([jax.random.PRNGKey(seed) for seed in seeds])
-    robots_keys, learner_keys = crew.split(_placed(place, keys), 2)
-    state, first = robots.round(robots.begin(robots_keys), None)
-    learning = learner.init(learner_keys, first.segment)
-    none = np.full((width, loop_lib.HISTORY), -1, np.int32)
-    everyone = np.ones(width, bool)
-    return _placed(place, PracticeState(
-      robots=state,
-      learner=learning,
+  def init(self) -> PracticeState:
+    """Returns the state after the first round, which the VLA drives."""
+    num = len(self._seeds)
+    keys = jnp.stack([jax.random.PRNGKey(seed) for seed in self._seeds])
+    actors_keys, learner_keys = self._actors.split(self._placed(keys), 2)
+    actors_state, first = self._actors.collect(
+      self._actors.init(actors_keys), None
+    )
+    learner_state = self._learner.init(learner_keys, first.segment)
+    none = np.full((num, loop_lib.HISTORY), -1, np.int32)
+    everyone = np.ones(num, bool)
+    return self._placed(PracticeState(
+      actors=actors_state,
+      learner=learner_state,
       pending=first.segment,
-      actor=jax.tree.map(jnp.copy, learning.train.actor_params),
-      env_steps=first.steps.reshape(width, -1).sum(1, dtype=np.int64),
+      policy=self._policy(learner_state.agent),
+      env_steps=first.steps.reshape(num, -1).sum(1, dtype=np.int64),
       outcome=_append(none, first.outcome, first.ended, everyone),
       length=_append(none, first.length, first.ended, everyone),
     ))  # fmt: skip
 
-  def run(state: PracticeState, on_round) -> PracticeState:
+  def run(self, state: PracticeState, on_round: OnRound) -> PracticeState:
+    """Runs rounds until all seeds are done.
+
+    Raises:
+      FloatingPointError: a seed's loss or parameter is no longer finite.
+    """
+    config = self._config
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
       while (active := state.env_steps < config.num_env_steps).any():
         start = time.perf_counter()
-        warm = state.env_steps < config.vla_warmup_steps
-        work = pool.submit(learner.learn, state.learner, state.pending, active)
-        if place is not None:
-          # Programs that devices share must start in one order on all.
-          concurrent.futures.wait([work])
-        try:
-          robots_state, report = robots.round(
-            state.robots, None if warm.all() else (state.actor, warm)
-          )
-        finally:
-          learning, metrics = work.result()
-        steps = report.steps.reshape(width, -1).sum(1)
-        robots_state, pending = hold(
-          active, (robots_state, report.segment), (state.robots, state.pending)
-        )
-        state = _placed(place, PracticeState(
-          robots=robots_state,
-          learner=learning,
-          pending=pending,
-          # A copy: the learner donates its own.
-          actor=jax.tree.map(jnp.copy, learning.train.actor_params),
-          env_steps=state.env_steps + steps * active,
-          outcome=_append(state.outcome, report.outcome, report.ended, active),
-          length=_append(state.length, report.length, report.ended, active),
-        ))  # fmt: skip
-        _check_finite(seeds, state, metrics)
+        warmup = state.env_steps < config.vla_warmup_steps
+        state, metrics = self._round(pool, state, active, warmup)
+        _check_finite(self._seeds, state, metrics)
         spent = time.perf_counter() - start
         on_round(state, [
-          (metrics[i] or {})
-          | {'round_s': spent, 'phase': 'warm-up' if warm[i] else 'practice'}
-          if active[i] else None
-          for i in range(width)
+          (metrics[i] or {}) | {
+            'round_s': spent,
+            'phase': 'warm-up' if warmup[i] else 'practice',
+          } if active[i] else None
+          for i in range(len(self._seeds))
         ])  # fmt: skip
     return state
 
-  def split(state: PracticeState) -> list[PracticeState]:
-    rest, of_robots = _part(state)
+  def split(self, state: PracticeState) -> list[PracticeState]:
+    """Returns one PracticeState a seed, as `loop.Practice` has it."""
+    rest, of_envs = _part(state)
+    count = self._config.num_envs
 
     def one(i):
       rows = slice(i * count, (i + 1) * count)
@@ -153,37 +129,84 @@ def make(
       learner = mine.learner
       mine = mine.replace(
         env_steps=int(mine.env_steps),
-        actor=jax.tree.map(np.asarray, mine.actor),
-        learner=learner.replace(owed=int(learner.owed), rows=int(learner.rows)),
+        policy=jax.tree.map(np.asarray, mine.policy),
+        learner=learner.replace(
+          pending_updates=int(learner.pending_updates), rows=int(learner.rows)
+        ),
       )
-      return _whole(mine, jax.tree.map(lambda x: x[rows], of_robots))
+      return _whole(mine, jax.tree.map(lambda x: x[rows], of_envs))
 
-    return [one(i) for i in range(width)]
+    return [one(i) for i in range(len(self._seeds))]
 
-  def join(states: Sequence[PracticeState]) -> PracticeState:
-    rests, of_robots = zip(*map(_part, states), strict=True)
+  def join(self, states: Sequence[PracticeState]) -> PracticeState:
+    """Inverts `split`; the seeds need not be in the same round."""
+    rests, of_envs = zip(*map(_part, states), strict=True)
     rest = jax.tree.map(_stack, *rests)
-    rest = rest.replace(actor=jax.tree.map(jnp.asarray, rest.actor))
-    together = jax.tree.map(lambda *x: jnp.concatenate(x), *of_robots)
-    return _placed(place, _whole(rest, together))
+    rest = rest.replace(policy=jax.tree.map(jnp.asarray, rest.policy))
+    together = jax.tree.map(lambda *x: jnp.concatenate(x), *of_envs)
+    return self._placed(_whole(rest, together))
 
-  return MultiSeed(nets, begin, run, split, join)
+  def _round(
+    self,
+    pool: concurrent.futures.Executor,
+    state: PracticeState,
+    active: np.ndarray,
+    warmup: np.ndarray,
+  ) -> tuple[PracticeState, list[RoundMetrics]]:
+    learning = pool.submit(
+      self._learner.learn, state.learner, state.pending, active
+    )
+    if self._place is not None:
+      # Programs that devices share must start in one order on all.
+      concurrent.futures.wait([learning])
+    try:
+      actors_state, output = self._actors.collect(
+        state.actors, None if warmup.all() else (state.policy, warmup)
+      )
+    finally:
+      learner_state, metrics = learning.result()
+    steps = output.steps.reshape(len(self._seeds), -1).sum(1)
+    actors_state, pending = self._select(
+      active, (actors_state, output.segment), (state.actors, state.pending)
+    )
+    outcome, length, ended = output.outcome, output.length, output.ended
+    return self._placed(PracticeState(
+      actors=actors_state,
+      learner=learner_state,
+      pending=pending,
+      policy=self._policy(learner_state.agent),
+      env_steps=state.env_steps + steps * active,
+      outcome=_append(state.outcome, outcome, ended, active),
+      length=_append(state.length, length, ended, active),
+    )), metrics  # fmt: skip
+
+  def _policy(self, agent_state: Any) -> Any:
+    # A copy: the learner donates its own.
+    return jax.tree.map(jnp.copy, self._agent.policy_params(agent_state))
+
+  def _placed(self, tree: Any) -> Any:
+    """Places what is on a device; counters stay on the host."""
+    if self._place is None:
+      return tree
+    return jax.tree.map(
+      lambda x: self._place(x) if isinstance(x, jax.Array) else x, tree
+    )
 
 
 def _part(state: PracticeState) -> tuple[PracticeState, Any]:
-  """Returns the state without what leads with its robots, and that."""
-  robots, learner = state.robots, state.learner
+  """Returns the state without what leads with [S * E], and that."""
+  actors, learner = state.actors, state.learner
   rest = state.replace(
-    robots=robots.key, learner=learner.replace(previous=None), pending=None
+    actors=actors.key, learner=learner.replace(previous=None), pending=None
   )
-  return rest, (robots.replace(key=None), learner.previous, state.pending)
+  return rest, (actors.replace(key=None), learner.previous, state.pending)
 
 
-def _whole(rest: PracticeState, of_robots: Any) -> PracticeState:
+def _whole(rest: PracticeState, of_envs: Any) -> PracticeState:
   """Puts together what `_part` took apart."""
-  robots, previous, pending = of_robots
+  actors, previous, pending = of_envs
   return rest.replace(
-    robots=robots.replace(key=rest.robots),
+    actors=actors.replace(key=rest.actors),
     learner=rest.learner.replace(previous=previous),
     pending=pending,
   )
@@ -194,22 +217,13 @@ def _stack(*leaves: Any) -> Any:
   return jnp.stack(leaves) if on_device else np.stack(leaves)
 
 
-def _placed(place: Callable[[Any], Any] | None, tree: Any) -> Any:
-  """Places what is on a device; counters stay on the host."""
-  if place is None:
-    return tree
-  return jax.tree.map(
-    lambda x: place(x) if isinstance(x, jax.Array) else x, tree
-  )
-
-
 def _append(
   history: np.ndarray, new: np.ndarray, ended: np.ndarray, active: np.ndarray
 ) -> np.ndarray:
   """Appends [S * E] to [S, HISTORY] where episodes of active seeds ended."""
-  width = len(history)
-  ended = ended.reshape(width, -1) & active[:, None]
-  rows = zip(history, new.reshape(width, -1), ended, strict=True)
+  num = len(history)
+  ended = ended.reshape(num, -1) & active[:, None]
+  rows = zip(history, new.reshape(num, -1), ended, strict=True)
   return np.stack([loop_lib.append(h, x[own]) for h, x, own in rows])
 
 

@@ -40,13 +40,14 @@ class PracticeRun(experiment_lib.Experiment):
     self._stop = experiment_lib.Stop()
     cell = setup_lib.make(config, assets)
     experiment_lib.check_workdir(workdir, resume)
-    self.practice = loop_lib.make(cell.play, cell.perception, config)
+    self.practice = loop_lib.Practice(
+      cell.play, cell.perception, cell.agent, config
+    )
     super().__init__(
       workdir=workdir,
       config=config,
       cell=cell,
       evaluator=setup_lib.make_evaluator(cell, config),
-      nets=self.practice.nets,
       command=command,
       heed_stop=self._stop.heed,
     )
@@ -54,7 +55,7 @@ class PracticeRun(experiment_lib.Experiment):
     self._resumed_steps: int | None = None
     if resume:
       self.check_checkpoint()  # before anything compiles
-      restored = self.restore(self.practice.begin())
+      restored = self.restore(self.practice.init())
       self._resumed_steps = restored.env_steps
       self._come_to(restored.state)
     self.write_config()
@@ -79,7 +80,7 @@ class PracticeRun(experiment_lib.Experiment):
     self._stop.listen()
     self.evaluate_base()
     with summary.Timer(self.seconds, 'compile_and_start_s'):
-      self._come_to(self.state or self.practice.begin())
+      self._come_to(self.state or self.practice.init())
     self.open_metrics(self._resumed_steps)
     self._live = LiveLine()
     for minutes, steps in self.marks():
@@ -98,9 +99,9 @@ class PracticeRun(experiment_lib.Experiment):
     self.progress = experiment_lib.Progress(
       env_steps=state.env_steps,
       rows=state.learner.rows,
-      critic_updates=int(state.learner.train.critic_updates),
+      critic_updates=int(self.cell.agent.num_updates(state.learner.agent)),
       episodes=state.episodes(),
-      actor=state.actor,
+      actor=state.policy,
     )
 
   def _run_to(self, steps: int) -> None:
@@ -128,5 +129,5 @@ class PracticeRun(experiment_lib.Experiment):
       phase=metrics['phase'],
       beta_ratio=metrics.get('beta_ratio'),
     )
-    self.judge_beta(metrics)
+    self.diagnose_agent(metrics)
     self._stop.heed()

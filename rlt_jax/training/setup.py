@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from rlt_jax.agents import registry
+from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.evaluation import evaluator
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
@@ -27,6 +29,7 @@ class TaskSetup(NamedTuple):
   play: RolloutFns
   render: Callable
   perception: Perception
+  agent: Agent
 
 
 def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
@@ -58,7 +61,27 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
     chunk_rollout_lib.make(task),
     render,
     perception,
+    make_agent(config, perception),
   )
+
+
+def make_agent(config: PracticeConfig, perception: Perception) -> Agent:
+  """Builds the agent of a run.
+
+  Args:
+    config: of the run.
+    perception: gives the sizes.
+
+  Raises:
+    ValueError: settings that do not fit, by name.
+  """
+  sizes = Sizes(
+    perception.z_dim,
+    perception.proprio_dim,
+    config.chunk_size,
+    perception.action_dim,
+  )
+  return registry.make('rlt', config.agent, sizes)
 
 
 def make_evaluator(

@@ -38,7 +38,7 @@ class Record:
   def __init__(self, path: pathlib.Path):
     self._path = path
     self.data: dict[str, Any] = {}
-    self.latest_beta: dict[str, Any] = {}
+    self.latest_metrics: dict[str, Any] = {}
     if path.exists():
       self.data = json.loads(path.read_text())
 
@@ -90,13 +90,14 @@ def write(
     )
     for m in minutes
   ]
-  beta = dict(record.data.get('beta', {})) | {'beta': config.update.beta}
-  if record.latest_beta and 'reference_variance' in beta:
-    last = record.latest_beta
-    beta['final_ratio'] = last['beta_ratio']
-    beta['final_distance'] = (
-      last['reference_distance'] / beta['reference_variance']
+  diagnosis = {}
+  if 'diagnosis' in record.data:
+    diagnosis['after_warmup'] = record.data['diagnosis']
+  if record.latest_metrics:
+    found = session.cell.agent.diagnose(
+      record.latest_metrics, session.reference_samples()
     )
+    diagnosis['final'] = dict(found.numbers)
   data = report.ReportData(
     base=record.episodes('base'),
     final=record.episodes(f'mean@{minutes[-1]:g}'),
@@ -106,7 +107,7 @@ def write(
     along=along,
     token=session.cell.token_metrics,
     prompt=prompt_section,
-    beta=beta,
+    beta=diagnosis,
     config=json.loads(config_lib.to_json(config)),
     versions=provenance.versions(),
     wall_clock_s={name: round(s, 1) for name, s in seconds.items()},
@@ -126,7 +127,7 @@ def _film(session: Any) -> None:
   clips = []
   for policy in (
     evaluator.base_policy(session.config.open_loop_steps),
-    session.actor(0.0),
+    session.actor(False),
   ):
     episodes, states = session.evaluator.run(policy, pairs, film=pairs)
     batch = session.evaluator.sizes.large

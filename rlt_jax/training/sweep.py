@@ -68,8 +68,8 @@ class Sweep:
     self._seconds = {'practice_s': 0.0}
     self._learning: list[tuple[int, float]] = []
     cell = setup_lib.make(config, assets)
-    self._practice = multi_seed_lib.make(
-      cell.play, cell.perception, config, self.seeds, place
+    self._practice = multi_seed_lib.MultiSeed(
+      cell.play, cell.perception, cell.agent, config, self.seeds, place
     )
     evaluator = setup_lib.make_evaluator(cell, config)
     self.runs = [
@@ -78,7 +78,6 @@ class Sweep:
         config=dataclasses.replace(config, seed=seed),
         cell=cell,
         evaluator=evaluator,
-        nets=self._practice.nets,
         command=command,
         heed_stop=self._stop.heed,
         name=f'seed {seed}',
@@ -86,7 +85,7 @@ class Sweep:
       for seed, folder in zip(self.seeds, folders, strict=True)
     ]
     # It has no seed: one answer serves all.
-    self._variance = functools.cache(self.runs[0].reference_variance)
+    self._references = functools.cache(self.runs[0].reference_samples)
     self.state: loop_lib.PracticeState | None = None
     self._resumed: list[int | None] = [None] * len(self.seeds)
     if resume:
@@ -114,7 +113,7 @@ class Sweep:
     self._stop.listen()
     self._evaluate_base()
     with summary.Timer(self._seconds, 'compile_and_start_s'):
-      self._come_to(self.state or self._practice.begin())
+      self._come_to(self.state or self._practice.init())
     for run, steps in zip(self.runs, self._resumed, strict=True):
       run.open_metrics(steps)
     self._live = LiveLine()
@@ -157,7 +156,7 @@ class Sweep:
   def _restore(self) -> None:
     for run in self.runs:
       run.check_checkpoint()  # before anything compiles
-    like = self._practice.split(self._practice.begin())
+    like = self._practice.split(self._practice.init())
     found = [run.restore(x) for run, x in zip(self.runs, like, strict=True)]
     self._resumed = [x.env_steps for x in found]
     self.state = self._practice.join([x.state for x in found])
@@ -166,7 +165,10 @@ class Sweep:
     self.state = state
     # On the host: evaluation needs no mesh.
     actors, made = jax.device_get(
-      (state.actor, state.learner.train.critic_updates)
+      (
+        state.policy,
+        self.runs[0].cell.agent.num_updates(state.learner.agent),
+      )
     )
     for i, run in enumerate(self.runs):
       run.progress = experiment_lib.Progress(
@@ -192,7 +194,7 @@ class Sweep:
       self._learning.append((made, spent))
     self._show(rows[0], made / spent)
     for run, own in active:
-      run.judge_beta(own, self._variance)
+      run.diagnose_agent(own, self._references)
     if self._checkpoints() > mark:
       self.save()
     self._stop.heed()

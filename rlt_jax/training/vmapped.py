@@ -1,11 +1,10 @@
-"""Robots and learner of several seeds, as wide as all of them together.
+"""Actors and learner of several seeds, vmapped over the seeds.
 
-What leads with [S] is one entry a seed; what leads with [S * E] has a seed's E
-robots side by side.
+Leaves that lead with [S] have one entry a seed; those that lead with [S * E]
+have a seed's E environments side by side.
 """
 
-from collections.abc import Callable
-import functools
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,130 +12,159 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax import replay
-from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Agent
+from rlt_jax.batching import tree_select
+from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.training import actors as actors_lib
-from rlt_jax.training import learner as learner_lib
+from rlt_jax.training.actors import Actors
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.learner import LearnerState
-from rlt_jax.types import (
-  Array,
-  Features,
-  PRNGKey,
-  Segment,
-  Source,
-  Transition,
-)
+from rlt_jax.training.learner import Learner, LearnerState, mean_metrics
+from rlt_jax.types import Array, Features, PRNGKey, Segment, Source
 
 
-def make_learner(
-  spec: Transition,
-  encode: Callable[[Array, Array], Array],
-  nets: rlt.Networks,
-  config: PracticeConfig,
-  width: int,
-) -> learner_lib.Learner:
-  """Builds the learner of S seeds; see `learner.make` for the arguments.
+class VmappedLearner(Learner):
+  """The learner of S seeds.
 
-  Its state leads with [S], but for the previous segment's [S * E]; owed and
-  rows are int64 [S]. `learn` takes (state, segment [S * E], active bool [S])
-  and returns the metrics as a list, None where a seed made no update.
+  Its state leads with [S], but for the previous segment's [S * E];
+  pending_updates and rows are int64 [S].
   """
-  ring = replay.make_ring(config.replay_capacity, config.update.batch_size)
-  rows_of = learner_lib.make_rows(encode, config)
-  add = jax.jit(jax.vmap(ring.add), donate_argnums=0)
-  per_dispatch = learner_lib.CYCLES * config.update.critic_updates_per_actor
-  one = functools.partial(
-    rlt.update, nets=nets, replay=ring, config=config.update,
-    cycles=learner_lib.CYCLES,
-  )  # fmt: skip
 
-  @functools.partial(jax.jit, donate_argnums=0)
-  def fused(train, stored, due):
-    after, metrics = jax.vmap(one)(train, stored)
-    return hold(due, after, train), metrics
+  def __init__(
+    self,
+    agent: Agent,
+    encode: Callable[[Array, Array], Array],
+    config: PracticeConfig,
+    num_seeds: int,
+  ):
+    """Binds the learner; see `Learner`."""
+    super().__init__(agent, encode, config)
+    self._num_seeds = num_seeds
+    self._add = jax.jit(jax.vmap(self._ring.add), donate_argnums=0)
+    self._update = jax.jit(self._update_seeds, donate_argnums=0)
+    self._select = jax.jit(tree_select)
 
-  stay = jax.jit(hold)
+  def init(self, key: PRNGKey, segment: Segment) -> LearnerState:
+    """Returns the state before the first segment [S * E].
 
-  def init(keys: PRNGKey, segment: Segment) -> LearnerState:
+    The keys, [S], are consumed.
+    """
+    num = self._num_seeds
+    row_spec = self._agent.row_spec
     return LearnerState(
-      train=jax.vmap(lambda key: rlt.init(key, nets, config.update))(keys),
-      replay=jax.vmap(lambda _: ring.init(spec))(jnp.arange(width)),
+      agent=jax.vmap(self._agent.init)(key),
+      replay=jax.vmap(lambda _: self._ring.init(row_spec))(jnp.arange(num)),
       previous=replay.empty_segment(segment),
-      owed=np.zeros(width, np.int64),
-      rows=np.zeros(width, np.int64),
+      pending_updates=np.zeros(num, np.int64),
+      rows=np.zeros(num, np.int64),
     )
 
-  def learn(state: LearnerState, segment: Segment, active: np.ndarray):
+  def learn(
+    self, state: LearnerState, segment: Segment, active: np.ndarray
+  ) -> tuple[LearnerState, list[dict[str, float] | None]]:
+    """Stores rows and updates, for the active seeds.
+
+    Args:
+      state: consumed.
+      segment: [S * E].
+      active: bool [S]; the other seeds stay as they are.
+
+    Returns:
+      The state, and each seed's mean metrics; None where it made no update.
+    """
+    agent, config = self._agent, self._config
     rows, keep = jax.tree.map(
-      lambda x: x.reshape(width, -1, *x.shape[1:]),
-      rows_of(state.previous, segment),
+      lambda x: x.reshape(self._num_seeds, -1, *x.shape[1:]),
+      self._build_rows(state.previous, segment),
     )
     keep &= active[:, None]
-    stored = np.asarray(keep.sum(axis=1))
-    ring_state = add(state.replay, rows, keep)
-    train, made = state.train, []
-    owed = state.owed + stored * config.utd_ratio
-    total = state.rows + stored
+    num_stored = np.asarray(keep.sum(axis=1))
+    replay_state = self._add(state.replay, rows, keep)
+    agent_state, dispatches = state.agent, []
+    pending = state.pending_updates + num_stored * config.utd_ratio
+    total = state.rows + num_stored
     ready = active & (total >= config.learning_starts)
-    while (due := ready & (owed >= per_dispatch)).any():
-      train, metrics = fused(train, ring_state, due)
-      made.append((due, metrics))
-      owed = owed - per_dispatch * due
+    while (updates := ready & (pending >= agent.updates_per_dispatch)).any():
+      agent_state, metrics = self._update(agent_state, replay_state, updates)
+      dispatches.append((updates, metrics))
+      pending = pending - agent.updates_per_dispatch * updates
     state = LearnerState(
-      train=train,
-      replay=ring_state,
-      previous=stay(active, segment, state.previous),
-      owed=owed,
+      agent=agent_state,
+      replay=replay_state,
+      previous=self._select(active, segment, state.previous),
+      pending_updates=pending,
       rows=total,
     )
-    jax.block_until_ready(train.actor_params)
-    made = jax.device_get(made)
-    return state, [_mean(made, i) for i in range(width)]
+    jax.block_until_ready(agent.policy_params(agent_state))
+    dispatches = jax.device_get(dispatches)
+    return state, [
+      seed_metrics(dispatches, seed) for seed in range(self._num_seeds)
+    ]
 
-  return learner_lib.Learner(init, learn)
-
-
-def make_crew(
-  perception: Perception,
-  nets: rlt.Networks,
-  config: PracticeConfig,
-  width: int,
-) -> actors_lib.EnvFns:
-  """Returns the crew of S seeds; their keys lead with [S]."""
-  act = jax.jit(
-    jax.vmap(functools.partial(rlt.act, nets), in_axes=(0, 0, 0, 0, 0, None))
-  )
-  draw = jax.vmap(jax.random.split, in_axes=(0, None))
-  count = config.num_envs
-
-  def see(worlds: insertion.State, keys: PRNGKey) -> Features:
-    # [M * S * E], but a seed's worlds are seen side by side: [S * M * E].
-    seen = perception.perceive_each(_regroup(worlds, -1, width, count), keys)
-    return _regroup(seen, width, -1, count)
-
-  def drive(drives, now: Features, keys: PRNGKey):
-    actor, warm = drives
-    by_seed = jax.tree.map(lambda x: x.reshape(width, count, *x.shape[1:]), now)
-    chunk = act(
-      actor, by_seed.z_rl, by_seed.proprio, by_seed.reference, keys,
-      nets.config.exploration_std,
-    )  # fmt: skip
-    warm = np.repeat(warm, count)
-    chunk = chunk.reshape(now.reference.shape)
-    chunk = jnp.where(warm[:, None, None], now.reference, chunk)
-    return chunk, np.where(warm, Source.VLA, Source.ACTOR).astype(np.int32)
-
-  return actors_lib.EnvFns(
-    split=lambda keys, n: jnp.swapaxes(draw(keys, n), 0, 1),
-    world_keys=lambda keys: draw(keys, count).reshape(width * count, -1),
-    see=see,
-    drive=drive,
-  )
+  def _update_seeds(self, agent_state: Any, replay_state: Any, mask: Array):
+    """Updates all seeds and keeps what the mask, bool [S], allows."""
+    after, metrics = jax.vmap(self._update_agent)(agent_state, replay_state)
+    return tree_select(mask, after, agent_state), metrics
 
 
-def _regroup(tree: Any, a: int, b: int, count: int) -> Any:
+class VmappedActors(Actors):
+  """The environments of S seeds; their keys lead with [S]."""
+
+  def __init__(
+    self,
+    rollout: RolloutFns,
+    perception: Perception,
+    agent: Agent,
+    config: PracticeConfig,
+    num_seeds: int,
+  ):
+    """Binds the environments; see `Actors`."""
+    num_envs = num_seeds * config.num_envs
+    super().__init__(rollout, perception, agent, config, num_envs)
+    self._num_seeds = num_seeds
+    self._act = jax.jit(jax.vmap(agent.act, in_axes=(0, 0, 0, None)))
+    self._split_each = jax.vmap(jax.random.split, in_axes=(0, None))
+
+  def split(self, key: PRNGKey, num: int) -> Any:
+    """Returns so many keys [S] of the keys [S], which are consumed."""
+    return jnp.swapaxes(self._split_each(key, num), 0, 1)
+
+  def env_keys(self, key: PRNGKey) -> Array:
+    """Returns a key for each environment, [S * E]; keys [S] are consumed."""
+    keys = self._split_each(key, self._config.num_envs)
+    return keys.reshape(self.num_envs, *keys.shape[2:])
+
+  def perceive(self, env_states: Any, key: PRNGKey) -> Features:
+    """Returns features [M * S * E]; keys [S] are consumed."""
+    # The VLA sees a seed's environments side by side: [S * M * E].
+    seeds, count = self._num_seeds, self._config.num_envs
+    features = self._perception.perceive_each(
+      regroup(env_states, -1, seeds, count), key
+    )
+    return regroup(features, seeds, -1, count)
+
+  def drive(
+    self, policy: Any, now: Features, key: PRNGKey
+  ) -> tuple[Array, np.ndarray]:
+    """Returns chunks [S * E, C, A] and int32 [S * E] who drives.
+
+    Args:
+      policy: policy params [S], and bool [S] where the VLA still drives.
+      now: [S * E]. key: [S], consumed.
+    """
+    params, warmup = policy
+    count = self._config.num_envs
+    by_seed = jax.tree.map(
+      lambda x: x.reshape(self._num_seeds, count, *x.shape[1:]), now
+    )
+    chunk = self._act(params, by_seed, key, True)
+    warmup = np.repeat(warmup, count)
+    chunk = tree_select(
+      warmup, now.reference, chunk.reshape(now.reference.shape)
+    )
+    return chunk, np.where(warmup, Source.VLA, Source.ACTOR).astype(np.int32)
+
+
+def regroup(tree: Any, a: int, b: int, count: int) -> Any:
   """Turns leaves [a * b * count, ...] into [b * a * count, ...]."""
 
   def move(x):
@@ -146,19 +174,17 @@ def _regroup(tree: Any, a: int, b: int, count: int) -> Any:
   return jax.tree.map(move, tree)
 
 
-def hold(active: Array, new: Any, old: Any) -> Any:
-  """Returns `new` for active seeds, `old` for others; [S, ...] or [S * E]."""
+def seed_metrics(
+  dispatches: list[tuple[Array, Mapping[str, Array]]], seed: int
+) -> dict[str, float] | None:
+  """Returns the means of one seed over the dispatches that it kept.
 
-  def pick(x, y):
-    mask = jnp.repeat(active, x.shape[0] // active.shape[0])
-    return jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)
-
-  return jax.tree.map(pick, new, old)
-
-
-def _mean(made: list[tuple[Array, Any]], seed: int) -> dict[str, float] | None:
-  """Returns the means of one seed over the dispatches it kept."""
-  own = [metrics for due, metrics in made if due[seed]]
-  if not own:
-    return None
-  return {name: float(np.mean([m[name][seed] for m in own])) for name in own[0]}
+  Args:
+    dispatches: (bool [S] who kept it, metrics [S]) of each dispatch.
+    seed: index of the seed.
+  """
+  return mean_metrics([
+    {name: value[seed] for name, value in metrics.items()}
+    for kept, metrics in dispatches
+    if kept[seed]
+  ])  # fmt: skip

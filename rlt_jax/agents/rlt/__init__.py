@@ -1,13 +1,10 @@
 """RLT's agent: networks, losses, train state and the fused update."""
 
-from rlt_jax.agents.rlt.beta import beta_advice, beta_report, reference_variance
-from rlt_jax.agents.rlt.config import UpdateConfig
-from rlt_jax.agents.rlt.fused_update import jit_update, Metrics, update
+from rlt_jax.agents.rlt.agent import make
+from rlt_jax.agents.rlt.config import RltConfig
+from rlt_jax.agents.rlt.fused_update import update
 from rlt_jax.agents.rlt.networks import (
   act,
-  Actor,
-  AgentConfig,
-  Critic,
   draw_exploration_noise,
   make_networks,
   Networks,
@@ -16,22 +13,14 @@ from rlt_jax.agents.rlt.networks import (
 from rlt_jax.agents.rlt.train_state import init, TrainState
 
 __all__ = [
-  'Actor',
-  'AgentConfig',
-  'Critic',
-  'Metrics',
   'Networks',
+  'RltConfig',
   'TrainState',
-  'UpdateConfig',
   'act',
-  'beta_advice',
-  'beta_report',
   'draw_exploration_noise',
   'init',
-  'jit_update',
+  'make',
   'make_networks',
-  'reference_variance',
-  'zero_frozen_dims',
   'update',
   'zero_frozen_dims',
 ]

@@ -1,24 +1,41 @@
-"""Hyper-parameters of the update."""
+"""Settings of the RLT agent: networks, exploration and update."""
 
 import dataclasses
 
+NOISE_KINDS = ('per_chunk', 'per_step')
+_COUNTS = ('batch_size', 'critic_updates_per_actor', 'cycles_per_dispatch')
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class UpdateConfig:
-  """Numbers of one fused update; the discount lives in the rows.
+class RltConfig:
+  """Numbers of the agent; the discount lives in the rows of replay."""
 
-  The exploration std of the target and of the actor loss is the actor's own,
-  `AgentConfig.exploration_std`.
-  """
-
+  hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
+  num_critics: int = 2  # Q; the target takes the smallest of them
+  # Normalized action units. With the shipped VLA one unit moves the tip by one
+  # to two mm, so 0.45 explores about 0.7 mm, the size of the play in the
+  # socket. At 0.3 two seeds of two learned later; at 0.075 hardly anything.
+  exploration_std: float = 0.45
+  exploration_noise: str = 'per_chunk'  # one draw a chunk; or 'per_step'
+  reference_input: bool = True  # False: the actor never sees the reference
+  layer_norm: bool = True  # critics only; without it their values diverge
+  # Action entries that always stay (zero), such as a resting arm's joints;
+  # None takes those of the task. Left free they drift on the critics' errors
+  # until the cameras show what the frozen VLA has never seen. The networks
+  # neither read nor write them.
+  frozen_action_dims: tuple[int, ...] | None = None
   # Weight on the squared distance to the reference, SUMMED over the C*A
-  # entries of the chunk, in normalised action units (demonstration std) and
+  # entries of the chunk, in normalized action units (demonstration std) and
   # for a reward of 1. For a loss averaged over the entries multiply by C*A.
-  beta: float = 1.3e-4
+  # A run prints where it stands (see beta.py); at half of the default the
+  # first minutes of practice bring nothing.
+  beta: float = 0.003
   reference_dropout: float = 0.5  # rows whose actor input loses the reference
   batch_size: int = 64  # B, rows per critic step and per actor step
   critic_updates_per_actor: int = 2  # per actor step, a fresh batch each
-  cycles: int = 50  # per dispatch; one cycle holds one actor step
+  # Cycles (critic steps and an actor step) in one call from the host: enough
+  # to hide the call.
+  cycles_per_dispatch: int = 10
   actor_lr: float = 3e-4  # Adam
   critic_lr: float = 3e-4  # Adam
   tau: float = 0.005  # Polyak weight on the online critics
@@ -27,7 +44,32 @@ class UpdateConfig:
   target_clip: tuple[float, float] | None = (0.0, 1.0)
 
   def __post_init__(self):
-    for name in ('batch_size', 'critic_updates_per_actor', 'cycles'):
+    self._check_networks()
+    self._check_update()
+
+  def _check_networks(self) -> None:
+    if not self.hidden_dims or min(self.hidden_dims) < 1:
+      raise ValueError(
+        f'hidden_dims must list positive widths: {self.hidden_dims}.'
+      )
+    if self.num_critics < 1:
+      raise ValueError(f'num_critics must be at least 1: {self.num_critics}.')
+    if any(i < 0 for i in self.frozen_action_dims or ()):
+      raise ValueError(
+        f'frozen_action_dims must not be negative: {self.frozen_action_dims}.'
+      )
+    if self.exploration_std < 0.0:
+      raise ValueError(
+        f'exploration_std must not be negative: {self.exploration_std}.'
+      )
+    if self.exploration_noise not in NOISE_KINDS:
+      raise ValueError(
+        f'exploration_noise must be one of {NOISE_KINDS}: '
+        f'{self.exploration_noise!r}.'
+      )
+
+  def _check_update(self) -> None:
+    for name in _COUNTS:
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
     for name in ('actor_lr', 'critic_lr'):

@@ -12,91 +12,11 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from rlt_jax.agents.rlt.config import NOISE_KINDS, RltConfig
+from rlt_jax.agents.rlt.split_dense import SplitDense
 from rlt_jax.types import Array, Params, PRNGKey
-
-NOISE_KINDS = ('per_chunk', 'per_step')
-
-# Uniform in +-1/sqrt(fan in): a third of the variance of Linen's default, so
-# that a fresh actor moves by about a third of a normalised unit, not by one.
-_KERNEL_INIT = nn.initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AgentConfig:
-  """Sizes of the actor and the critics, and how the actor explores."""
-
-  hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
-  num_critics: int = 2  # Q; the target takes the smallest of them
-  exploration_std: float = 1.0  # exploration std, normalised action units
-  exploration_noise: str = 'per_chunk'  # one draw a chunk; or 'per_step'
-  reference_input: bool = True  # False: the actor never sees the reference
-  layer_norm: bool = True  # critics only; without it their values run away
-  # Action entries that always stay (zero), such as a resting arm's joints.
-  # Left free they drift on the critics' errors until the cameras show what
-  # the frozen VLA has never seen. The networks neither read nor write them.
-  frozen_action_dims: tuple[int, ...] = ()
-
-  def __post_init__(self):
-    if not self.hidden_dims or min(self.hidden_dims) < 1:
-      raise ValueError(
-        f'hidden_dims must list positive widths: {self.hidden_dims}.'
-      )
-    if self.num_critics < 1:
-      raise ValueError(f'num_critics must be at least 1: {self.num_critics}.')
-    if any(i < 0 for i in self.frozen_action_dims):
-      raise ValueError(
-        f'frozen_action_dims must not be negative: {self.frozen_action_dims}.'
-      )
-    if self.exploration_std < 0.0:
-      raise ValueError(
-        f'exploration_std must not be negative: {self.exploration_std}.'
-      )
-    if self.exploration_noise not in NOISE_KINDS:
-      raise ValueError(
-        f'exploration_noise must be one of {NOISE_KINDS}: '
-        f'{self.exploration_noise!r}.'
-      )
-
-
-@jax.custom_vjp
-def _product(parts: tuple[Array, ...], kernel: Array) -> Array:
-  """Multiplies inputs, in parts [..., K_i], by the kernel [sum of K_i, N].
-
-  Backwards it is a product for each part, so one that nobody asks for is not
-  computed: the actor's step needs the gradient of the chunk, not of z_rl.
-  """
-  return jnp.concatenate(parts, axis=-1) @ kernel
-
-
-def _product_forward(parts, kernel):
-  return _product(parts, kernel), (parts, kernel)
-
-
-def _product_backward(residuals, grad):
-  parts, kernel = residuals
-  ends = np.cumsum([part.shape[-1] for part in parts])[:-1]
-  inputs = jnp.concatenate(parts, axis=-1)
-  return (
-    tuple(grad @ rows.T for rows in jnp.split(kernel, ends)),
-    jnp.einsum('...k,...n->kn', inputs, grad),
-  )
-
-
-_product.defvjp(_product_forward, _product_backward)
-
-
-class _Dense(nn.Module):
-  """Linen's Dense, over inputs that come in parts."""
-
-  width: int
-
-  @nn.compact
-  def __call__(self, *parts: Array) -> Array:
-    inputs = sum(part.shape[-1] for part in parts)
-    kernel = self.param('kernel', _KERNEL_INIT, (inputs, self.width))
-    bias = self.param('bias', nn.initializers.zeros_init(), (self.width,))
-    return _product(parts, kernel) + bias
 
 
 class _Mlp(nn.Module):
@@ -109,31 +29,31 @@ class _Mlp(nn.Module):
   @nn.compact
   def __call__(self, *parts: Array) -> Array:
     for i, width in enumerate(self.hidden):
-      x = _Dense(width, name=f'Dense_{i}')(*parts)
+      x = SplitDense(width, name=f'Dense_{i}')(*parts)
       if self.layer_norm:
         # No scale or bias: they would let the values grow without limit again.
         x = nn.LayerNorm(use_scale=False, use_bias=False)(x)
       parts = (nn.relu(x),)
-    return _Dense(self.out_dim, name=f'Dense_{len(self.hidden)}')(*parts)
+    return SplitDense(self.out_dim, name=f'Dense_{len(self.hidden)}')(*parts)
 
 
 class Actor(nn.Module):
   """Mean of the action chunk given the state and the reference (Eq. 4)."""
 
-  config: AgentConfig
-  chunk: int
+  config: RltConfig
+  chunk_size: int
   action_dim: int
 
   @nn.compact
   def __call__(self, z_rl: Array, proprio: Array, ref_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to the mean chunk [..., C, A]."""
-    shape = (*z_rl.shape[:-1], self.chunk, self.action_dim)
+    shape = (*z_rl.shape[:-1], self.chunk_size, self.action_dim)
     chex.assert_shape(ref_chunk, shape)
-    moving = _moving_entries(self.config.frozen_action_dims, self.action_dim)
+    moving = moving_entries(self.config.frozen_action_dims, self.action_dim)
     inputs = [z_rl, proprio]
     if self.config.reference_input:
       inputs.append(_flat(ref_chunk[..., moving]))
-    mlp = _Mlp(self.config.hidden_dims, self.chunk * len(moving), False)
+    mlp = _Mlp(self.config.hidden_dims, self.chunk_size * len(moving), False)
     mean = mlp(*inputs).reshape((*shape[:-1], len(moving)))
     return jnp.zeros(shape, mean.dtype).at[..., moving].set(mean)
 
@@ -141,13 +61,13 @@ class Actor(nn.Module):
 class Critic(nn.Module):
   """Q values of a state and an action chunk (Eq. 3)."""
 
-  config: AgentConfig
+  config: RltConfig
 
   @nn.compact
   def __call__(self, z_rl: Array, proprio: Array, action_chunk: Array) -> Array:
     """Maps [..., Z], [..., P], [..., C, A] to values [..., Q]."""
     config = self.config
-    moving = _moving_entries(config.frozen_action_dims, action_chunk.shape[-1])
+    moving = moving_entries(config.frozen_action_dims, action_chunk.shape[-1])
     inputs = z_rl, proprio, _flat(action_chunk[..., moving])
     # A loop, as vmapped critics are slower on a CPU.
     values = [
@@ -161,77 +81,83 @@ class Critic(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Networks:
-  """Pure functions of the two networks; made by `make_networks`.
+  """Pure functions of the two networks and their optimizers.
 
+  Made by `make_networks`; static, so that a function can close over it.
+
+  config: of the agent.
   init_actor, init_critic: key (consumed) -> params.
   actor: (params, z_rl [..., Z], proprio [..., P], ref_chunk [..., C, A]) ->
     mean chunk [..., C, A].
   critic: (params, z_rl, proprio, action_chunk [..., C, A]) -> [..., Q].
   """
 
-  config: AgentConfig
+  config: RltConfig
   init_actor: Callable[[PRNGKey], Params]
   init_critic: Callable[[PRNGKey], Params]
   actor: Callable[[Params, Array, Array, Array], Array]
   critic: Callable[[Params, Array, Array, Array], Array]
+  actor_optimizer: optax.GradientTransformation
+  critic_optimizer: optax.GradientTransformation
 
 
 def make_networks(
-  config: AgentConfig,
+  config: RltConfig,
   z_dim: int,
   proprio_dim: int,
-  chunk: int,
+  chunk_size: int,
   action_dim: int,
 ) -> Networks:
-  """Builds the actor and the critics for Z, P, C and A."""
-  if any(i >= action_dim for i in config.frozen_action_dims):
+  """Builds the actor and the critics for Z, P, C and A.
+
+  Raises:
+    ValueError: frozen_action_dims lists an entry that there is not, or all.
+  """
+  frozen = config.frozen_action_dims or ()
+  if any(i >= action_dim for i in frozen):
     raise ValueError(
-      f'frozen_action_dims must be below {action_dim}: '
-      f'{config.frozen_action_dims}.'
+      f'frozen_action_dims must be below {action_dim}: {frozen}.'
     )
-  if not len(_moving_entries(config.frozen_action_dims, action_dim)):
+  if not len(moving_entries(frozen, action_dim)):
     raise ValueError(
-      f'frozen_action_dims must leave one of {action_dim}: '
-      f'{config.frozen_action_dims}.'
+      f'frozen_action_dims must leave one of {action_dim}: {frozen}.'
     )
-  actor = Actor(config, chunk, action_dim)
+  actor = Actor(config, chunk_size, action_dim)
   critic = Critic(config)
   row = (
     jax.ShapeDtypeStruct((1, z_dim), jnp.float32),
     jax.ShapeDtypeStruct((1, proprio_dim), jnp.float32),
-    jax.ShapeDtypeStruct((1, chunk, action_dim), jnp.float32),
+    jax.ShapeDtypeStruct((1, chunk_size, action_dim), jnp.float32),
   )
-
-  def init(module: nn.Module, key: PRNGKey) -> Params:
-    return module.lazy_init(key, *row)
-
   return Networks(
     config=config,
-    init_actor=lambda key: init(actor, key),
-    init_critic=lambda key: init(critic, key),
+    init_actor=lambda key: actor.lazy_init(key, *row),
+    init_critic=lambda key: critic.lazy_init(key, *row),
     actor=actor.apply,
     critic=critic.apply,
+    actor_optimizer=optax.adam(config.actor_lr),
+    critic_optimizer=optax.adam(config.critic_lr),
   )
 
 
 def zero_frozen_dims(
-  chunk: Array, frozen_action_dims: tuple[int, ...]
+  chunk: Array, frozen_action_dims: tuple[int, ...] | None
 ) -> Array:
-  """Returns the chunk [..., C, A] with its idle entries at zero, "stay"."""
+  """Returns the chunk [..., C, A] with its frozen entries at zero, "stay"."""
   if not frozen_action_dims:
     return chunk
   return jnp.asarray(chunk).at[..., np.array(frozen_action_dims)].set(0.0)
 
 
 def draw_exploration_noise(
-  key: PRNGKey, shape: tuple[int, ...], sigma: Array | float, kind: str
+  key: PRNGKey, shape: tuple[int, ...], std: Array | float, kind: str
 ) -> Array:
   """Draws Gaussian noise for chunks.
 
   Args:
     key: consumed.
     shape: (..., C, A).
-    sigma: [] std, normalised action units.
+    std: [] normalized action units.
     kind: 'per_chunk' repeats one draw per action entry over the C steps, which
       moves the arm instead of shaking it; 'per_step' draws every step.
 
@@ -240,10 +166,10 @@ def draw_exploration_noise(
   """
   if kind not in NOISE_KINDS:
     raise ValueError(f'noise must be one of {NOISE_KINDS}: {kind!r}.')
-  *lead, chunk, action_dim = shape
-  steps = 1 if kind == 'per_chunk' else chunk
+  *lead, chunk_size, action_dim = shape
+  steps = 1 if kind == 'per_chunk' else chunk_size
   draw = jax.random.normal(key, (*lead, steps, action_dim))
-  return sigma * jnp.broadcast_to(draw, shape)
+  return std * jnp.broadcast_to(draw, shape)
 
 
 def act(
@@ -253,7 +179,7 @@ def act(
   proprio: Array,
   ref_chunk: Array,
   key: PRNGKey,
-  sigma: Array | float,
+  std: Array | float,
 ) -> Array:
   """Samples action chunks [B, C, A] from the actor (Eq. 4).
 
@@ -261,24 +187,24 @@ def act(
     nets, actor_params: the networks and the actor's params.
     z_rl, proprio, ref_chunk: [B, Z], [B, P], [B, C, A].
     key: consumed.
-    sigma: [] std, normalised action units; 0 gives the mean.
+    std: [] of the noise, normalized action units; 0 gives the mean.
 
   Returns:
-    Chunks [B, C, A] in normalised action units.
+    Chunks [B, C, A] in normalized action units.
   """
   mean = nets.actor(actor_params, z_rl, proprio, ref_chunk)
   noise = draw_exploration_noise(
-    key, mean.shape, sigma, nets.config.exploration_noise
+    key, mean.shape, std, nets.config.exploration_noise
   )
   return mean + zero_frozen_dims(noise, nets.config.frozen_action_dims)
 
 
-def _flat(chunk: Array) -> Array:
-  return chunk.reshape((*chunk.shape[:-2], -1))
-
-
-def _moving_entries(
-  frozen_action_dims: tuple[int, ...], action_dim: int
+def moving_entries(
+  frozen_action_dims: tuple[int, ...] | None, action_dim: int
 ) -> np.ndarray:
   """Returns the indices of the action entries that the actor moves."""
-  return np.setdiff1d(np.arange(action_dim), frozen_action_dims)
+  return np.setdiff1d(np.arange(action_dim), frozen_action_dims or ())
+
+
+def _flat(chunk: Array) -> Array:
+  return chunk.reshape((*chunk.shape[:-2], -1))

@@ -5,14 +5,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rlt_jax.agents.rlt.config import UpdateConfig
 from rlt_jax.agents.rlt.networks import Networks
 from rlt_jax.types import Array, Params, PRNGKey
 
 
 @chex.dataclass(frozen=True)
 class TrainState:
-  """Params, optimiser states and counters; a plain pytree.
+  """Params, optimizer states and counters; a plain pytree.
 
   There is no target actor: the target's next chunk comes from the actor.
 
@@ -32,31 +31,23 @@ class TrainState:
   key: PRNGKey
 
 
-def optimizers(
-  config: UpdateConfig,
-) -> tuple[optax.GradientTransformation, optax.GradientTransformation]:
-  """Returns the optimisers of the actor and of the critics."""
-  return optax.adam(config.actor_lr), optax.adam(config.critic_lr)
-
-
-def init(key: PRNGKey, nets: Networks, config: UpdateConfig) -> TrainState:
+def init(key: PRNGKey, nets: Networks) -> TrainState:
   """Returns a fresh state; the target critics start as the critics.
 
   Args:
     key: consumed.
-    nets, config: static.
+    nets: static.
   """
   actor_key, critic_key, key = jax.random.split(key, 3)
   actor_params = nets.init_actor(actor_key)
   critic_params = nets.init_critic(critic_key)
-  actor_optimizer, critic_optimizer = optimizers(config)
   return TrainState(
     actor_params=actor_params,
     critic_params=critic_params,
     # A copy, as one buffer cannot be donated twice.
     target_critic_params=jax.tree.map(jnp.copy, critic_params),
-    actor_opt=actor_optimizer.init(actor_params),
-    critic_opt=critic_optimizer.init(critic_params),
+    actor_opt=nets.actor_optimizer.init(actor_params),
+    critic_opt=nets.critic_optimizer.init(critic_params),
     actor_updates=jnp.zeros((), jnp.int32),
     critic_updates=jnp.zeros((), jnp.int32),
     key=key,

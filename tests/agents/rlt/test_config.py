@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from rlt_jax.agents.rlt import UpdateConfig
+from rlt_jax.agents.rlt import RltConfig
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,7 @@ from rlt_jax.agents.rlt import UpdateConfig
     ('reference_dropout', 1.0),
     ('batch_size', 0),
     ('critic_updates_per_actor', 0),
-    ('cycles', 0),
+    ('cycles_per_dispatch', 0),
     ('actor_lr', 0.0),
     ('critic_lr', -1.0),
     ('tau', 0.0),
@@ -23,5 +23,5 @@ from rlt_jax.agents.rlt import UpdateConfig
 )
 def test_bad_value_is_refused(field, value):
   with pytest.raises(ValueError, match=re.escape(f': {value}.')) as error:
-    UpdateConfig(**{field: value})
+    RltConfig(**{field: value})
   assert str(error.value).startswith(field)

@@ -15,7 +15,7 @@ _Z, _P, _C, _A, _B = 5, 4, 4, 2, 6
 
 
 def _nets(**changes) -> rlt.Networks:
-  config = rlt.AgentConfig(**({'hidden_dims': (16, 16)} | changes))
+  config = rlt.RltConfig(**({'hidden_dims': (16, 16)} | changes))
   return rlt.make_networks(config, _Z, _P, _C, _A)
 
 
@@ -168,12 +168,12 @@ def test_batch_of_one_equals_row_zero():
 )
 def test_bad_config_names_the_rule_and_the_value(field, value):
   with pytest.raises(ValueError, match=re.escape(f': {value!r}.')) as error:
-    dataclasses.replace(rlt.AgentConfig(), **{field: value})
+    dataclasses.replace(rlt.RltConfig(), **{field: value})
   assert str(error.value).startswith(f'{field} must')
 
 
 def test_idle_entries_stay_whatever_the_actor_says():
-  config = rlt.AgentConfig(hidden_dims=(8,), frozen_action_dims=(1, 2))
+  config = rlt.RltConfig(hidden_dims=(8,), frozen_action_dims=(1, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   params = nets.init_actor(jax.random.PRNGKey(0))
   inputs = jnp.ones((5, 3)), jnp.ones((5, 2)), jnp.ones((5, 4, 3))
@@ -183,7 +183,7 @@ def test_idle_entries_stay_whatever_the_actor_says():
 
 
 def test_idle_entries_are_neither_read_nor_weighed():
-  config = rlt.AgentConfig(hidden_dims=(8,), frozen_action_dims=(0, 2))
+  config = rlt.RltConfig(hidden_dims=(8,), frozen_action_dims=(0, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   actor = nets.init_actor(jax.random.PRNGKey(0))
   critic = nets.init_critic(jax.random.PRNGKey(1))
@@ -201,7 +201,7 @@ def test_idle_entries_are_neither_read_nor_weighed():
 
 
 def test_all_entries_idle_is_refused():
-  config = rlt.AgentConfig(frozen_action_dims=(0, 1, 2))
+  config = rlt.RltConfig(frozen_action_dims=(0, 1, 2))
   with pytest.raises(
     ValueError, match='frozen_action_dims must leave one of 3'
   ):
@@ -209,6 +209,6 @@ def test_all_entries_idle_is_refused():
 
 
 def test_an_idle_entry_that_does_not_exist_is_refused():
-  config = rlt.AgentConfig(frozen_action_dims=(3,))
+  config = rlt.RltConfig(frozen_action_dims=(3,))
   with pytest.raises(ValueError, match='frozen_action_dims must be below 3'):
     rlt.make_networks(config, 3, 2, 4, 3)

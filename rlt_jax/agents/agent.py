@@ -1,0 +1,106 @@
+"""What an agent is to all code that is not the agent itself.
+
+An agent is what learns online: it sees `Features`, answers with action chunks
+and updates itself from replay rows. Training, evaluation and export know this
+interface only.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rlt_jax.types import Array, Features, Params, PRNGKey, Transition
+
+Metrics = Mapping[str, Array]
+# (replay state, key) -> rows [B, ...].
+Sample = Callable[[Any, PRNGKey], Transition]
+
+
+class Sizes(NamedTuple):
+  """The sizes an agent is built for: Z, P, C and A.
+
+  frozen_action_dims: action entries that always stay (zero) in this task, such
+    as a resting arm's joints.
+  """
+
+  z_dim: int
+  proprio_dim: int
+  chunk_size: int
+  action_dim: int
+  frozen_action_dims: tuple[int, ...] = ()
+
+
+class Diagnosis(NamedTuple):
+  """What an agent says of its own settings.
+
+  text: a sentence for the user. numbers: for the report, by name.
+  """
+
+  text: str
+  numbers: Mapping[str, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MlpPolicy:
+  """How an actor runs on a robot host without JAX: a ReLU MLP.
+
+  Its input is z_rl, the normalized proprioception and, with `reference_input`,
+  the reference chunk [C * A]; its output is the chunk [C * A].
+
+  apply: (policy params, z_rl [Z], proprio [P], reference [C, A]) -> mean chunk
+    [C, A], with frozen entries at zero. Traceable.
+  layers: policy params -> kernels [in, out] and biases [out], in turns, NumPy
+    float32. Frozen entries have rows and columns too; a host ignores them.
+  hidden_dims: widths of the hidden layers.
+  frozen_action_dims: entries of the output that the host sets to zero.
+  exploration_std: of the noise that a host adds to explore.
+  exploration_noise: 'per_chunk' or 'per_step'.
+  """
+
+  apply: Callable[[Params, Array, Array, Array], Array]
+  layers: Callable[[Params], list[np.ndarray]]
+  hidden_dims: tuple[int, ...]
+  reference_input: bool
+  frozen_action_dims: tuple[int, ...]
+  exploration_std: float
+  exploration_noise: str = 'per_chunk'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Agent:
+  """Pure functions of one agent, and the numbers others must know of it.
+
+  config: the dataclass it was made from.
+  batch_size: B, rows that `sample` draws.
+  updates_per_dispatch: gradient updates that one call of `update` makes, as
+    `utd_ratio` counts them.
+  row_spec: shapes and dtypes of one row that it samples, as of
+    `replay.transition_spec`; a field of None is not stored.
+  init: key (consumed) -> state, a pytree.
+  update: (state, replay_state, sample) -> (state, metrics). Traceable; `sample`
+    is static. Callers jit it and donate the state. Metrics are float32 scalars;
+    'finite' must be among them: 1 if all losses and params are finite, else 0.
+  num_updates: state -> int32 [], updates made so far.
+  policy_params: state -> the params that acting needs, a part of the state.
+  act: (policy params, Features [B] with reference [B, C, A], key, explore) ->
+    normalized chunks [B, C, A]. Traceable, also in `explore`: bool [], False
+    gives the deterministic policy. The key is consumed.
+  diagnose: optional, (metrics of updates, references [R, B, C, A] sampled R
+    times at the same B states) -> Diagnosis. Says once, after the warm-up,
+    whether the settings suit the task.
+  mlp_policy: optional; an agent without one cannot be exported to a robot.
+  """
+
+  config: Any
+  batch_size: int
+  updates_per_dispatch: int
+  row_spec: Transition
+  init: Callable[[PRNGKey], Any]
+  update: Callable[[Any, Any, Sample], tuple[Any, Metrics]]
+  num_updates: Callable[[Any], Array]
+  policy_params: Callable[[Any], Params]
+  act: Callable[[Params, Features, PRNGKey, Array | bool], Array]
+  diagnose: Callable[[Metrics, np.ndarray], Diagnosis] | None = None
+  mlp_policy: MlpPolicy | None = None

@@ -1,0 +1,46 @@
+"""Opens an agent by its name, or as 'module:function'."""
+
+from typing import Any
+
+from rlt_jax import plugins
+from rlt_jax.agents.agent import Agent, Sizes
+
+SHIPPED = {
+  'imitation': 'rlt_jax.agents.imitation.agent:make',
+  'rlt': 'rlt_jax.agents.rlt.agent:make',
+}
+_WHAT = 'agent'
+
+
+def config_class(name: str) -> type:
+  """Returns the dataclass of an agent's settings.
+
+  Args:
+    name: of `SHIPPED`, or 'module:function' of a function
+      (config: SomeDataclass, sizes: Sizes) -> Agent.
+
+  Raises:
+    ValueError: it cannot be imported, or has no such config.
+  """
+  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
+  found = plugins.config_class(function, _WHAT)
+  if found is None:
+    raise ValueError(f'{_WHAT} must take a config: {name!r} does not.')
+  return found
+
+
+def make(name: str, config: Any, sizes: Sizes) -> Agent:
+  """Builds an agent.
+
+  Args:
+    name: see `config_class`.
+    config: an instance of its dataclass.
+    sizes: of the task.
+
+  Raises:
+    ValueError: it cannot be imported, or what it returns is no `Agent`.
+  """
+  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
+  agent = function(config=config, sizes=sizes)
+  plugins.check_type(agent, Agent, name, _WHAT)
+  return agent
