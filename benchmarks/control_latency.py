@@ -10,6 +10,7 @@ beside the loop, or in a process of its own: as it comes, niced by 19, or niced
 and kept off the loop's core.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -39,21 +40,23 @@ _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
 
 def _nets():
   return rlt.make_networks(
-    rlt.AgentConfig(hidden_dims=(256, 256)), _Z.value, PROPRIO, CHUNK, ACTION
+    rlt.RltConfig(batch_size=_BATCH.value), _Z.value, PROPRIO, CHUNK, ACTION
   )
 
 
 def learn(stop: threading.Event) -> None:
   """Updates flat out until told to stop."""
-  nets, config = _nets(), rlt.UpdateConfig(batch_size=_BATCH.value)
-  ring = replay.make_ring(10_000, config.batch_size)
+  nets = _nets()
+  ring = replay.make_ring(10_000, _BATCH.value)
   stored = replay.ReplayState(
     rows=make_rows(jax.random.key(1), _Z.value, 10_000),
     pointer=jnp.int32(0),
     size=jnp.int32(10_000),
   )
-  state = rlt.init(jax.random.key(0), nets, config)
-  step = rlt.jit_update(nets, ring, config, 10)
+  state = rlt.init(jax.random.key(0), nets)
+  step = jax.jit(
+    functools.partial(rlt.update, nets, ring.sample), donate_argnums=0
+  )
   while not stop.is_set():
     state, metrics = step(state, stored)
     jax.block_until_ready(metrics)

@@ -20,14 +20,13 @@ class Shared(NamedTuple):
   """
 
   sizes: floor.Sizes
-  config: rlt.UpdateConfig
-  agent: rlt.AgentConfig
+  config: rlt.RltConfig
   nets: rlt.Networks
   rows: Transition
 
   def start(self) -> rlt.TrainState:
     """Returns the state that every contender begins from."""
-    return rlt.init(jax.random.key(0), self.nets, self.config)
+    return rlt.init(jax.random.key(0), self.nets)
 
 
 def make_shared(
@@ -38,11 +37,12 @@ def make_shared(
   capacity: int,
 ) -> Shared:
   """Builds one size; equal arguments give equal contents in any process."""
-  config = rlt.AgentConfig(hidden_dims=hidden, num_critics=critics)
+  config = rlt.RltConfig(
+    hidden_dims=hidden, num_critics=critics, batch_size=batch
+  )
   return Shared(
     sizes=floor.Sizes(z_dim, PROPRIO, CHUNK * ACTION, hidden, batch, critics),
-    config=rlt.UpdateConfig(batch_size=batch),
-    agent=config,
+    config=config,
     nets=rlt.make_networks(config, z_dim, PROPRIO, CHUNK, ACTION),
     rows=make_rows(jax.random.key(1), z_dim, capacity),
   )

@@ -149,7 +149,7 @@ class Bench:
 
   def physics_spread(self, worlds: int) -> Callable:
     """Physics and verdicts, every device its own share of the worlds."""
-    grid, step = _grid(worlds), over_worlds(self.task.step)
+    mesh, step = _mesh(worlds), over_worlds(self.task.step)
 
     def hold(state: insertion.State) -> insertion.State:
       command = state.command
@@ -157,8 +157,8 @@ class Bench:
         0, _STEPS, lambda _, state: step(state, command), state
       )
 
-    run = insertion.jit(sharding.apart(hold, grid))
-    state = sharding.spread(self.start(worlds), grid)
+    run = insertion.jit(sharding.shard_map_data(hold, mesh))
+    state = sharding.shard(self.start(worlds), mesh)
     return lambda: jax.block_until_ready(run(state))
 
   def warp(self, worlds: int) -> Callable:
@@ -215,20 +215,20 @@ class Bench:
     )
 
   def playground(
-    self, worlds: int, grid: jax.sharding.Mesh | None = None
+    self, worlds: int, mesh: jax.sharding.Mesh | None = None
   ) -> Callable:
-    """Another simulator's peg task, physics alone; on one device or a grid."""
-    run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S), grid)
+    """Another simulator's peg task, physics alone; on one device or a mesh."""
+    run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S), mesh)
     return lambda: jax.block_until_ready(run(start))
 
   def playground_spread(self, worlds: int) -> Callable:
     """The same, every device its own share of the worlds."""
-    return self.playground(worlds, _grid(worlds))
+    return self.playground(worlds, _mesh(worlds))
 
 
-def _grid(worlds: int) -> jax.sharding.Mesh:
+def _mesh(worlds: int) -> jax.sharding.Mesh:
   """Returns as many devices as divide the worlds."""
-  return sharding.make(math.gcd(worlds, jax.device_count()))
+  return sharding.make_mesh(math.gcd(worlds, jax.device_count()))
 
 
 def report(

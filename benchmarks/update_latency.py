@@ -16,6 +16,7 @@ run a second time on the fast one (`peers/fast_path.py`, needs a C compiler).
 """
 
 import contextlib
+import dataclasses
 import functools
 import itertools
 import math
@@ -85,9 +86,17 @@ class Case:
       f'{s.critics} critics'
     )
 
+  def _nets(self, cycles: int) -> rlt.Networks:
+    config = dataclasses.replace(self.config, cycles_per_dispatch=cycles)
+    return dataclasses.replace(self.nets, config=config)
+
+  def _update(self, cycles: int):
+    update = functools.partial(rlt.update, self._nets(cycles), self.ring.sample)
+    return jax.jit(update, donate_argnums=0)
+
   def fused(self, cycles: int) -> timing.Contender:
     """Ours: `cycles` cycles a dispatch."""
-    step = rlt.jit_update(self.nets, self.ring, self.config, cycles)
+    step = self._update(cycles)
     held = [self.start()]
 
     def call():
@@ -100,23 +109,24 @@ class Case:
 
   def program(self) -> str:
     """Returns the compiled text of a dispatch."""
-    step = rlt.jit_update(self.nets, self.ring, self.config, _CYCLES.value)
+    step = self._update(_CYCLES.value)
     return step.lower(self.start(), self.stored).compile().as_text()
 
   def agents(self, count: int, devices: int = 1) -> timing.Contender:
     """Ours, so many agents that share the rows, each device a share of them."""
-    grid = sharding.make(devices)
-    one = functools.partial(
-      rlt.update, nets=self.nets, replay=self.ring, config=self.config,
-      cycles=_CYCLES.value,
-    )  # fmt: skip
-    many = jax.vmap(lambda stored, state: one(state, stored), (None, 0))
-    step = jax.jit(sharding.apart(many, grid, shared=1), donate_argnums=1)
+    mesh = sharding.make_mesh(devices)
+    nets = self._nets(_CYCLES.value)
+
+    def update(stored, state):
+      return rlt.update(nets, self.ring.sample, state, stored)
+
+    many = sharding.shard_map_data(jax.vmap(update, (None, 0)), mesh, shared=1)
+    step = jax.jit(many, donate_argnums=1)
     keys = jax.random.split(jax.random.key(0), count)
-    init = jax.vmap(lambda key: rlt.init(key, self.nets, self.config))
+    init = jax.vmap(lambda key: rlt.init(key, self.nets))
     stored, held = (
-      sharding.copy(self.stored, grid),
-      [sharding.spread(init(keys), grid)],
+      sharding.replicate(self.stored, mesh),
+      [sharding.shard(init(keys), mesh)],
     )
 
     def call():
@@ -133,7 +143,6 @@ class Case:
     """Separate jitted calls and a replay in NumPy."""
     peer = naive_jax.NaiveUpdate(
       self.nets,
-      self.config,
       self.start(),
       self.shared.rows,
       _CAPACITY.value,

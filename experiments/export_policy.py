@@ -22,7 +22,6 @@ import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax.agents import rlt
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
@@ -62,25 +61,21 @@ def of_run(workdir: pathlib.Path) -> Source:
     workdir=workdir, config=config, resume=True, assets=_ASSETS.value
   )
   steps = int(run.state.env_steps)
-  return Source(run.state.actor, run.cell, config, str(workdir), steps)
+  return Source(run.state.policy, run.cell, config, str(workdir), steps)
 
 
 def fresh() -> Source:
   """Returns the actor that practice begins with."""
   config = config_lib.override(PracticeConfig(), _SET.value)
   cell = setup_lib.make(config, _ASSETS.value)
-  nets = rlt.make_networks(
-    config.agent, cell.perception.z_dim, cell.perception.proprio_dim,
-    config.chunk_size, cell.perception.action_dim,
-  )  # fmt: skip
-  key = jax.random.PRNGKey(config.seed)
-  state = rlt.init(key, nets, config.update)
-  return Source(state.actor_params, cell, config, '', 0)
+  state = cell.agent.init(jax.random.PRNGKey(config.seed))
+  return Source(cell.agent.policy_params(state), cell, config, '', 0)
 
 
 def spec_of(source: Source) -> BundleSpec:
   """Returns what the host of this actor must agree with."""
   cell, config = source.cell, source.config
+  policy = cell.agent.mlp_policy
   world, stats = cell.task.scene, cell.vla.proprio_stats()
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
@@ -88,11 +83,11 @@ def spec_of(source: Source) -> BundleSpec:
     inference_delay=config.inference_delay,
     replay_stride=config.replay_stride,
     z_dim=cell.perception.z_dim,
-    hidden_dims=config.agent.hidden_dims,
-    reference_input=config.agent.reference_input,
-    frozen_action_dims=config.agent.frozen_action_dims,
-    exploration_std=config.agent.exploration_std,
-    exploration_noise=config.agent.exploration_noise,
+    hidden_dims=policy.hidden_dims,
+    reference_input=policy.reference_input,
+    frozen_action_dims=policy.frozen_action_dims,
+    exploration_std=policy.exploration_std,
+    exploration_noise=policy.exploration_noise,
     gamma=config.gamma,
     intervention_reference=config.intervention_reference,
     control_hz=insertion.CONTROL_HZ,
@@ -140,7 +135,11 @@ def main(argv: list[str]) -> None:
       raise ValueError('--set must come with --fresh: a run has its settings.')
     source = fresh() if _FRESH.value else of_run(pathlib.Path(_WORKDIR.value))
     apart = bundle.write(
-      _OUT.value, source.actor, spec_of(source), onnx=_ONNX.value
+      _OUT.value,
+      source.cell.agent,
+      source.actor,
+      spec_of(source),
+      onnx=_ONNX.value,
     )
   except (ValueError, OSError, ImportError) as error:
     raise SystemExit(f'error: {error}') from None

@@ -75,7 +75,7 @@ def define_settings() -> SettingFlags:
   """Defines --set, --task, --vla and --agent."""
   return SettingFlags(
     set=flags.DEFINE_multi_string(
-      'set', [], 'A field of PracticeConfig, e.g. --set=update.beta=0.01.'
+      'set', [], 'A field of PracticeConfig, e.g. --set=agent.beta=0.01.'
     ),
     task=flags.DEFINE_string(
       'task', '', "Task: a shipped one by name, or 'module:function'."

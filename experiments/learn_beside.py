@@ -3,7 +3,7 @@
   python -m experiments.learn_beside --journal=runs/arm/journal \
       --bundle=bundles/a --workdir=runs/arm/learner
 
-The settings are practice's (`--set=update.beta=0.01`). It runs until Ctrl-C
+The settings are practice's (`--set=agent.beta=0.01`). It runs until Ctrl-C
 or SIGTERM, saves, and goes on from there the next time. On the loop's own
 computer start it with `nice -n 19`, so that the loop comes first.
 """

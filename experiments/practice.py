@@ -2,7 +2,7 @@
 
   python -m experiments.practice --workdir=runs/a
   python -m experiments.practice --workdir=runs/b --set=seed=1 \
-      --set=update.beta=0.01
+      --set=agent.beta=0.01
   python -m experiments.practice --workdir=runs/a --resume
 
 See docs/performance.md for time and docs/results.md for results. Everything is

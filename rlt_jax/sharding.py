@@ -1,17 +1,17 @@
-"""Work spread over devices and hosts: worlds, batch rows, seeds.
+"""Data-parallel sharding over devices and hosts.
 
-Whatever is wide leads with its width (worlds [E], rows [B], one learner a
-seed), so one mesh axis serves all of them: `spread` splits leaves along their
-first axis, `copy` puts the rest whole on every device, and XLA adds what must
-be added. Functions stay as they are; only where their arguments live changes.
-What adds nothing up across its width goes through `apart`.
+Whatever is batched leads with its batch (environments [E], rows [B], seeds
+[S]), so one mesh axis serves all: `shard` splits axis 0 of every leaf,
+`replicate` copies, and `shard_map_data` runs a function on independent shards
+without collectives. Functions stay as they are; only where their arguments
+live changes.
 
 On several hosts every process runs the same program with the same numbers:
-`join_hosts` first, then everything else as on one.
+`initialize_distributed` first, then everything else as on one.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -19,20 +19,14 @@ import numpy as np
 
 from rlt_jax.types import PRNGKey, Transition
 
-_AXIS = 'wide'
+_AXIS = 'data'
 
 
-class _Samples(Protocol):
-  sample: Callable[[Any, PRNGKey], Transition]
+# (replay state, key) -> rows [B, ...].
+Sample = Callable[[Any, PRNGKey], Transition]
 
 
-class SpreadSampler(NamedTuple):
-  """sample: (replay state, key) -> rows [B, ...], spread over a mesh."""
-
-  sample: Callable[[Any, PRNGKey], Transition]
-
-
-def join_hosts(
+def initialize_distributed(
   coordinator: str | None = None,
   processes: int | None = None,
   process: int | None = None,
@@ -50,7 +44,7 @@ def join_hosts(
   jax.distributed.initialize(coordinator, processes, process)
 
 
-def make(count: int | None = None) -> Mesh:
+def make_mesh(count: int | None = None) -> Mesh:
   """Returns a mesh of `count` devices, or of all devices of all hosts.
 
   Raises:
@@ -64,49 +58,49 @@ def make(count: int | None = None) -> Mesh:
   return Mesh(np.array(devices[:count]), (_AXIS,))
 
 
-def spread(tree: Any, mesh: Mesh) -> Any:
+def shard(tree: Any, mesh: Mesh) -> Any:
   """Returns the tree with every leaf's first axis split over the mesh.
 
   Args:
-    tree: leaves lead with the same width; on several hosts each process
+    tree: leaves lead with the same size; on several hosts each process
       passes the same numbers.
-    mesh: of `make`.
+    mesh: of `make_mesh`.
 
   Raises:
     ValueError: the mesh does not divide a leaf's first axis.
   """
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     width = np.shape(leaf)[0] if np.ndim(leaf) else 0
-    _check_divides(width, mesh, 'the width of ' + jax.tree_util.keystr(path))
+    _check_divides(width, mesh, 'axis 0 of ' + jax.tree_util.keystr(path))
   return _place(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
-def copy(tree: Any, mesh: Mesh) -> Any:
-  """Returns the tree, whole on every device of the mesh."""
+def replicate(tree: Any, mesh: Mesh) -> Any:
+  """Returns the tree, copied whole to every device of the mesh."""
   return _place(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def apart(
+def shard_map_data(
   function: Callable[..., Any], mesh: Mesh, shared: int = 0
 ) -> Callable[..., Any]:
-  """Returns the function, run by every device on its own share alone.
+  """Returns the function, run by every device on its own shard alone.
 
-  For what has nothing to do with its neighbours, such as worlds or agents: no
-  device waits for another, as it would for the slowest world of a solver's
-  loop, and what the function does in blocks it does to a device's share.
+  For rows that do not depend on each other, such as environments or agents. No
+  device waits for another, as it would for the slowest environment of a
+  solver's loop, and a function that works in blocks does so on its shard.
 
   Args:
-    function: from trees whose leaves lead with a width to trees that do, too.
-      The mesh must divide the width.
-    mesh: of `make`.
+    function: from trees whose leaves lead with a batch to trees that do, too.
+      The mesh must divide the batch.
+    mesh: of `make_mesh`.
     shared: how many arguments, the first ones, every device gets whole.
   """
-  whole, wide = PartitionSpec(), PartitionSpec(_AXIS)
+  replicated, sharded = PartitionSpec(), PartitionSpec(_AXIS)
 
   def run(*args):
-    specs = (whole,) * shared + (wide,) * (len(args) - shared)
+    specs = (replicated,) * shared + (sharded,) * (len(args) - shared)
     return jax.shard_map(
-      function, mesh=mesh, in_specs=specs, out_specs=wide, check_vma=False
+      function, mesh=mesh, in_specs=specs, out_specs=sharded, check_vma=False
     )(*args)
 
   return run
@@ -126,27 +120,27 @@ def _place(tree: Any, sharding: NamedSharding) -> Any:
   return jax.tree.map(place, tree)
 
 
-def spread_batches(replay: _Samples, batch: int, mesh: Mesh) -> SpreadSampler:
-  """Returns a sampler whose rows are split over the mesh.
+def shard_samples(sample: Sample, batch_size: int, mesh: Mesh) -> Sample:
+  """Returns `sample` with its rows split over the mesh.
 
-  An update that reads from it runs its rows on all devices; `copy` its train
-  state and its replay state.
+  An update that samples with it computes its rows on all devices; `replicate`
+  its train state and its replay state.
 
   Args:
-    replay: what to sample from.
-    batch: B, rows a batch.
-    mesh: of `make`.
+    sample: draws batch_size rows.
+    batch_size: B, rows a batch.
+    mesh: of `make_mesh`.
 
   Raises:
     ValueError: the mesh does not divide the batch.
   """
-  _check_divides(batch, mesh, 'the batch')
+  _check_divides(batch_size, mesh, 'the batch')
   rows = NamedSharding(mesh, PartitionSpec(_AXIS))
 
-  def sample(state: Any, key: PRNGKey) -> Transition:
-    return jax.lax.with_sharding_constraint(replay.sample(state, key), rows)
+  def sharded(state: Any, key: PRNGKey) -> Transition:
+    return jax.lax.with_sharding_constraint(sample(state, key), rows)
 
-  return SpreadSampler(sample)
+  return sharded
 
 
 def _check_divides(width: int, mesh: Mesh, what: str) -> None:

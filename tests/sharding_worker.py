@@ -6,6 +6,7 @@ Writes a bandit's losses and its actor's params, and the joints of process 0's
 worlds after two steps, to OUT as .npz, from process 0.
 """
 
+import functools
 import sys
 
 import jax
@@ -18,14 +19,18 @@ from rlt_jax.tasks.ethernet import insertion
 
 WORLDS = 16
 _Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
-CONFIG = rlt.UpdateConfig(batch_size=16, cycles=_UPDATES)
+CONFIG = rlt.RltConfig(
+  hidden_dims=(16, 16),
+  exploration_std=1.0,
+  beta=1.3e-4,
+  batch_size=16,
+  cycles_per_dispatch=_UPDATES,
+)
 
 
 def problem():
   """Returns networks, ring, filled replay state and train state."""
-  nets = rlt.make_networks(
-    rlt.AgentConfig(hidden_dims=(16, 16)), _Z, _P, _C, _A
-  )
+  nets = rlt.make_networks(CONFIG, _Z, _P, _C, _A)
   ring = replay.make_ring(_ROWS, CONFIG.batch_size)
   spec = replay.transition_spec(_Z, _P, _C, _A)
   rng = np.random.default_rng(0)
@@ -37,17 +42,19 @@ def problem():
     source=np.zeros(_ROWS, np.int32),
   )
   stored = ring.add(ring.init(spec), rows, np.ones(_ROWS, bool))
-  return nets, ring, stored, rlt.init(jax.random.key(0), nets, CONFIG)
+  return nets, ring, stored, rlt.init(jax.random.key(0), nets)
 
 
 def train(devices):
   """Returns (metrics, state) after the updates; None is without a mesh."""
   nets, ring, stored, state = problem()
+  sample = ring.sample
   if devices is not None:
-    grid = sharding.make(devices)
-    ring = sharding.spread_batches(ring, CONFIG.batch_size, grid)
-    stored, state = sharding.copy((stored, state), grid)
-  state, metrics = rlt.jit_update(nets, ring, CONFIG)(state, stored)
+    mesh = sharding.make_mesh(devices)
+    sample = sharding.shard_samples(sample, CONFIG.batch_size, mesh)
+    stored, state = sharding.replicate((stored, state), mesh)
+  update = jax.jit(functools.partial(rlt.update, nets, sample))
+  state, metrics = update(state, stored)
   return metrics, state
 
 
@@ -58,8 +65,9 @@ def move(devices):
   state = insertion.jit(jax.vmap(task.reset))(keys)
   step = over_worlds(task.step)
   if devices is not None:
-    grid = sharding.make(devices)
-    state, step = sharding.spread(state, grid), sharding.apart(step, grid)
+    mesh = sharding.make_mesh(devices)
+    state = sharding.shard(state, mesh)
+    step = sharding.shard_map_data(step, mesh)
   step = insertion.jit(step)
   for _ in range(2):
     state = step(state, state.command + 0.01)
@@ -71,7 +79,7 @@ def move(devices):
 
 def main(out, devices, *hosts):
   if hosts:
-    sharding.join_hosts(hosts[0], int(hosts[1]), int(hosts[2]))
+    sharding.initialize_distributed(hosts[0], int(hosts[1]), int(hosts[2]))
   metrics, state = train(int(devices))
   joints = move(int(devices))
   leaves = jax.tree.leaves(state.actor_params)

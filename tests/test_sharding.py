@@ -69,12 +69,12 @@ def test_two_processes_train_and_move_as_one_does(tmp_path, alone):
   _check_same(out, alone, processes=2)
 
 
-def test_a_tree_is_spread_and_copied():
-  grid = sharding.make(1)
+def test_a_tree_is_sharded_and_replicated():
+  mesh = sharding.make_mesh(1)
   tree = {'x': np.arange(6.0).reshape(3, 2)}
-  for moved in (sharding.spread(tree, grid), sharding.copy(tree, grid)):
+  for moved in (sharding.shard(tree, mesh), sharding.replicate(tree, mesh)):
     np.testing.assert_array_equal(moved['x'], tree['x'])
-    assert moved['x'].sharding.mesh == grid
+    assert moved['x'].sharding.mesh == mesh
 
 
 class _Two:
@@ -84,12 +84,12 @@ class _Two:
 @pytest.mark.parametrize(
   'call, message',
   [
-    (lambda: sharding.make(0), r'must have 1 to \d+ devices: 0'),
-    (lambda: sharding.make(10**6), r'must have 1 to \d+ devices: 1000000'),
-    (lambda: sharding.spread({'x': np.zeros(3)}, _Two()), r"\['x'\], 3: 2 dev"),
-    (lambda: sharding.spread({'x': 1.0}, _Two()), r"\['x'\], 0: 2 devices"),
+    (lambda: sharding.make_mesh(0), r'must have 1 to \d+ devices: 0'),
+    (lambda: sharding.make_mesh(10**6), r'must have 1 to \d+ devices: 1000000'),
+    (lambda: sharding.shard({'x': np.zeros(3)}, _Two()), r"\['x'\], 3: 2 dev"),
+    (lambda: sharding.shard({'x': 1.0}, _Two()), r"\['x'\], 0: 2 devices"),
     (
-      lambda: sharding.spread_batches(None, 15, _Two()),
+      lambda: sharding.shard_samples(None, 15, _Two()),
       'must divide the batch, 15: 2 devices',
     ),
   ],

@@ -13,8 +13,8 @@ import numpy as np
 import optax
 
 from rlt_jax.agents import rlt
-from rlt_jax.agents.rlt import losses, UpdateConfig
-from rlt_jax.agents.rlt.train_state import optimizers, TrainState
+from rlt_jax.agents.rlt import losses
+from rlt_jax.agents.rlt.train_state import TrainState
 from rlt_jax.types import Transition
 
 
@@ -24,7 +24,6 @@ class NaiveUpdate:
   def __init__(
     self,
     nets: rlt.Networks,
-    config: UpdateConfig,
     state: TrainState,
     rows: Transition,
     size: int,
@@ -33,13 +32,13 @@ class NaiveUpdate:
     """Takes the same state and rows as the fused update."""
     self.state = state
     self._rows = jax.tree.map(np.asarray, rows)
-    self._size, self._config = size, config
+    self._size, self._config = size, nets.config
     self._rng = np.random.default_rng(seed)
-    self._target = jax.jit(functools.partial(_target, nets, config))
-    self._critic = jax.jit(functools.partial(_critic_step, nets, config))
-    self._actor = jax.jit(functools.partial(_actor_step, nets, config))
+    self._next_q = jax.jit(functools.partial(_next_q, nets))
+    self._critic = jax.jit(functools.partial(_critic_step, nets))
+    self._actor = jax.jit(functools.partial(_actor_step, nets))
     self._polyak = jax.jit(
-      functools.partial(optax.incremental_update, step_size=config.tau)
+      functools.partial(optax.incremental_update, step_size=nets.config.tau)
     )
 
   def draw(self) -> Transition:
@@ -50,11 +49,11 @@ class NaiveUpdate:
   def critic_step(self, batch: Transition, key) -> dict[str, jax.Array]:
     """Runs one critic step. The key is consumed."""
     state = self.state
-    target = self._target(
+    next_q = self._next_q(
       state.actor_params, state.target_critic_params, batch, key
     )
     params, opt, loss = self._critic(
-      state.critic_params, state.critic_opt, batch, target
+      state.critic_params, state.critic_opt, batch, next_q
     )
     self.state = state.replace(
       critic_params=params,
@@ -88,7 +87,7 @@ class NaiveUpdate:
     return critic_loss, actor_loss
 
 
-def _target(nets, config, actor_params, target_params, batch, key):
+def _next_q(nets, actor_params, target_params, batch, key):
   chunk = rlt.act(
     nets,
     actor_params,
@@ -98,46 +97,49 @@ def _target(nets, config, actor_params, target_params, batch, key):
     key,
     nets.config.exploration_std,
   )
-  q = nets.critic(target_params, batch.next_z_rl, batch.next_proprio, chunk)
-  clip = functools.partial(losses.critic_target, clip=config.target_clip)
-  return jax.vmap(clip)(batch.reward, batch.discount, q)
+  return nets.critic(target_params, batch.next_z_rl, batch.next_proprio, chunk)
 
 
-def _critic_step(nets, config, params, opt_state, batch, target):
+def _critic_step(nets, params, opt_state, batch, next_q):
   def loss_fn(params):
     q = nets.critic(params, batch.z_rl, batch.proprio, batch.action_chunk)
-    error = jax.vmap(losses.td_error)(q, target)
-    return jnp.mean(jnp.sum(error**2, axis=-1))
+    loss, _ = jax.vmap(losses.critic_loss, (0, 0, 0, 0, None))(
+      q, batch.reward, batch.discount, next_q, nets.config.target_clip
+    )
+    return jnp.mean(loss)
 
   loss, grads = jax.value_and_grad(loss_fn)(params)
-  step, opt_state = optimizers(config)[1].update(grads, opt_state)
+  step, opt_state = nets.critic_optimizer.update(grads, opt_state)
   return optax.apply_updates(params, step), opt_state, loss
 
 
-def _actor_step(nets, config, params, opt_state, critic_params, batch, key):
+def _actor_step(nets, params, opt_state, critic_params, batch, key):
+  config = nets.config
   dropout_key, noise_key = jax.random.split(key)
   shown = jax.random.bernoulli(
     dropout_key, 1.0 - config.reference_dropout, batch.reward.shape
   )
-  idle = nets.config.frozen_action_dims
-  reference = rlt.zero_frozen_dims(batch.ref_chunk, idle)
+  frozen = config.frozen_action_dims
+  reference = rlt.zero_frozen_dims(batch.ref_chunk, frozen)
   ref_input = jnp.where(shown[:, None, None], batch.ref_chunk, 0.0)
   noise = rlt.zero_frozen_dims(
     rlt.draw_exploration_noise(
       noise_key,
       batch.ref_chunk.shape,
-      nets.config.exploration_std,
-      nets.config.exploration_noise,
+      config.exploration_std,
+      config.exploration_noise,
     ),
-    idle,
+    frozen,
   )
 
   def loss_fn(params):
     chunk = nets.actor(params, batch.z_rl, batch.proprio, ref_input) + noise
     q = nets.critic(critic_params, batch.z_rl, batch.proprio, chunk)
-    objective = functools.partial(losses.actor_objective, beta=config.beta)
-    return jnp.mean(jax.vmap(objective)(q, chunk, reference)[0])
+    loss = jax.vmap(losses.actor_loss, (0, 0, 0, None))(
+      q, chunk, reference, config.beta
+    )
+    return jnp.mean(loss)
 
   loss, grads = jax.value_and_grad(loss_fn)(params)
-  step, opt_state = optimizers(config)[0].update(grads, opt_state)
+  step, opt_state = nets.actor_optimizer.update(grads, opt_state)
   return optax.apply_updates(params, step), opt_state, loss

@@ -106,12 +106,12 @@ class TorchUpdate:
     if form not in FORMS:
       raise ValueError(f'form must be one of {FORMS}: {form!r}.')
     kind = StackedCritics if form == 'stacked' else Critics
-    agent, config = shared.agent, shared.config
+    config = shared.config
     state = shared.start()
     critics = sorted(state.critic_params['params'].items())
-    self.agent, self.config = agent, config
+    self.config = config
     self.actor = Mlp(layers_of(state.actor_params['params']['_Mlp_0']), False)
-    self.critics = kind([layers_of(x) for _, x in critics], agent.layer_norm)
+    self.critics = kind([layers_of(x) for _, x in critics], config.layer_norm)
     self.targets = copy.deepcopy(self.critics).requires_grad_(False)
     fused = {'fused': True} if form == 'stacked' else {}
     self.actor_opt = torch.optim.Adam(
@@ -133,7 +133,7 @@ class TorchUpdate:
     chunk, action = self.noise_shape
     draw = (
       torch.randn(self.config.batch_size, 1, action)
-      * self.agent.exploration_std
+      * self.config.exploration_std
     )
     return draw.expand(-1, chunk, -1).flatten(1)
 

@@ -243,4 +243,4 @@ def _placing(width: int, devices: int) -> Callable[[Any], Any] | None:
     raise ValueError(f'devices must divide the {width} seeds: {devices}.')
   if devices == 1:
     return None
-  return functools.partial(sharding.spread, mesh=sharding.make(devices))
+  return functools.partial(sharding.shard, mesh=sharding.make_mesh(devices))

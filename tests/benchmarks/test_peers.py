@@ -14,13 +14,14 @@ from rlt_jax.agents import rlt
 from rlt_jax.agents.rlt import fused_update
 
 _Z, _ROWS = 8, 64
-_CONFIG = rlt.UpdateConfig(batch_size=16, beta=1e-3)
-_AGENT = rlt.AgentConfig(hidden_dims=(32, 32), exploration_std=0.0)
+_CONFIG = rlt.RltConfig(
+  hidden_dims=(32, 32), exploration_std=0.0, batch_size=16, beta=1e-3
+)
 
 
 @pytest.fixture(scope='module')
 def nets():
-  return rlt.make_networks(_AGENT, _Z, 28, 10, 14)
+  return rlt.make_networks(_CONFIG, _Z, 28, 10, 14)
 
 
 @pytest.fixture(scope='module')
@@ -34,21 +35,18 @@ def batch(rows):
 
 
 def _start(nets):
-  return rlt.init(jax.random.key(0), nets, _CONFIG)
+  return rlt.init(jax.random.key(0), nets)
 
 
 def _ours(nets, batch, steps):
   """Returns losses of `steps` critic steps, then an actor step; the state."""
-  act = jax.jit(functools.partial(fused_update._next_chunk, nets=nets))
-  critic = jax.jit(
-    functools.partial(fused_update._critic_step, nets=nets, config=_CONFIG)
-  )
-  actor = jax.jit(
-    functools.partial(fused_update._actor_step, nets=nets, config=_CONFIG)
-  )
+  critic = jax.jit(functools.partial(fused_update.critic_step, nets))
+  actor = jax.jit(functools.partial(fused_update.actor_step, nets))
+  successor = batch.next_z_rl, batch.next_proprio, batch.next_ref_chunk
   state, losses = _start(nets), []
-  for i in range(steps):
-    chunk = act(state.actor_params, batch, jax.random.key(i))
+  for _ in range(steps):
+    # No noise: exploration_std is 0.
+    chunk = nets.actor(state.actor_params, *successor)
     state, metrics = critic(state, batch, chunk)
     losses.append(float(metrics['critic_loss']))
   state, metrics = actor(state, batch, jax.random.key(9))
@@ -57,7 +55,7 @@ def _ours(nets, batch, steps):
 
 def test_the_naive_form_takes_the_same_steps(nets, rows, batch):
   expected, ours = _ours(nets, batch, 5)
-  peer = naive_jax.NaiveUpdate(nets, _CONFIG, _start(nets), rows, _ROWS, 0)
+  peer = naive_jax.NaiveUpdate(nets, _start(nets), rows, _ROWS, 0)
   found = [float(peer.critic_step(batch, jax.random.key(i))) for i in range(5)]
   found.append(float(peer.actor_step(batch, jax.random.key(9))))
   np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -75,7 +73,7 @@ def test_pytorch_takes_the_same_steps(form, nets, rows, batch):
   from benchmarks.peers import torch_update
 
   expected, _ = _ours(nets, batch, 5)
-  shared = inputs.Shared(None, _CONFIG, _AGENT, nets, rows)
+  shared = inputs.Shared(None, _CONFIG, nets, rows)
   peer = torch_update.make(shared, torch_update.tensors(rows), form)
   own = torch_update.tensors(batch)
   noise = torch.zeros(16, 140)

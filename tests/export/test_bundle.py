@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Sizes
 from rlt_jax.agents.rlt import networks
 from rlt_jax.export import bundle
 from rlt_jax.robot.policy import bundle as reading
@@ -18,20 +19,22 @@ _SPEC = make_spec()
 
 
 def _actor(spec=_SPEC):
-  config = rlt.AgentConfig(
+  config = rlt.RltConfig(
+    exploration_std=spec.exploration_std,
     hidden_dims=spec.hidden_dims,
     frozen_action_dims=spec.frozen_action_dims,
     reference_input=spec.reference_input,
   )
-  nets = rlt.make_networks(
-    config, spec.z_dim, spec.proprio_dim, spec.chunk_size, spec.action_dim
+  agent = rlt.make(
+    config,
+    Sizes(spec.z_dim, spec.proprio_dim, spec.chunk_size, spec.action_dim),
   )
-  return nets, nets.init_actor(jax.random.key(0))
+  return agent, agent.policy_params(agent.init(jax.random.key(0)))
 
 
 @pytest.fixture
 def written(tmp_path):
-  apart = bundle.write(tmp_path / 'b', _actor()[1], _SPEC)
+  apart = bundle.write(tmp_path / 'b', *_actor(), _SPEC)
   assert apart <= 1e-5
   return tmp_path / 'b'
 
@@ -39,8 +42,8 @@ def written(tmp_path):
 @pytest.mark.parametrize('reference_input', [True, False])
 def test_every_form_is_the_trained_actor(tmp_path, reference_input):
   spec = make_spec(reference_input=reference_input)
-  nets, params = _actor(spec)
-  bundle.write(tmp_path / 'b', params, spec)
+  agent, params = _actor(spec)
+  bundle.write(tmp_path / 'b', agent, params, spec)
   policy = NumpyPolicy.load(tmp_path / 'b')
   exported = bundle.load_exported(tmp_path / 'b')
   rng = np.random.default_rng(1)
@@ -49,7 +52,9 @@ def test_every_form_is_the_trained_actor(tmp_path, reference_input):
     reference = np.float32(rng.normal(size=(4, 3)))
     proprio = scaled * np.array(spec.proprio_std) + spec.proprio_mean
     given = np.float32(z_rl), np.float32(proprio), reference
-    trained = nets.actor(params, given[0], np.float32(scaled), reference)
+    trained = agent.mlp_policy.apply(
+      params, given[0], np.float32(scaled), reference
+    )
     np.testing.assert_allclose(policy.act(*given), trained, atol=1e-5)
     np.testing.assert_allclose(exported(*given), trained, atol=1e-5)
 
@@ -59,21 +64,20 @@ def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
   pytest.importorskip('onnx')
   pytest.importorskip('onnxruntime')
   spec = make_spec(reference_input=reference_input)
-  params = _actor(spec)[1]
-  assert bundle.write(tmp_path / 'b', params, spec, onnx=True) <= 1e-5
+  agent, params = _actor(spec)
+  assert bundle.write(tmp_path / 'b', agent, params, spec, onnx=True) <= 1e-5
   policy = NumpyPolicy.load(tmp_path / 'b')
   form = onnx_policy.load(tmp_path / 'b')
   assert agree('ONNX', policy, form) <= 1e-5
   other = jax.tree.map(lambda x: 1.01 * x, params)
-  bundle.write(tmp_path / 'other', other, spec)
+  bundle.write(tmp_path / 'other', agent, other, spec)
   with pytest.raises(ValueError, match='NumPy and ONNX must agree to 1e-05'):
     agree('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
 
 
 def test_an_actor_of_other_idle_entries_is_refused(tmp_path):
-  params = _actor()[1]
-  with pytest.raises(ValueError, match='4 steps of 3 moving entries: 8 rows'):
-    bundle.write(tmp_path / 'b', params, make_spec(frozen_action_dims=()))
+  with pytest.raises(ValueError, match=r'frozen_action_dims .* \(\): \(1,\)'):
+    bundle.write(tmp_path / 'b', *_actor(), make_spec(frozen_action_dims=()))
   assert not (tmp_path / 'b').exists()
 
 
@@ -86,7 +90,7 @@ def test_a_bundle_without_onnx_says_how_to_get_it(written):
 def test_a_missing_package_is_named(tmp_path, monkeypatch, package):
   monkeypatch.setitem(sys.modules, package, None)
   with pytest.raises(ModuleNotFoundError, match='pip install'):
-    bundle.write(tmp_path / 'b', _actor()[1], _SPEC, onnx=True)
+    bundle.write(tmp_path / 'b', *_actor(), _SPEC, onnx=True)
   assert not (tmp_path / 'b').exists()
 
 
@@ -97,7 +101,7 @@ def test_a_bundle_reads_back_as_written(written):
 
 def test_it_refuses_a_folder_that_exists(written):
   with pytest.raises(ValueError, match='folder must be new'):
-    bundle.write(written, _actor()[1], _SPEC)
+    bundle.write(written, *_actor(), _SPEC)
 
 
 def test_weights_that_are_not_the_records_are_refused(written):

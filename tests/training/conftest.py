@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax.agents.rlt import UpdateConfig
+from rlt_jax.agents.rlt import RltConfig
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.train import train_token
@@ -67,7 +67,7 @@ def assets(tmp_path_factory) -> pathlib.Path:
 def small_config() -> PracticeConfig:
   return PracticeConfig(
     task=TaskConfig(time_limit=40),
-    update=UpdateConfig(beta=0.003, batch_size=16),
+    agent=RltConfig(batch_size=16, frozen_action_dims=tuple(range(6, 14))),
     num_envs=2,
     num_env_steps=300,
     vla_warmup_steps=120,

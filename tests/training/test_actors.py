@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.agents import rlt
+from rlt_jax.agents.agent import Sizes
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout.perception import Perception
@@ -51,6 +52,10 @@ def _config(delay):
   )
 
 
+def _agent(config):
+  return rlt.make(config.agent, Sizes(1, 1, _CHUNK, scene.ACTION_DIM))
+
+
 @pytest.fixture(scope='module')
 def play():
   return chunk_rollout_lib.make(insertion.make(_TASK))
@@ -59,18 +64,19 @@ def play():
 @pytest.mark.parametrize('delay', [0, 4])
 def test_each_step_goes_with_what_decided_it(play, delay):
   config = _config(delay)
-  nets = rlt.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
   trajectories = []
 
   def chunk(*args):
     trajectories.append(play.chunk(*args))
     return trajectories[-1]
 
-  cell = actors.make(play._replace(chunk=chunk), _perception(), nets, config)
-  state = cell.begin(jax.random.PRNGKey(0))
+  collector = actors.Actors(
+    play._replace(chunk=chunk), _perception(), _agent(config), config
+  )
+  state = collector.init(jax.random.PRNGKey(0))
   for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
-    state, report = cell.round(state, None)
-    seen = report.segment.features
+    state, output = collector.collect(state, None)
+    seen = output.segment.features
     steps = begins + np.arange(0, _CHUNK, config.replay_stride)
     looks = np.maximum(steps - delay, 0)
     for row in range(config.num_envs):
@@ -78,7 +84,7 @@ def test_each_step_goes_with_what_decided_it(play, delay):
       np.testing.assert_array_equal(
         seen.reference[row, :, :, 0], steps[:, None] + np.arange(_CHUNK)
       )
-    final = report.segment.final
+    final = output.segment.final
     np.testing.assert_array_equal(final.z_rl[:, 0], begins + _CHUNK - delay)
     np.testing.assert_array_equal(final.reference[:, 0, 0], begins + _CHUNK)
     # The pose is the one that was seen, and the chunk relative to it.
@@ -122,6 +128,5 @@ def test_an_evaluation_decides_with_the_same_delay(play, delay):
 
 def test_a_delay_needs_offsets(play):
   config = _config(2)
-  nets = rlt.make_networks(config.agent, 1, 1, _CHUNK, scene.ACTION_DIM)
   with pytest.raises(ValueError, match="offsets .*: 'increment'"):
-    actors.make(play, _perception('increment'), nets, config)
+    actors.Actors(play, _perception('increment'), _agent(config), config)

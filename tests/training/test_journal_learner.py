@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rlt_jax import config as config_lib
-from rlt_jax.agents.rlt import AgentConfig, UpdateConfig
+from rlt_jax.agents.rlt import RltConfig
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.recording import episodes, segments
@@ -18,10 +18,12 @@ from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
 _CONFIG = PracticeConfig(
-  agent=AgentConfig(
-    hidden_dims=(16, 16), frozen_action_dims=(1,), exploration_std=0.3
+  agent=RltConfig(
+    hidden_dims=(16, 16),
+    frozen_action_dims=(1,),
+    exploration_std=_SPEC.exploration_std,
+    batch_size=8,
   ),
-  update=UpdateConfig(batch_size=8),
   chunk_size=4,
   replay_stride=2,
   learning_starts=8,
@@ -87,7 +89,7 @@ def test_it_learns_what_the_loop_writes_and_publishes(tmp_path):
   # 5 a row, in dispatches of 20.
   assert found.critic_updates == 5 * 38 // 20 * 20
   assert log[-1]['update_to_data'] == pytest.approx(180 / 38)
-  assert [row['backfilled'] for row in log][1:] == [0, 12]
+  assert [row['late_queries'] for row in log][1:] == [0, 12]
   moved = np.abs(found.layers[0] - first.layers[0]).max()
   assert moved > 1e-4
   chunk = NumpyPolicy(_SPEC, found.layers).act(

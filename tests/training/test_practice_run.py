@@ -53,9 +53,12 @@ def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
   state = unbroken.state
   # A round may end past the budget, by less than one chunk of all robots.
   assert 0 <= state.env_steps - config.num_env_steps < 2 * config.chunk_size
-  made = int(state.learner.train.critic_updates)
-  assert made + state.learner.owed == config.utd_ratio * state.learner.rows
-  assert made == 2 * int(state.learner.train.actor_updates)
+  made = int(state.learner.agent.critic_updates)
+  assert (
+    made + state.learner.pending_updates
+    == config.utd_ratio * state.learner.rows
+  )
+  assert made == 2 * int(state.learner.agent.actor_updates)
   assert int(state.learner.replay.size) == state.learner.rows
   # 40-step time-outs store every second step but the last chunk's four.
   assert 0.3 < state.learner.rows / state.env_steps <= 0.5
@@ -148,10 +151,10 @@ def test_a_nan_from_the_vla_stops_the_run_by_name(
 ):
   run = _session(tmp_path / 'c', config, assets)
   state = unbroken.state
-  poisoned = state.robots.looks._replace(
-    reference=np.full_like(state.robots.looks.reference, np.nan)
+  poisoned = state.actors.features._replace(
+    reference=np.full_like(state.actors.features.reference, np.nan)
   )
-  state = state.replace(robots=state.robots.replace(looks=poisoned))
+  state = state.replace(actors=state.actors.replace(features=poisoned))
   state = jax.tree.map(lambda x: x.copy() if hasattr(x, 'copy') else x, state)
   with pytest.raises(FloatingPointError, match='action_chunk'):
     run.practice.run(state, state.env_steps + 1, lambda *_: None)

@@ -7,17 +7,15 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax import replay
 from rlt_jax.agents import rlt
-from rlt_jax.agents.rlt import UpdateConfig
+from rlt_jax.agents.agent import Sizes
 from rlt_jax.training import learner, vmapped
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Features, Segment
 
 _Z, _P, _C, _A, _E = 5, 4, 4, 3, 2
 _CONFIG = PracticeConfig(
-  agent=rlt.AgentConfig(hidden_dims=(16, 16), exploration_std=0.3),
-  update=UpdateConfig(batch_size=8),
+  agent=rlt.RltConfig(hidden_dims=(16, 16), exploration_std=0.3, batch_size=8),
   num_envs=_E,
   chunk_size=_C,
   replay_stride=2,
@@ -27,8 +25,7 @@ _CONFIG = PracticeConfig(
   replay_capacity=64,
   vla_warmup_steps=100,
 )
-_NETS = rlt.make_networks(_CONFIG.agent, _Z, _P, _C, _A)
-_SPEC = replay.transition_spec(_Z, _P, _C, _A)
+_AGENT = rlt.make(_CONFIG.agent, Sizes(_Z, _P, _C, _A))
 
 
 def _encode(command, pose):
@@ -81,8 +78,8 @@ def _together(pair):
 
 def test_two_seeds_learn_what_each_learns_alone(rounds):
   keys = jax.random.split(jax.random.PRNGKey(0), 2)
-  wide = vmapped.make_learner(_SPEC, _encode, _NETS, _CONFIG, 2)
-  one = learner.make(_SPEC, _encode, _NETS, _CONFIG)
+  wide = vmapped.VmappedLearner(_AGENT, _encode, _CONFIG, 2)
+  one = learner.Learner(_AGENT, _encode, _CONFIG)
   state = wide.init(keys, _together(rounds[0]))
   alone = [one.init(keys[i], rounds[0][i]) for i in range(2)]
   differed = False
@@ -96,20 +93,22 @@ def test_two_seeds_learn_what_each_learns_alone(rounds):
           metrics[i][name], expected[name], rtol=1e-3, atol=1e-4
         )
     np.testing.assert_array_equal(state.rows, [x.rows for x in alone])
-    np.testing.assert_array_equal(state.owed, [x.owed for x in alone])
-    made = state.train.critic_updates
-    assert made.tolist() == [int(x.train.critic_updates) for x in alone]
+    np.testing.assert_array_equal(
+      state.pending_updates, [x.pending_updates for x in alone]
+    )
+    made = state.agent.critic_updates
+    assert made.tolist() == [int(x.agent.critic_updates) for x in alone]
     differed |= int(made[0]) != int(made[1])
   assert differed, 'the case where seeds owe different numbers'
   for i in range(2):
-    mine = jax.tree.map(lambda x: x[i], (state.train, state.replay))  # noqa: B023
-    theirs = (alone[i].train, alone[i].replay)
+    mine = jax.tree.map(lambda x: x[i], (state.agent, state.replay))  # noqa: B023
+    theirs = (alone[i].agent, alone[i].replay)
     chex.assert_trees_all_close(mine, theirs, atol=2e-4)
 
 
 def test_a_seed_that_is_done_stands_still(rounds):
   keys = jax.random.split(jax.random.PRNGKey(0), 2)
-  wide = vmapped.make_learner(_SPEC, _encode, _NETS, _CONFIG, 2)
+  wide = vmapped.VmappedLearner(_AGENT, _encode, _CONFIG, 2)
   state = wide.init(keys, _together(rounds[0]))
   for pair in rounds[:3]:
     state, _ = wide.learn(state, _together(pair), np.ones(2, bool))
@@ -123,21 +122,21 @@ def test_a_seed_that_is_done_stands_still(rounds):
   assert state.rows[0] > before.rows[0]
 
 
-def test_regrouping_puts_a_seed_together_and_back():
+def testregrouping_puts_a_seed_together_and_back():
   # 3 times, 2 seeds, 2 robots.
   x = np.arange(12)
-  grouped = vmapped._regroup(x, -1, 2, 2)
+  grouped = vmapped.regroup(x, -1, 2, 2)
   assert grouped.tolist() == [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]
-  np.testing.assert_array_equal(vmapped._regroup(grouped, 2, -1, 2), x)
+  np.testing.assert_array_equal(vmapped.regroup(grouped, 2, -1, 2), x)
 
 
 def test_a_wide_update_is_not_made_for_nobody(rounds):
   config = dataclasses.replace(_CONFIG, learning_starts=25)
-  wide = vmapped.make_learner(_SPEC, _encode, _NETS, config, 2)
+  wide = vmapped.VmappedLearner(_AGENT, _encode, config, 2)
   state = wide.init(
     jax.random.split(jax.random.PRNGKey(0), 2), _together(rounds[0])
   )
   state, metrics = wide.learn(state, _together(rounds[0]), np.ones(2, bool))
   state, metrics = wide.learn(state, _together(rounds[1]), np.ones(2, bool))
   assert metrics == [None, None]
-  assert state.train.critic_updates.tolist() == [0, 0]
+  assert state.agent.critic_updates.tolist() == [0, 0]
