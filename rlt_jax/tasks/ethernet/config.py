@@ -2,18 +2,17 @@
 
 import dataclasses
 
+from rlt_jax import types
+
 CONTROL_HZ = 50
 IMPLS = ('jax', 'warp')
 
 
-class Outcome:
+class Outcome(types.Outcome):
   """How an episode stands or ended. Only TIME_OUT is a truncation."""
 
-  TIME_OUT = 0
-  SUCCESS = 1
   FORCE = 2
   DROP = 3
-  RUNNING = 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
