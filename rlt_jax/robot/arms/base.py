@@ -1,8 +1,11 @@
-"""What every driver owes the loop, whatever the make.
+"""Base classes of the drivers.
 
-A driver adds how its device is opened, read and written; refusing bad
-targets, dating readings, holding and stowing are the same for all.
+A driver adds how its device is opened, read and written. Refusing bad targets,
+dating readings, holding and stowing are the same for all.
 """
+
+import dataclasses
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -185,6 +188,42 @@ class BaseArm:
       raise ArmError(
         f'{method}() must come before disable(): disconnect and connect.'
       )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwoArmConfig:
+  """right, left: how each of two arms is reached, see PLACES."""
+
+  PLACES: ClassVar[str] = 'places'
+
+  right: str
+  left: str
+
+  def __post_init__(self):
+    if not self.right or not self.left or self.right == self.left:
+      raise ValueError(
+        f'right and left must be two {self.PLACES}: {self.right!r}, '
+        f'{self.left!r}.'
+      )
+
+
+class TwoArms(BaseArm):
+  """Two arms with the joints of `JOINTS`, as one."""
+
+  def __init__(self, spec: ArmSpec, config: Any, *, clock: Clock | None = None):
+    """Opens nothing.
+
+    Args:
+      spec: the arms' file.
+      config: a `TwoArmConfig` with the driver's own fields.
+      clock: the loop's; None is the host's monotonic clock.
+
+    Raises:
+      ValueError: the spec's joints are not `JOINTS`, in their order.
+    """
+    check_joints(spec)
+    super().__init__(spec, clock=clock)
+    self._config = config
 
 
 def check_joints(spec: ArmSpec) -> None:

@@ -2,43 +2,46 @@
 
 On the bus a joint is a whole number of 0.001 degrees and a gripper of
 0.001 mm; what is sent is the nearest such number inside the limits.
+
+The SDK hides frames that it could not send, keeps one object per channel with
+its old reports, and its reading thread may miss a reconnect. `PiperPort` makes
+up for that.
 """
 
 import dataclasses
 import math
-from typing import Any
+import threading
+import time
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
 from rlt_jax.robot.arms import base
-from rlt_jax.robot.arms.piper_port import PiperPort
 from rlt_jax.robot.clock import Clock
 
 _UNITS = {'rad': 1000 * 180 / math.pi, 'm': 1e6}  # bus units in one of ours
 _ALL = 7  # every motor
 _CAN_CONTROL, _MOVE_JOINTS, _POSITION_MODE = 0x01, 0x01, 0x00
 _GRIPPER_OFF, _GRIPPER_ON = 0x00, 0x01
+_FIRST_PACKETS_S = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PiperConfig:
+class PiperConfig(base.TwoArmConfig):
   """right, left: CAN channels. interface: python-can's name of the kind.
 
   speed_percent: of the arm's largest speed. gripper_mnm: mN m of closing.
   """
 
-  right: str
-  left: str
+  PLACES: ClassVar[str] = 'channels'
+
   interface: str = 'socketcan'
   speed_percent: int = 50
   gripper_mnm: int = 1000
 
   def __post_init__(self):
-    if not self.right or not self.left or self.right == self.left:
-      raise ValueError(
-        f'right and left must be two channels: {self.right!r}, {self.left!r}.'
-      )
+    super().__post_init__()
     if not 0 < self.speed_percent <= 100:
       raise ValueError(
         f'speed_percent must be within 1 and 100: {self.speed_percent}.'
@@ -49,7 +52,7 @@ class PiperConfig:
       )
 
 
-class PiperArms(base.BaseArm):
+class PiperArms(base.TwoArms):
   """Both arms as one; a frame that is not sent is an ArmError."""
 
   def __init__(
@@ -59,14 +62,8 @@ class PiperArms(base.BaseArm):
     *,
     clock: Clock | None = None,
   ):
-    """Opens nothing.
-
-    Raises:
-      ValueError: the spec's joints are not `base.JOINTS`.
-    """
-    base.check_joints(spec)
-    super().__init__(spec, clock=clock)
-    self._config = config
+    """Opens nothing; see `base.TwoArms`."""
+    super().__init__(spec, config, clock=clock)
     self._units = np.array([_UNITS[unit] for unit in spec.joint_units])
     # Inwards, so that rounding carries no target over its joint's end; after
     # round(), since a product may miss a whole number by its last bit.
@@ -138,3 +135,94 @@ class PiperArms(base.BaseArm):
       raise ArmError(f'The {side} Piper arm must have power: a motor is off.')
     else:
       arm.EnableArm(_ALL)
+
+
+class Reports(NamedTuple):
+  """The SDK's newest reports of an arm, each with its time_stamp."""
+
+  joints: Any
+  gripper: Any
+  motors: Any
+
+
+class PiperPort:
+  """An open channel. `arm` is the SDK's interface to it."""
+
+  def __init__(self, sdk: Any, side: str, channel: str, interface: str):
+    """Opens the channel and waits for the arm's reports; sends nothing.
+
+    Args:
+      sdk: the piper_sdk package.
+      side: of the arm, for messages.
+      channel: such as 'can0'.
+      interface: python-can's name of the kind of bus.
+
+    Raises:
+      ArmError: the channel cannot be opened, or the arm on it is silent.
+    """
+    self._side = side
+    self._stop = threading.Event()
+    self.arm = sdk.C_PiperInterface_V2(
+      channel, judge_flag=False, can_auto_init=False
+    )
+    try:
+      # The SDK asks the kernel about the channel, which knows socketcan only.
+      self.arm.CreateCanBus(
+        channel, interface, judge_flag=interface == 'socketcan'
+      )
+    except (ConnectionError, ValueError) as error:
+      raise ArmError(f'{channel} ({side}) cannot be opened.') from error
+    self._bus = self.arm.GetCanBus()
+    if self._bus.send_bus is None:
+      raise ArmError(f'{channel} ({side}) cannot be opened.')
+    self._send = self._bus.SendCanMessage
+    self._bus.SendCanMessage = self._send_or_raise
+    old = [report.time_stamp for report in self.reports()]
+    self.arm.ConnectPort(piper_init=False, start_thread=False)
+    self._reader = threading.Thread(target=self._listen, daemon=True)
+    self._reader.start()
+    try:
+      self._await_reports(old)
+    except ArmError:
+      self.close()
+      raise
+
+  def reports(self) -> Reports:
+    """Returns the newest reports."""
+    return Reports(
+      self.arm.GetArmJointMsgs(),
+      self.arm.GetArmGripperMsgs(),
+      self.arm.GetArmHighSpdInfoMsgs(),
+    )
+
+  def close(self) -> None:
+    """Closes the channel."""
+    self._stop.set()
+    self._reader.join()
+    self.arm.DisconnectPort()
+
+  def _await_reports(self, old: list[float]) -> None:
+    deadline = time.monotonic() + _FIRST_PACKETS_S
+    while any(
+      report.time_stamp == stamp
+      for report, stamp in zip(self.reports(), old, strict=True)
+    ):
+      if time.monotonic() > deadline:
+        raise ArmError(
+          f'The {self._side} Piper arm must report joints, gripper and motors '
+          f'within {_FIRST_PACKETS_S} s of connecting: it is silent.'
+        )
+      time.sleep(0.005)
+
+  def _listen(self) -> None:
+    while not self._stop.is_set():
+      if self._bus.ReadCanMessage() != self._bus.CAN_STATUS.READ_CAN_MSG_OK:
+        time.sleep(0.001)  # a channel that is down fails at once
+
+  def _send_or_raise(self, *args, **kwargs):
+    status = self._send(*args, **kwargs)
+    if status is not self._bus.CAN_STATUS.SEND_MESSAGE_SUCCESS:
+      raise ArmError(
+        f'The {self._side} Piper arm must take every frame: {status}.'
+      )
+    return status

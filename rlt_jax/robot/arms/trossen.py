@@ -7,7 +7,7 @@ The vendor's driver takes NaN and targets beyond the joints without a word;
 from collections.abc import Iterator
 import contextlib
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -20,23 +20,20 @@ _FLOAT32 = 1e-5  # the controller keeps its limits in float32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrossenConfig:
+class TrossenConfig(base.TwoArmConfig):
   """right, left: IP addresses of the two controllers.
 
   goal_time_s: how long the controller takes, on a straight line, to a new
   target; the control period. timeout_s: for opening a connection.
   """
 
-  right: str
-  left: str
+  PLACES: ClassVar[str] = 'addresses'
+
   goal_time_s: float = 0.02
   timeout_s: float = 5.0
 
   def __post_init__(self):
-    if not self.right or not self.left or self.right == self.left:
-      raise ValueError(
-        f'right and left must be two addresses: {self.right!r}, {self.left!r}.'
-      )
+    super().__post_init__()
     if not 0.001 < self.goal_time_s <= 0.2:
       # Beyond, the controller jumps, or plans a stop at each target.
       raise ValueError(
@@ -46,7 +43,7 @@ class TrossenConfig:
       raise ValueError(f'timeout_s must be positive: {self.timeout_s}.')
 
 
-class TrossenArms(base.BaseArm):
+class TrossenArms(base.TwoArms):
   """Both arms as one; a fault of either is an ArmError.
 
   Closing an arm brakes its joints, so `disconnect` does what `disable` does.
@@ -59,14 +56,8 @@ class TrossenArms(base.BaseArm):
     *,
     clock: Clock | None = None,
   ):
-    """Opens nothing.
-
-    Raises:
-      ValueError: the spec's joints are not `base.JOINTS`.
-    """
-    base.check_joints(spec)
-    super().__init__(spec, clock=clock)
-    self._config = config
+    """Opens nothing; see `base.TwoArms`."""
+    super().__init__(spec, config, clock=clock)
     self._modes: Any = None
     self._drivers: dict[str, Any] = {}
     self._powered = False

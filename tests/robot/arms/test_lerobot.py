@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.arm import ArmError
-from rlt_jax.robot.arms.lerobot import LeRobotArm
-from rlt_jax.robot.arms.lerobot_config import JointMap, LeRobotConfig
+from rlt_jax.robot.arms.lerobot import JointMap, LeRobotArm, LeRobotConfig
 
 _ROWS = (
   JointMap(
@@ -16,7 +15,7 @@ _ROWS = (
   ),
   JointMap(key='pan.pos', joint='a', unit='deg'),
   JointMap(
-    key='lift.pos', joint='b', unit='normalised', at_low=1.0, at_high=-0.6
+    key='lift.pos', joint='b', unit='normalized', at_low=1.0, at_high=-0.6
   ),
 )
 
@@ -199,7 +198,7 @@ def test_a_key_without_a_partner_is_refused(
   [
     ({'unit': 'turns'}, 'unit must be one of'),
     ({'unit': 'deg', 'at_low': 0.0}, 'must be absent'),
-    ({'unit': 'normalised'}, 'must be two numbers'),
+    ({'unit': 'normalized'}, 'must be two numbers'),
     ({'unit': 'percent', 'at_low': 1.0, 'at_high': 1.0}, 'must be two numbers'),
   ],
 )
