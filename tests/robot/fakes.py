@@ -23,6 +23,7 @@ from rlt_jax.robot.runtime import assemble
 from rlt_jax.serving.client import Answer, Status
 from rlt_jax.serving.schema import Reply, ServingSpec
 from tests.robot.conftest import make_layers, make_spec
+from tests.robot.fake_clock import FakeClock
 
 PERIOD = 0.02
 _JOINTS = ('a', 'b', 'grip')
@@ -65,17 +66,6 @@ def make_handover(**changes) -> HandoverConfig:
   return HandoverConfig.for_arm(ARM, **(fields | changes))
 
 
-class Clock:
-  def __init__(self):
-    self.time = 100.0
-
-  def now(self) -> float:
-    return self.time
-
-  def sleep_until(self, deadline: float) -> None:
-    self.time = max(self.time, deadline)
-
-
 def reference(first: int, steps: int = BUNDLE.chunk_size) -> np.ndarray:
   """What the `Vla` below always proposes, from a step of it on."""
   rising = 0.25 + 0.01 * np.arange(first, first + steps)
@@ -93,7 +83,7 @@ class Vla:
   spoiled: what the client said of the newest answer, which was refused.
   """
 
-  def __init__(self, clock: Clock):
+  def __init__(self, clock: FakeClock):
     self.clock, self.delay, self.lost, self.spoiled = clock, 0.01, '', ''
     self.stamps: list = []
     self.requests: list[dict] = []
@@ -175,7 +165,7 @@ class FakeRobot:
     disable_after_stow_s=None,
     **config,
   ):
-    self.clock = Clock()
+    self.clock = FakeClock()
     self.arm = FakeArm(ARM, clock=self.clock, faults=faults)
     self.arm.connect()
     self.vla = Vla(self.clock)

@@ -10,12 +10,13 @@ from rlt_jax.robot.arms.faults import CameraFault, Fault
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.preflight import BAD, Finding, NOTE, OK
 from tests.robot.conftest import make_layers, make_spec
-from tests.robot.fakes import ARM, BUNDLE, Clock, PERIOD, Vla, WIRE
+from tests.robot.fake_clock import FakeClock
+from tests.robot.fakes import ARM, BUNDLE, PERIOD, Vla, WIRE
 
 
 @pytest.fixture
 def clock():
-  return Clock()
+  return FakeClock()
 
 
 def make_arm(clock, *faults, **changes):

@@ -13,7 +13,8 @@ from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.lock import LockedError
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.serving.codec import MessageError
-from tests.robot.fakes import ARM, BUNDLE, Clock, WIRE
+from tests.robot.fake_clock import FakeClock
+from tests.robot.fakes import ARM, BUNDLE, WIRE
 
 STATION = {
   'name': 'test',
@@ -60,16 +61,16 @@ def test_a_station_is_built_under_a_lock(tmp_path):
 
   path = write(tmp_path, name=f'test-{tmp_path.name}')
   with contextlib.ExitStack() as stack:
-    cell = robot_setup.build(str(path), Clock(), stack)
+    cell = robot_setup.build(str(path), FakeClock(), stack)
     assert isinstance(cell.arm, FakeArm) and cell.time_limit == 100
     assert cell.cameras.shapes == {'wrist': (8, 8, 3)}
     assert cell.operator.name == 'scripted'
     assert cell.bundle == str(tmp_path / 'bundle')
     cell.arm.observe()  # connected
     with pytest.raises(LockedError, match='must have one user'):
-      robot_setup.build(str(path), Clock(), stack)
+      robot_setup.build(str(path), FakeClock(), stack)
   with contextlib.ExitStack() as stack:
-    robot_setup.build(str(path), Clock(), stack)  # given back
+    robot_setup.build(str(path), FakeClock(), stack)  # given back
 
 
 @pytest.mark.parametrize('field', sorted(STATION))

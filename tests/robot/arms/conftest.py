@@ -4,21 +4,9 @@ import pytest
 
 from rlt_jax.robot import arm
 from rlt_jax.robot.arms import base
+from tests.robot.fake_clock import FakeClock
 
 SPECS = pathlib.Path(base.__file__).parent / 'specs'
-
-
-class FakeClock:
-  """Moves when it is told to, or slept on."""
-
-  def __init__(self, time: float = 100.0):
-    self.time = time
-
-  def now(self) -> float:
-    return self.time
-
-  def sleep_until(self, deadline: float) -> None:
-    self.time = max(self.time, deadline)
 
 
 @pytest.fixture

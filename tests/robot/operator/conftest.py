@@ -18,17 +18,6 @@ from tests.robot.operator.fake_packages import (
 JOINTS = ('yaw', 'shoulder', 'elbow', 'grip')
 
 
-class FakeClock:
-  def __init__(self, time: float = 100.0):
-    self.time = time
-
-  def now(self) -> float:
-    return self.time
-
-  def sleep_until(self, deadline: float) -> None:
-    self.time = max(self.time, deadline)
-
-
 def make_arm_spec(**changes) -> ArmSpec:
   chain = Chain(
     joints=JOINTS[:3],

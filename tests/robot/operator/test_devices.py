@@ -9,7 +9,8 @@ import pytest
 from rlt_jax.robot import station as station_lib
 from rlt_jax.robot.operator import devices
 from rlt_jax.robot.operator.events import Kind
-from tests.robot.operator.conftest import FakeClock, make_arm_spec
+from tests.robot.fake_clock import FakeClock
+from tests.robot.operator.conftest import make_arm_spec
 from tests.robot.operator.fake_packages import FakeInput, JOY_DOWN, JOY_UP
 from tests.robot.test_station import STATION
 

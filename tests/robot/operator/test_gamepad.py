@@ -5,7 +5,7 @@ import pytest
 
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Kind
 from rlt_jax.robot.operator.gamepad import Gamepad
-from tests.robot.operator.conftest import FakeClock
+from tests.robot.fake_clock import FakeClock
 from tests.robot.operator.fake_packages import (
   JOY_AXIS,
   JOY_DOWN,

@@ -3,7 +3,7 @@ import pytest
 from rlt_jax.robot.operator.events import DeviceError, Event, Kind
 from rlt_jax.robot.operator.group import Group
 from rlt_jax.robot.operator.scripted import Scripted
-from tests.robot.operator.conftest import FakeClock
+from tests.robot.fake_clock import FakeClock
 
 
 class _Device:

@@ -4,7 +4,8 @@ import pytest
 from rlt_jax.robot.arm import ArmError, Reading
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.operator.leader import Leader
-from tests.robot.operator.conftest import FakeClock, JOINTS, make_arm_spec
+from tests.robot.fake_clock import FakeClock
+from tests.robot.operator.conftest import JOINTS, make_arm_spec
 
 
 class _ReadOnlyArm:

@@ -4,7 +4,7 @@ import pytest
 
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.pedal import Pedal
-from tests.robot.operator.conftest import FakeClock
+from tests.robot.fake_clock import FakeClock
 from tests.robot.operator.fake_packages import FakeInput
 
 pytestmark = pytest.mark.usefixtures('evdev')

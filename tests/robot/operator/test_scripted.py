@@ -7,7 +7,7 @@ from rlt_jax.robot.operator.scripted import (
   ScriptedTeleoperator,
   When,
 )
-from tests.robot.operator.conftest import FakeClock
+from tests.robot.fake_clock import FakeClock
 
 
 def test_each_event_comes_once_with_its_own_time():

@@ -7,7 +7,8 @@ import pytest
 from rlt_jax.robot.control import kinematics
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.spacemouse import SpaceMouse, SpaceMouseConfig
-from tests.robot.operator.conftest import FakeClock, make_arm_spec
+from tests.robot.fake_clock import FakeClock
+from tests.robot.operator.conftest import make_arm_spec
 
 _POSE = np.array([0.3, 0.4, -0.5, 0.02])
 pytestmark = pytest.mark.usefixtures('mouse')

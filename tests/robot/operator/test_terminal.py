@@ -17,7 +17,7 @@ from rlt_jax.robot.operator.terminal import (
   split_keys,
   Terminal,
 )
-from tests.robot.operator.conftest import FakeClock
+from tests.robot.fake_clock import FakeClock
 
 
 @pytest.fixture
