@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlt_jax.robot.outcomes import EpisodeOutcome
-from rlt_jax.robot.recording import journal_reader
+from rlt_jax.robot.recording import journal as journal_lib
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.robot.recording.segments import needed, Seen, Step
 
@@ -90,12 +90,12 @@ def read(folder: str | os.PathLike[str], after: int = -1) -> Iterator[Episode]:
     folder: of the journal.
     after: `index` of the last episode that was had; -1 for all.
   """
-  rows = journal_reader.tail(folder, after)
-  for _, part in itertools.groupby(rows, key=lambda row: row.part):
+  rows = journal_lib.tail(folder, after)
+  for _, part in itertools.groupby(rows, key=lambda row: row.file_number):
     yield _episode(list(part))
 
 
-def _episode(rows: list[journal_reader.Row]) -> Episode:
+def _episode(rows: list[journal_lib.Row]) -> Episode:
   steps, seen = [], {}
   for row in rows:
     if 'source' in row.meta:

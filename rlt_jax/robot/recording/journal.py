@@ -1,43 +1,101 @@
-"""The rows of a run on disk before anything else uses them.
+"""Journals: the rows of a run, on disk before anything else uses them.
 
-A journal is a folder with one file per part of an episode, each a magic
-number and records (see `framing`): one that begins the part, its rows, one
-that ends it. A file is appended to as `<part>-<first row>.open`, and is on
-the disk, whatever happens next, once it is called `.rows`. Rows are numbered
-through all files; no number is used twice.
+A journal is a folder of files, one for each uninterrupted recording of an
+episode. A file holds a magic number and records (see `record_format`): one that
+begins it, its rows, and one that ends it. While it is appended to it is called
+`<number>-<first row>.open`; once it is called `.rows` all of it is on the disk.
+Rows are numbered through all files, and no number is used twice.
+
+`Journal` writes; `tail` reads, also while a process writes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 import errno
 import os
 import pathlib
-from typing import Any, NamedTuple
+import re
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from rlt_jax.robot.lock import lock_folder
-from rlt_jax.robot.recording import journal_reader, record_format
-from rlt_jax.robot.recording.journal_reader import JournalError, MAGIC, Part
+from rlt_jax.robot.recording import record_format
 
+MAGIC = b'RLTJRNL1'
+_NAME = re.compile(r'(\d{6,})-(\d{9,})\.(rows|open|bad)')
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+class JournalError(Exception):
+  """The journal cannot be read or written; the text says where and why."""
+
+
 class JournalFullError(JournalError):
-  """The disk is full. What was written before is kept, and stays readable."""
+  """The disk is full. What was written before is kept and can be read."""
+
+
+class JournalFile(NamedTuple):
+  """One file. first: number of its first row. closed: no longer written."""
+
+  number: int
+  first: int
+  closed: bool
+  path: pathlib.Path
+
+
+class Row(NamedTuple):
+  """One row as read.
+
+  index: its number. file_number: of its file. begin, end: the meta of the
+  records that begin and end the file; end is None while the file is written,
+  and for good if its writer died or was interrupted.
+  """
+
+  index: int
+  file_number: int
+  begin: Any
+  end: Any
+  meta: Any
+  arrays: dict[str, np.ndarray]
 
 
 class Recovered(NamedTuple):
-  """What was found of a part whose writer died."""
+  """What was found in a file whose writer died."""
 
   path: pathlib.Path
   rows: int
   dropped_bytes: int
 
 
-class Journal:
-  """Writes one; a context manager. One process at a time.
+def files(folder: str | os.PathLike[str]) -> list[JournalFile]:
+  """Returns the files of a journal in order, without those called `.bad`."""
+  return [x for x in _all_files(folder) if x.path.suffix != '.bad']
 
-  recovered: the parts that a writer before this one left open. Every whole
+
+def tail(
+  folder: str | os.PathLike[str], after: int = -1, *, closed_only: bool = True
+) -> Iterator[Row]:
+  """Yields the rows there are now, in order; safe while a loop writes.
+
+  Args:
+    folder: of the journal.
+    after: number of the last row that the caller has; -1 for all.
+    closed_only: leave out the file being written. Its rows are neither safe
+      from a power cut nor labeled, and the operator may still discard them.
+
+  Raises:
+    JournalError: a closed file is damaged; the rows before it were yielded.
+  """
+  found = [x for x in files(folder) if x.closed or not closed_only]
+  for i, entry in enumerate(found):
+    if i + 1 == len(found) or found[i + 1].first > after + 1:
+      yield from _rows(entry, after)
+
+
+class Journal:
+  """Writes a journal; a context manager. One process at a time.
+
+  recovered: the files that a writer before this one left open. Every whole
   row of them is kept.
   """
 
@@ -48,46 +106,44 @@ class Journal:
     write: Callable[[int, memoryview], int] = os.write,
     sync: Callable[[int], None] = os.fsync,
   ):
-    """Locks the folder, made if missing, and closes what was left open.
+    """Locks the folder and closes the files that were left open.
 
     Args:
-      folder: of the journal.
-      write, sync: what writes, and what waits for the disk.
+      folder: of the journal; made if missing.
+      write, sync: `os.write` and `os.fsync`, or what stands in for them.
 
     Raises:
       LockedError: another process writes there.
-      JournalFullError: no room for the record that closes an open part.
-      JournalError: the last part is damaged.
+      JournalFullError: no room for the record that closes an open file.
+      JournalError: the last file is damaged.
     """
     self.folder = pathlib.Path(folder)
     self._write, self._sync = write, sync
     self._fd: int | None = None
-    self._unsafe = False  # a part that ended may not be on the disk
+    self._unsafe = False  # a file that ended may not be on the disk
     self._lock = lock_folder(self.folder)
     try:
       self.recovered = tuple(
-        self._recover(part)
-        for part in journal_reader.parts(self.folder)
-        if not part.closed
+        self._recover(entry) for entry in files(self.folder) if not entry.closed
       )
-      self._number, self._next = journal_reader.follow_on(self.folder)
+      self._number, self._next = _next_numbers(self.folder)
     except BaseException:
       self._lock.release()
       raise
 
   def begin(self, meta: Any = None) -> int:
-    """Begins a part and returns its number.
+    """Begins a file and returns its number.
 
     Args:
-      meta: anything JSON can say, such as the policy's version.
+      meta: anything that JSON can hold, such as the policy's version.
 
     Raises:
       JournalFullError: nothing was begun.
-      JournalError: the disk failed when the part before this ended.
-      ValueError: a part is open, or meta is not JSON.
+      JournalError: the disk failed when the file before this ended.
+      ValueError: a file is open, or meta is not JSON.
     """
     if self._fd is not None:
-      raise ValueError(f'A part must end before the next begins: {self._path}.')
+      raise ValueError(f'A file must end before the next begins: {self._path}.')
     if self._unsafe:
       raise JournalError(
         f'{self._path} may not be on the disk: open the journal anew.'
@@ -108,35 +164,35 @@ class Journal:
   def append(self, arrays: Mapping[str, np.ndarray], meta: Any = None) -> int:
     """Adds a row and returns its number; never waits for the disk.
 
-    It survives the death of this process at once, and that of the machine
-    from `end` on.
+    A row survives the death of this process at once, and that of the machine
+    once `end` has returned.
 
     Raises:
-      JournalFullError: this row is not there, all before it are; it may be
-        tried again.
-      ValueError: no part is open, or a row that `framing.pack` refuses.
+      JournalFullError: this row was not written, all before it were; it may
+        be tried again.
+      ValueError: no file is open, or `record_format.pack` refuses the row.
     """
     self._check_open()
     self._put(record_format.pack('row', meta, arrays), rows=1)
     return self._next - 1
 
   def end(self, meta: Any = None) -> None:
-    """Ends the part; returns when it is on the disk, which may take long.
+    """Ends the file; returns when it is on the disk, which may take long.
 
     Args:
-      meta: anything JSON can say, such as the outcome.
+      meta: anything that JSON can hold, such as the outcome.
 
     Raises:
-      JournalFullError: the part stays open; it may be tried again.
-      JournalError: the disk failed. The next `Journal` recovers the part.
-      ValueError: no part is open, or meta is not JSON.
+      JournalFullError: the file stays open; it may be tried again.
+      JournalError: the disk failed. The next `Journal` recovers the file.
+      ValueError: no file is open, or meta is not JSON.
     """
     self._check_open()
     self._put(record_format.pack('end', {'said': meta}, {}))
     self._finish()
 
   def close(self) -> None:
-    """Ends a part that is open, as interrupted, and unlocks the folder."""
+    """Ends an open file as interrupted, and unlocks the folder."""
     try:
       if self._fd is not None:
         self._put(record_format.pack('end', None, {}))
@@ -153,7 +209,7 @@ class Journal:
 
   def _check_open(self) -> None:
     if self._fd is None:
-      raise ValueError('A row needs a part: call begin() first.')
+      raise ValueError('A row needs a file: call begin() first.')
 
   def _put(self, record: bytes, rows: int = 0) -> None:
     """Appends all of the bytes or, at any exception, none of them."""
@@ -182,7 +238,7 @@ class Journal:
       self._fd = None
 
   def _finish(self) -> None:
-    """Waits until the part, and then its new name, are on the disk."""
+    """Waits until the file, and then its new name, are on the disk."""
     self._unsafe = True
     try:
       self._sync(self._fd)
@@ -198,19 +254,19 @@ class Journal:
       self._drop()
     self._unsafe = False
 
-  def _recover(self, part: Part) -> Recovered:
-    """Cuts off what is not whole, ends the part, and calls it closed."""
-    kinds, size = [], part.path.stat().st_size
-    with part.path.open('rb') as file:
+  def _recover(self, entry: JournalFile) -> Recovered:
+    """Cuts off an incomplete record, ends the file and closes it."""
+    kinds, size = [], entry.path.stat().st_size
+    with entry.path.open('rb') as file:
       if file.read(len(MAGIC)) == MAGIC:
         for payload in record_format.read(file):
           kinds.append(record_format.unpack(payload).kind)
       keep = file.tell()
-    if not kinds:  # died before there was a part
-      part.path.unlink()
-      return Recovered(part.path, 0, size)
-    self._path, self._size, self._next = part.path, keep, part.first
-    self._fd = os.open(part.path, os.O_WRONLY | os.O_APPEND)
+    if not kinds:  # the writer died before the first record
+      entry.path.unlink()
+      return Recovered(entry.path, 0, size)
+    self._path, self._size, self._next = entry.path, keep, entry.first
+    self._fd = os.open(entry.path, os.O_WRONLY | os.O_APPEND)
     try:
       os.ftruncate(self._fd, keep)
       if kinds[-1] != 'end':
@@ -218,5 +274,77 @@ class Journal:
       self._finish()
     finally:
       self._drop()
-    path = part.path.with_suffix('.rows')
+    path = entry.path.with_suffix('.rows')
     return Recovered(path, kinds.count('row'), size - keep)
+
+
+def _rows(entry: JournalFile, after: int) -> Iterator[Row]:
+  try:
+    file = entry.path.open('rb')
+  except FileNotFoundError:  # closed since it was listed
+    entry = entry._replace(closed=True, path=entry.path.with_suffix('.rows'))
+    if not entry.path.exists():  # or removed, because it was empty
+      return
+    file = entry.path.open('rb')
+  with file:
+    end = _end(entry, file)[1] if entry.closed else None
+    file.seek(len(MAGIC))
+    index, begin, kind = entry.first, None, ''
+    for payload in record_format.read(file):
+      kind, meta, arrays = record_format.unpack(payload)
+      if kind == 'begin':
+        begin = meta
+      elif kind == 'row':
+        if index > after:
+          yield Row(index, entry.number, begin, end, meta, arrays)
+        index += 1
+    if entry.closed and kind != 'end':
+      raise _damage(entry, file.tell())
+
+
+def _end(entry: JournalFile, file: BinaryIO) -> tuple[int, Any]:
+  """Returns the number of rows of a closed file, and the meta of its end."""
+  if file.read(len(MAGIC)) != MAGIC:
+    raise _damage(entry, 0)
+  starts = list(record_format.skip(file, os.fstat(file.fileno()).st_size))
+  last = starts[-1] if starts else len(MAGIC)
+  file.seek(last)
+  for payload in record_format.read(file):
+    kind, meta, _ = record_format.unpack(payload)
+    if kind == 'end':
+      return len(starts) - 2, meta and meta['said']
+  raise _damage(entry, last)
+
+
+def _damage(entry: JournalFile, at: int) -> JournalError:
+  return JournalError(
+    f'{entry.path} is damaged at byte {at}, though it was written whole. Call '
+    f'it {entry.path.with_suffix(".bad").name} to go on without its rows.'
+  )
+
+
+def _all_files(folder: str | os.PathLike[str]) -> list[JournalFile]:
+  found = []
+  for path in pathlib.Path(folder).iterdir():
+    match = _NAME.fullmatch(path.name)
+    if match:
+      number, first = int(match[1]), int(match[2])
+      found.append(JournalFile(number, first, match[3] != 'open', path))
+  return sorted(found)
+
+
+def _next_numbers(folder: pathlib.Path) -> tuple[int, int]:
+  """Returns the numbers of the next file and of the next row.
+
+  Raises:
+    JournalError: the last file is damaged.
+  """
+  files = _all_files(folder)
+  if not files:
+    return 0, 0
+  last = files[-1]
+  if last.path.suffix == '.bad':  # it cannot have held more rows than fit
+    most = last.path.stat().st_size // record_format.MIN_BYTES
+    return last.number + 1, last.first + most + 1
+  with last.path.open('rb') as file:
+    return last.number + 1, last.first + _end(last, file)[0]

@@ -8,15 +8,20 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.lock import LockedError
-from rlt_jax.robot.recording.journal import Journal, JournalFullError
-from rlt_jax.robot.recording.journal_reader import JournalError, parts, tail
+from rlt_jax.robot.recording.journal import (
+  files,
+  Journal,
+  JournalError,
+  JournalFullError,
+  tail,
+)
 
 # Writes rows until it is killed: without a word between two writes, or in the
 # middle of the write of row 25.
 _WRITER = """
 import os, signal, sys
 import numpy as np
-from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.journal import files, Journal, JournalError, tail
 
 rows = 0
 
@@ -64,10 +69,10 @@ def test_rows_come_back_in_order_with_what_was_said(tmp_path):
       journal.end({'outcome': 'failure'})
   rows = list(tail(tmp_path))
   assert [row.index for row in rows] == list(range(6))
-  assert [row.part for row in rows] == [0, 0, 1, 1, 2, 2]
+  assert [row.file_number for row in rows] == [0, 0, 1, 1, 2, 2]
   for row in rows:
     np.testing.assert_array_equal(row.arrays['x'], np.full(3, row.index))
-    assert row.begin == {'version': row.part}
+    assert row.begin == {'version': row.file_number}
     assert row.end == {'outcome': 'failure'}
     assert row.meta == {'late_s': 0.001}
 
@@ -98,10 +103,10 @@ def test_a_new_writer_goes_on_where_the_last_one_stopped(tmp_path):
   _write(tmp_path)
   _write(tmp_path, episodes=1)
   assert _indices(tmp_path) == list(range(9))
-  assert [part.number for part in parts(tmp_path)] == [0, 1, 2]
+  assert [entry.number for entry in files(tmp_path)] == [0, 1, 2]
 
 
-def test_an_exception_ends_the_part_as_interrupted(tmp_path):
+def test_an_exception_ends_the_file_as_interrupted(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     with Journal(tmp_path) as journal:
       journal.begin({'episode': 0})
@@ -145,13 +150,13 @@ def test_kill_9_loses_no_row(tmp_path, how):
 
 def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path):
   _write(tmp_path / 'whole', episodes=1)
-  (part,) = parts(tmp_path / 'whole')
-  data = part.path.read_bytes()
+  (entry,) = files(tmp_path / 'whole')
+  data = entry.path.read_bytes()
   counts = []
   for size in range(len(data) + 1):
     folder = tmp_path / str(size)
     folder.mkdir()
-    (folder / part.path.with_suffix('.open').name).write_bytes(data[:size])
+    (folder / entry.path.with_suffix('.open').name).write_bytes(data[:size])
     with Journal(folder, sync=lambda fd: None) as journal:
       (found,) = journal.recovered
     counts.append(len(_indices(folder)))
@@ -201,7 +206,7 @@ def test_a_full_disk_keeps_what_is_there_and_may_be_emptied(tmp_path):
   assert {row.end['outcome'] for row in tail(tmp_path)} == {'success'}
 
 
-def test_a_disk_that_stays_full_leaves_a_part_to_recover(tmp_path):
+def test_a_disk_that_stays_full_leaves_a_file_to_recover(tmp_path):
   with pytest.raises(JournalFullError):
     with Journal(tmp_path, write=_Disk(200).write) as journal:
       journal.begin()
@@ -240,3 +245,67 @@ def test_order_of_calls(tmp_path):
     with pytest.raises(ValueError, match='x must hold plain numbers'):
       journal.append({'x': np.array([None])})
     assert journal.append(_row(0)) == 0
+
+
+def test_the_tail_follows_the_writer(tmp_path):
+  with Journal(tmp_path) as journal:
+    journal.begin()
+    journal.append(_row(0))
+    assert _indices(tmp_path) == []
+    assert _indices(tmp_path, closed_only=False) == [0]
+    journal.append(_row(1))
+    assert _indices(tmp_path, closed_only=False, after=0) == [1]
+    assert next(tail(tmp_path, closed_only=False)).end is None
+    journal.end()
+    assert _indices(tmp_path) == [0, 1]
+    assert _indices(tmp_path, after=1) == []
+    journal.begin()
+    journal.end()  # a file without rows
+    journal.begin()
+    journal.append(_row(2))
+    journal.end()
+    assert _indices(tmp_path, after=1) == [2]
+    assert _indices(tmp_path, after=0) == [1, 2]
+
+
+def test_a_file_that_closes_while_it_is_read_is_read_on(tmp_path):
+  with Journal(tmp_path) as journal:
+    journal.begin()
+    journal.append(_row(0))
+    following = tail(tmp_path, closed_only=False)
+    listed = files(tmp_path)
+    journal.end()
+    assert not listed[0].closed
+    assert [row.index for row in following] == [0]
+
+
+def test_a_damaged_file_is_named_and_can_be_set_aside(tmp_path):
+  _write(tmp_path)
+  first, last = files(tmp_path)
+  for entry, left in ((first, [3, 4, 5]), (last, [0, 1, 2])):
+    data = entry.path.read_bytes()
+    # In the second row: the first can be read.
+    entry.path.write_bytes(data.replace(b'0.5', b'1.5'))
+    with pytest.raises(JournalError, match=f'{entry.path.name} is damaged at'):
+      _indices(tmp_path)
+    bad = entry.path.rename(entry.path.with_suffix('.bad'))
+    assert _indices(tmp_path) == left
+    bad.rename(entry.path)
+    entry.path.write_bytes(data)
+  # A number that was given out is not given out again.
+  last.path.rename(last.path.with_suffix('.bad'))
+  _write(tmp_path, episodes=1)
+  found = _indices(tmp_path)
+  assert found[:3] == [0, 1, 2] and min(found[3:]) > 5
+  last.path.with_suffix('.bad').rename(last.path)
+  assert len(_indices(tmp_path)) == 9
+
+
+def test_a_file_cut_after_it_was_closed_is_damaged(tmp_path):
+  _write(tmp_path, episodes=1)
+  (entry,) = files(tmp_path)
+  entry.path.write_bytes(entry.path.read_bytes()[:-1])
+  with pytest.raises(JournalError, match='is damaged at byte'):
+    _indices(tmp_path)
+  with pytest.raises(JournalError, match='is damaged at byte'):
+    Journal(tmp_path)
