@@ -18,6 +18,17 @@ Metrics = Mapping[str, Array]
 Sample = Callable[[Any, PRNGKey], Transition]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+  """The settings that every agent has; its own class adds to them."""
+
+  batch_size: int = 64  # B, rows per gradient step
+
+  def __post_init__(self):
+    if self.batch_size < 1:
+      raise ValueError(f'batch_size must be at least 1: {self.batch_size}.')
+
+
 class Sizes(NamedTuple):
   """The sizes an agent is built for: Z, P, C and A.
 
@@ -93,7 +104,7 @@ class Agent:
   mlp_policy: optional; an agent without one cannot be exported to a robot.
   """
 
-  config: Any
+  config: AgentConfig
   batch_size: int
   updates_per_dispatch: int
   row_spec: Transition

@@ -1,9 +1,7 @@
 """Opens an agent by its name, or as 'module:function'."""
 
-from typing import Any
-
 from rlt_jax import plugins
-from rlt_jax.agents.agent import Agent, Sizes
+from rlt_jax.agents.agent import Agent, AgentConfig, Sizes
 
 SHIPPED = {
   'imitation': 'rlt_jax.agents.imitation.agent:make',
@@ -12,7 +10,7 @@ SHIPPED = {
 _WHAT = 'agent'
 
 
-def config_class(name: str) -> type:
+def config_class(name: str) -> type[AgentConfig]:
   """Returns the dataclass of an agent's settings.
 
   Args:
@@ -24,12 +22,15 @@ def config_class(name: str) -> type:
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
   found = plugins.config_class(function, _WHAT)
-  if found is None:
-    raise ValueError(f'{_WHAT} must take a config: {name!r} does not.')
+  if found is None or not issubclass(found, AgentConfig):
+    raise ValueError(
+      f'{_WHAT} must take a config of a class below AgentConfig: {name!r} '
+      f'takes {found and found.__name__}.'
+    )
   return found
 
 
-def make(name: str, config: Any, sizes: Sizes) -> Agent:
+def make(name: str, config: AgentConfig, sizes: Sizes) -> Agent:
   """Builds an agent.
 
   Args:

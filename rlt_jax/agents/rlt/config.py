@@ -2,13 +2,19 @@
 
 import dataclasses
 
+from rlt_jax.agents.agent import AgentConfig
+
 NOISE_KINDS = ('per_chunk', 'per_step')
-_COUNTS = ('batch_size', 'critic_updates_per_actor', 'cycles_per_dispatch')
+_COUNTS = ('critic_updates_per_actor', 'cycles_per_dispatch')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RltConfig:
-  """Numbers of the agent; the discount lives in the rows of replay."""
+class RltConfig(AgentConfig):
+  """Numbers of the agent; the discount lives in the rows of replay.
+
+  `batch_size` rows (inherited) are drawn for each critic step, and the last
+  batch of a cycle serves the actor step too.
+  """
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   num_critics: int = 2  # Q; the target takes the smallest of them
@@ -31,7 +37,6 @@ class RltConfig:
   # first minutes of practice bring nothing.
   beta: float = 0.003
   reference_dropout: float = 0.5  # rows whose actor input loses the reference
-  batch_size: int = 64  # B, rows per critic step and per actor step
   critic_updates_per_actor: int = 2  # per actor step, a fresh batch each
   # Cycles (critic steps and an actor step) in one call from the host: enough
   # to hide the call.
@@ -44,6 +49,7 @@ class RltConfig:
   target_clip: tuple[float, float] | None = (0.0, 1.0)
 
   def __post_init__(self):
+    super().__post_init__()
     self._check_networks()
     self._check_update()
 
