@@ -12,19 +12,19 @@ from rlt_jax.robot.run_results import FILE
 from rlt_jax.robot.runtime import FinishedRun
 
 WINDOWS = 5  # parts of practice in `along`
-# A person's label does not say why an attempt failed, so there is one failure.
+# A person's label does not say why an episode failed, so there is one failure.
 OUTCOMES = ('time_out', 'success', 'failure')
 _LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
 _NOTE = (
   'Practice on an arm is not stopped for evaluations: "along" is the success '
   'of practice itself, exploration included, in windows of robot time. '
-  'Attempts without a label (aborted, recorded again, cut by a hold) are '
+  'Episodes without a label (aborted, recorded again, cut by a hold) are '
   'counted and left out.'
 )
 
 
 def labeled(rows: Sequence[Mapping[str, Any]]) -> Episodes:
-  """Returns the attempts that have a label and at least one step."""
+  """Returns the episodes that have a label and at least one step."""
   kept = [x for x in rows if x['outcome'] in OUTCOMES and x['steps'] > 0]
   return statistics.make_episodes(
     [OUTCOMES.index(x['outcome']) for x in kept], [x['steps'] for x in kept]
@@ -42,7 +42,7 @@ def write_run(
     command: that started it.
 
   Returns:
-    Whether there were enough attempts for a report.
+    Whether there were enough episodes for a report.
   """
   run = finished.run
   results, newest = run.results, run.updates.snapshot
@@ -91,9 +91,9 @@ def write(
 
   Args:
     folder: of the run.
-    rows: its attempts, as in attempts.jsonl.
-    record: of the loop, over all attempts.
-    by_mode: of the loop, over the attempts of each mode.
+    rows: its episodes, as in episodes.jsonl.
+    record: of the loop, over all episodes.
+    by_mode: of the loop, over the episodes of each mode.
     learner: 'updates_per_s' and 'update_to_data', None where unknown.
     host: 'priority' in words; 'stolen', the share of the processors' time that
       a hypervisor kept, None where unknown.
@@ -103,7 +103,7 @@ def write(
     **about: other fields of `report.ReportData`: config, device, command.
 
   Returns:
-    Whether there was an attempt to report on.
+    Whether there was an episode to report on.
   """
   practiced = [x for x in rows if x['mode'] == 'practice']
   minutes = practiced[-1]['robot_minutes'] if practiced else 0.0
@@ -124,7 +124,7 @@ def write(
     | dict(host)
     | {'by_mode': {mode: _lateness(x) for mode, x in by_mode.items()}},
     'human': dict(human),
-    'attempts': {
+    'episodes': {
       'count': len(rows),
       'outcomes': _count(rows),
       'late_queries': sum(x['late_queries'] for x in rows),
@@ -161,7 +161,7 @@ def _windows(
 
 
 def _count(rows: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-  """Returns how many attempts ended with each outcome, labeled or not."""
+  """Returns how many episodes ended with each outcome, labeled or not."""
   outcomes: dict[str, int] = {}
   for row in rows:
     outcomes[row['outcome']] = outcomes.get(row['outcome'], 0) + 1
@@ -181,7 +181,7 @@ def _sections(extra: Mapping[str, Any]) -> list[report.Section]:
     ('Loop', plain),
     ('Why the arm held (control steps)', loop['verdicts']),
     ('Person', extra['human']),
-    ('Attempts', extra['attempts']['outcomes']),
+    ('Episodes', extra['episodes']['outcomes']),
   )
   return [
     report.Section(note=_NOTE),

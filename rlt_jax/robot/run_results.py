@@ -9,7 +9,7 @@ from typing import Any
 from rlt_jax.robot.control.telemetry import EpisodeRecord
 from rlt_jax.robot.episode import EpisodeResult
 
-FILE = 'attempts.jsonl'
+FILE = 'episodes.jsonl'
 
 
 class RunResults:

@@ -1,7 +1,7 @@
-"""A station's file: which arm, cameras, VLA and policy belong together.
+"""A station's file: the arm, cameras, operator, VLA and policy of one robot.
 
-Nothing in it has a default, and its arm's file holds every limit the guard
-needs: what was never written down cannot be checked.
+No field has a default, and the arm's file holds every safety limit: a limit
+that was never written down cannot be checked.
 """
 
 from collections.abc import Mapping
@@ -27,11 +27,11 @@ from rlt_jax.serving.schema import ServingSpec
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Station:
-  """Paths are relative to the station's file.
+  """Contents of a station's file; paths are relative to it.
 
-  A kind of arm, cameras or operator that is not built in is
-  'package.module:function', called with the arm's spec, the camera names or
-  nothing, then `clock=` and the arguments.
+  An arm, cameras or operator that is not built in is named as
+  'package.module:function'. The function is called with the arm's spec, the
+  camera names or nothing, then `clock=` and the arguments.
   """
 
   name: str
@@ -41,11 +41,12 @@ class Station:
   cameras: str  # 'fake' or a function
   camera_names: tuple[str, ...]  # in the bundle's order
   camera_arguments: Mapping[str, Any]
-  max_camera_age_s: float  # older pictures make the arm hold
-  frozen_camera_timeout_s: float | None  # None: cameras without noise
+  max_camera_age_s: float  # older images make the arm hold
+  # s with the same image, then the arm holds; None: cameras without noise
+  frozen_camera_timeout_s: float | None
   vla: str  # address, such as ws://127.0.0.1:8000
   bundle: str  # folder
-  time_limit: int  # control steps of an attempt
+  time_limit: int  # control steps of an episode
   start_in_critical_phase: bool  # no approach before the critical phase
   operator: str  # a kind of `operator.devices`, or a function
   operator_arguments: Mapping[str, Any]
@@ -53,7 +54,7 @@ class Station:
   keep_tolerance: tuple[float, ...]  # [A]
   stow_after_hold_s: float | None  # None: never, see StopConfig
   disable_after_stow_s: float | None  # None: never
-  watchdog_timeout_s: float | None  # None: nothing outlives the loop
+  watchdog_timeout_s: float | None  # None: no watchdog
   watchdog_connect: str  # 'start' or 'fault', see WatchdogConfig
 
   def __post_init__(self):
@@ -148,7 +149,7 @@ def build_operator(station: Station, spec: ArmSpec, clock: Clock) -> Device:
 
 
 def expected_of(bundle: BundleSpec) -> dict[str, Any]:
-  """Returns what a VLA's server must say to fit the bundle."""
+  """Returns the metadata that a VLA's server must have for the bundle."""
   return {
     'cameras': bundle.cameras,
     'proprio_dim': bundle.proprio_dim,
@@ -168,8 +169,8 @@ def connect_vla(
   """Connects to the bundle's VLA; close the client after use.
 
   Raises:
-    MessageError: it is not there in time, or another one than the bundle's.
-    ValueError: its chunk is shorter than the policy's.
+    MessageError: the server does not answer in time, or serves another VLA.
+    ValueError: the VLA's chunk is shorter than the policy's.
   """
   specs: list[ServingSpec] = []
   client = VlaClient(

@@ -52,7 +52,7 @@ class Starts:
     self._counts = dict.fromkeys(self._keys, 0)
 
   def __call__(self, mode: str, number: int) -> None:
-    """Places arm, plug and socket for an attempt of this mode."""
+    """Places arm, plug and socket for an episode of this mode."""
     del number
     count, self._counts[mode] = self._counts[mode], self._counts[mode] + 1
     self._twin.episode(jax.random.fold_in(self._keys[mode], count))

@@ -1,4 +1,4 @@
-"""The report of a run on an arm, from its attempts and the loop's record."""
+"""The report of a run on an arm, from its episodes and the loop's record."""
 
 import json
 
@@ -56,12 +56,12 @@ def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   quiet, busy = loop['by_mode']['base'], loop['by_mode']['practice']
   assert quiet['steps'] == busy['steps'] == 100
   assert quiet['late_p99_s'] < 2e-4 and busy['late_p99_s'] > 5e-3
-  assert report['attempts']['outcomes']['abort'] == 1
+  assert report['episodes']['outcomes']['abort'] == 1
   text = (tmp_path / 'report.md').read_text()
   assert '## Lateness by mode' in text and '| practice | 100 |' in text
   assert capsys.readouterr().out
 
 
-def test_without_a_labeled_attempt_there_is_no_report(tmp_path):
+def test_without_a_labeled_episode_there_is_no_report(tmp_path):
   assert not _write(tmp_path, [_row('practice', 'abort', 20, 0.1)])
   assert not (tmp_path / 'report.json').exists()

@@ -67,27 +67,27 @@ def make_handover(**changes) -> HandoverConfig:
 
 
 def reference(first: int, steps: int = BUNDLE.chunk_size) -> np.ndarray:
-  """What the `Vla` below always proposes, from a step of it on."""
+  """The chunk that `Vla` always returns, from one of its steps on."""
   rising = 0.25 + 0.01 * np.arange(first, first + steps)
   return np.float32(rising[:, None].repeat(3, 1))
 
 
-class _Asked(NamedTuple):
+class _Running(NamedTuple):
   stamp: object
-  due: float
+  done_time: float
 
 
 class Vla:
-  """A client whose server takes `delay` s; `lost` is why there is none.
+  """A client whose server takes `delay` s; `lost`: why it has none.
 
-  spoiled: what the client said of the newest answer, which was refused.
+  spoiled: why the client refused the newest answer.
   """
 
   def __init__(self, clock: FakeClock):
     self.clock, self.delay, self.lost, self.spoiled = clock, 0.01, '', ''
     self.stamps: list = []
     self.requests: list[dict] = []
-    self._running: _Asked | None = None
+    self._running: _Running | None = None
     self._waiting = None
     self._answer: Answer | None = None
 
@@ -112,19 +112,19 @@ class Vla:
     if self.lost:
       self._running = self._waiting = None
     run = self._running
-    if run is not None and run.due <= self.clock.now():
+    if run is not None and run.done_time <= self.clock.now():
       self._running = None
       if not self.spoiled:
         self._answer = Answer(self._reply(run.stamp), run.stamp, self.delay)
     if self._running is None and self._waiting is not None:
-      self._running = _Asked(self._waiting, self.clock.now() + self.delay)
+      self._running = _Running(self._waiting, self.clock.now() + self.delay)
       self._waiting = None
 
-  def _reply(self, look) -> Reply:
+  def _reply(self, query) -> Reply:
     chunk = reference(0, WIRE.horizon)
-    pose = getattr(look, 'pose', np.zeros(3))  # a preflight's has none
+    pose = getattr(query, 'pose', np.zeros(3))  # a preflight's has none
     actions = pose + chunk * np.float32(WIRE.action_scale)
-    z_rl = np.full(WIRE.z_dim, getattr(look, 'tick', 0), np.float32)
+    z_rl = np.full(WIRE.z_dim, getattr(query, 'tick', 0), np.float32)
     return Reply(actions, z_rl, chunk)
 
 

@@ -156,7 +156,7 @@ def test_a_camera_that_takes_no_trigger_holds_the_arm(tmp_path):
   assert result.steps == 40
 
 
-def test_lost_packets_cost_their_ticks(tmp_path):
+def test_lost_packets_cost_their_steps(tmp_path):
   robot = FakeRobot(tmp_path, faults=[Fault(kind='lost', at_s=0.4, calls=2)])
   result = robot.episode()
   assert held(robot, 'was lost')
@@ -222,7 +222,7 @@ def test_a_learner_that_is_killed_leaves_the_last_weights(tmp_path):
   run.results.close()
   assert [x['outcome'] for x in run.results.episodes] == ['time_out'] * 3
   assert run.robot_minutes == pytest.approx(0.04)
-  assert len((tmp_path / 'attempts.jsonl').read_text().splitlines()) == 3
+  assert len((tmp_path / 'episodes.jsonl').read_text().splitlines()) == 3
   check_recorded(robot)
 
 

@@ -46,12 +46,12 @@ def test_one_process_cannot_have_it_twice(tmp_path):
     lock.release()
 
 
-def test_a_lock_that_cannot_be_opened_is_not_ours(tmp_path, monkeypatch):
+def test_a_lock_of_another_user_is_refused(tmp_path, monkeypatch):
   def refuse(*_):
     raise PermissionError(13, 'Permission denied')
 
   monkeypatch.setattr(os, 'open', refuse)
-  with pytest.raises(LockedError, match='not ours to open'):
+  with pytest.raises(LockedError, match='belongs to another one'):
     Lock(tmp_path / 'lock', 'The arm')
 
 

@@ -44,9 +44,9 @@ def test_a_process_that_dies_is_restarted_three_times(tmp_path, capsys):
     time.sleep(0.3)
     supervisor.check()
   assert text(log).count('started') == 4
-  said = capsys.readouterr().out
-  assert f'The learner ended with 3 (see {log}): restart 1 of 3.' in said
-  assert 'restart 3 of 3' in said
+  output = capsys.readouterr().out
+  assert f'The learner ended with 3 (see {log}): restart 1 of 3.' in output
+  assert 'restart 3 of 3' in output
 
 
 _SLEEP = """

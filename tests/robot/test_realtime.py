@@ -1,4 +1,4 @@
-"""What the host gives."""
+"""Real-time priority and stolen time."""
 
 import os
 import threading
@@ -8,11 +8,11 @@ import pytest
 from rlt_jax.robot import realtime
 
 
-def test_it_says_what_was_given_and_threads_inherit_it():
+def test_the_priority_is_reported_and_threads_inherit_it():
   seen = []
 
   def work():
-    said = realtime.request_priority()  # of this thread alone
+    granted = realtime.request_priority()  # of this thread alone
     child = threading.Thread(
       target=lambda: seen.append(
         (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))
@@ -20,18 +20,18 @@ def test_it_says_what_was_given_and_threads_inherit_it():
     )
     child.start()
     child.join()
-    seen.append(said)
+    seen.append(granted)
 
   thread = threading.Thread(target=work)
   thread.start()
   thread.join()
-  (policy, nice), said = seen
-  if said.startswith('SCHED_FIFO'):
+  (policy, nice), granted = seen
+  if granted.startswith('SCHED_FIFO'):
     assert policy == os.SCHED_FIFO
-  elif said.startswith('nice'):
-    assert nice == int(said.split()[1])
+  elif granted.startswith('nice'):
+    assert nice == int(granted.split()[1])
   else:
-    assert said == 'none' and policy == os.SCHED_OTHER
+    assert granted == 'none' and policy == os.SCHED_OTHER
 
 
 def test_a_host_that_allows_nothing_is_no_error(monkeypatch):

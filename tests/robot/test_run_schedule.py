@@ -35,7 +35,7 @@ class Schedule:
   def rows(self):
     self.run.run()
     self.run.results.close()
-    text = (self.folder / 'attempts.jsonl').read_text()
+    text = (self.folder / 'episodes.jsonl').read_text()
     return [json.loads(line) for line in text.splitlines()]
 
 

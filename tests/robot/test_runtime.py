@@ -79,7 +79,7 @@ def test_a_run_from_a_stations_file(tmp_path, station, capsys):
     station(), workdir, make_config(), report=finished.append
   )
   (over,) = finished
-  rows = [json.loads(x) for x in (workdir / 'attempts.jsonl').open()]
+  rows = [json.loads(x) for x in (workdir / 'episodes.jsonl').open()]
   assert [x['mode'] for x in rows] == ['base', 'practice', 'evaluation']
   assert {x['outcome'] for x in rows} == {'time_out'}
   assert over.control_hz == BUNDLE.control_hz and over.run.cause == ''
@@ -93,7 +93,7 @@ def test_a_run_from_a_stations_file(tmp_path, station, capsys):
 def test_a_preflight_alone_runs_nothing(tmp_path, station):
   config = make_config(preflight_only=True)
   assert runtime.run_robot(station(), tmp_path / 'run', config, report=None)
-  assert not (tmp_path / 'run' / 'attempts.jsonl').exists()
+  assert not (tmp_path / 'run' / 'episodes.jsonl').exists()
 
 
 def test_a_station_that_fails_its_preflight_does_not_run(tmp_path, station):
@@ -101,7 +101,7 @@ def test_a_station_that_fails_its_preflight_does_not_run(tmp_path, station):
   assert not runtime.run_robot(
     build, tmp_path / 'run', make_config(), report=None
   )
-  assert not (tmp_path / 'run' / 'attempts.jsonl').exists()
+  assert not (tmp_path / 'run' / 'episodes.jsonl').exists()
 
 
 def test_ctrl_c_ends_the_run_and_reports(tmp_path, station):

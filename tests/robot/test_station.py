@@ -61,12 +61,12 @@ def test_a_station_is_built_under_a_lock(tmp_path):
 
   path = write(tmp_path, name=f'test-{tmp_path.name}')
   with contextlib.ExitStack() as stack:
-    cell = robot_setup.build(str(path), FakeClock(), stack)
-    assert isinstance(cell.arm, FakeArm) and cell.time_limit == 100
-    assert cell.cameras.shapes == {'wrist': (8, 8, 3)}
-    assert cell.operator.name == 'scripted'
-    assert cell.bundle == str(tmp_path / 'bundle')
-    cell.arm.observe()  # connected
+    setup = robot_setup.build(str(path), FakeClock(), stack)
+    assert isinstance(setup.arm, FakeArm) and setup.time_limit == 100
+    assert setup.cameras.shapes == {'wrist': (8, 8, 3)}
+    assert setup.operator.name == 'scripted'
+    assert setup.bundle == str(tmp_path / 'bundle')
+    setup.arm.observe()  # connected
     with pytest.raises(LockedError, match='must have one user'):
       robot_setup.build(str(path), FakeClock(), stack)
   with contextlib.ExitStack() as stack:
@@ -139,8 +139,8 @@ def test_another_vla_is_refused_by_name(change):
 @pytest.mark.parametrize('name', ['trossen', 'piper'])
 def test_the_stations_to_copy_keep_the_rules(name):
   folder = pathlib.Path(arms.__file__).parent / 'stations'
-  said, spec = station.load(folder / f'{name}.json')
-  assert said.arm == name and spec.action_dim == 14
+  fields, spec = station.load(folder / f'{name}.json')
+  assert fields.arm == name and spec.action_dim == 14
   assert station.build_arm(str(folder / f'{name}.json')).spec == spec
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import numpy as np
 
-# 10 us to 100 s, each bin 12 % wider than the one before; two more take what
-# is below and above.
+# From 10 us to 100 s, each bin 12 % wider than the one before. Two more bins
+# count what is below and above.
 _EDGES = np.logspace(-5.0, 2.0, 7 * 20 + 1)
 
 
 class Histogram:
-  """Durations in bins that never change, so that episodes can be added up.
+  """Counts of durations in fixed bins, so that histograms can be added.
 
-  A quantile is its bin's upper edge: up to 12 % too long, never too short.
+  A quantile is the upper edge of its bin: up to 12 % too long, never too short.
   """
 
   def __init__(self):
@@ -21,25 +21,25 @@ class Histogram:
     self.worst = -math.inf
 
   def add(self, value: float) -> None:
-    """Counts one duration, s; NaN means there was none to measure."""
+    """Adds one duration, s; NaN is not counted."""
     if math.isnan(value):
       return
     self.counts[np.searchsorted(_EDGES, value)] += 1
     self.worst = max(self.worst, value)
 
   def merge(self, other: 'Histogram') -> None:
-    """Adds what another one counted."""
+    """Adds the counts of another histogram."""
     self.counts += other.counts
     self.worst = max(self.worst, other.worst)
 
   def quantile(self, q: float) -> float | None:
-    """Returns the duration, s, that a part `q` of all did not exceed.
+    """Returns the duration, s, that a share `q` of all did not exceed.
 
     Args:
       q: in (0, 1].
 
     Returns:
-      None when nothing was counted.
+      None if nothing was counted.
     """
     total = int(self.counts.sum())
     if not total:
@@ -48,7 +48,7 @@ class Histogram:
     return min(float(_EDGES[i]), self.worst) if i < len(_EDGES) else self.worst
 
   def to_dict(self) -> dict[str, Any]:
-    """Returns the bins that hold something: upper edge in s to count."""
+    """Returns the count of each non-empty bin by its upper edge, s."""
     edges = [*_EDGES, math.inf]
     return {
       f'{edges[i]:.3g}': int(self.counts[i])

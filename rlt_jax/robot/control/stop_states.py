@@ -87,7 +87,7 @@ class StopStatus(NamedTuple):
 class StopConfig:
   """Limits of the calls to the arm, and what happens by itself.
 
-  attempts: calls of stow or disable that may fail in a row; then the arm
+  max_failures: failed calls of stow or disable in a row, after which the arm
   holds. stow_timeout_s: longest time for the way to the stow pose; then the
   arm holds. stow_after_hold_s: after a hold of this length the arm stows by
   itself; None: never. disable_after_stow_s: after this time in the stow pose
@@ -99,13 +99,13 @@ class StopConfig:
   the operator, who may rely on the arm not to move.
   """
 
-  attempts: int = 3
+  max_failures: int = 3
   stow_timeout_s: float = 20.0
   stow_after_hold_s: float | None = None
   disable_after_stow_s: float | None = None
 
   def __post_init__(self):
-    for name in ('attempts', 'stow_timeout_s'):
+    for name in ('max_failures', 'stow_timeout_s'):
       if not 0 < getattr(self, name) < math.inf:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
     for name in ('stow_after_hold_s', 'disable_after_stow_s'):
@@ -236,7 +236,7 @@ def _failed(
   failures = status.failures + 1
   cause = f'{status.state.value} failed {failures} times: {cause}'
   holds = status.state is StopState.HOLD
-  if holds or failures < config.attempts:
+  if holds or failures < config.max_failures:
     # Nothing is safer than a hold, so a hold that fails is retried for ever.
     goal = StopState.HOLD if holds else status.goal
     return status._replace(failures=failures, cause=cause, goal=goal)

@@ -1,9 +1,9 @@
-"""A process of its own that holds the arm when the loop falls silent.
+"""A separate process that holds the arm when the loop's heartbeat stops.
 
-The loop writes a byte down a pipe each tick. When none comes for `timeout_s`,
-or the pipe ends without a goodbye because the loop's process died, the
-watchdog calls `hold` over its own connection and ends; the next heartbeat
-then raises, so that a loop that was only slow does not drive on unasked.
+The loop writes a byte to a pipe at each control step. If none comes for
+`timeout_s`, or the pipe ends without a goodbye because the loop's process
+died, the watchdog calls `hold` over its own connection and ends. The next
+heartbeat then raises, so that a loop that was only slow does not drive on.
 """
 
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ _RETRY_S = 0.05
 
 
 class Heartbeat(Protocol):
-  """What the loop tells its watchdog; both raise `ArmError` if it has ended.
+  """The loop's side of a watchdog; both raise `ArmError` if it has ended.
 
-  beat: the loop lives, and the next beat follows within the timeout. rest: the
-  arm holds; there may be silence until the next beat.
+  beat: the loop runs, and the next beat follows within the timeout. rest: the
+  arm holds, and no beat is expected until the next one.
   """
 
   def beat(self) -> None: ...  # noqa: D102
@@ -39,13 +39,14 @@ class Heartbeat(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WatchdogConfig:
-  """How the watchdog reaches the arm; all of it crosses as JSON.
+  """How the watchdog reaches the arm; passed to its process as JSON.
 
   factory: 'package.module:function' that returns an `Arm`. arguments: of it.
-  timeout_s: longest silence, counted from the first heartbeat. connect:
-  'start', which finds out before anything moves that it can, or 'fault' for an
-  arm that takes one connection at a time: then only a dead loop is covered,
-  not a hanging one. give_up_s: how long `hold` is tried.
+  timeout_s: longest time without a heartbeat, from the first one on. connect:
+  'start': it connects before anything moves. 'fault': it connects only to
+  hold, for an arm with one connection at a time; a loop that hangs but keeps
+  its connection is then not covered. start_timeout_s: to connect and be ready.
+  give_up_s: how long `hold` is tried.
   """
 
   factory: str
@@ -69,9 +70,10 @@ class WatchdogConfig:
 
 
 class Watchdog:
-  """The loop's end. `with` starts and closes it; `start` again after it fired.
+  """Starts the watchdog process and sends it heartbeats.
 
-  Left by an exception, it says no goodbye, and the arm is held once more.
+  A context manager. After it has held the arm, call `start` again. When left
+  by an exception it sends no goodbye, and the process holds the arm.
   """
 
   def __init__(self, config: WatchdogConfig):
@@ -80,7 +82,7 @@ class Watchdog:
     self._process: subprocess.Popen | None = None
 
   def start(self) -> None:
-    """Starts the process and waits until it can do its work.
+    """Starts the process and waits until it is ready.
 
     Raises:
       ArmError: it could not import, build or connect the arm, or took longer
@@ -105,17 +107,17 @@ class Watchdog:
     os.set_blocking(self._process.stdin.fileno(), False)
 
   def beat(self) -> None:
-    """Says that the loop lives.
+    """Sends a heartbeat.
 
     Raises:
-      ArmError: there is no watchdog (any more): it was not started, it has
-        held the arm after a silence, or it ended by itself.
+      ArmError: the watchdog does not run: it was not started, it has held the
+        arm after a timeout, or it ended by itself.
     """
-    self._say(_BEAT)
+    self._send(_BEAT)
 
   def rest(self) -> None:
-    """Says that the arm holds and no beat is due; raises what `beat` does."""
-    self._say(_REST)
+    """Tells that the arm holds and no heartbeat follows; raises as `beat`."""
+    self._send(_REST)
 
   def close(self, *, goodbye: bool = True) -> None:
     """Ends it; without `goodbye` it holds the arm first."""
@@ -126,7 +128,7 @@ class Watchdog:
       try:
         os.write(process.stdin.fileno(), _GOODBYE)
       except (BrokenPipeError, BlockingIOError):
-        pass  # it has ended, or ends with the pipe
+        pass  # it has ended, or ends when the pipe does
     process.stdin.close()
     try:
       process.wait(self._config.give_up_s + self._config.start_timeout_s)
@@ -142,62 +144,69 @@ class Watchdog:
   def __exit__(self, kind, value, trace) -> None:
     self.close(goodbye=kind is None)
 
-  def _say(self, word: bytes) -> None:
+  def _send(self, message: bytes) -> None:
     if self._process is None:
       raise ArmError('The watchdog must be started: it is not.')
     try:
-      os.write(self._process.stdin.fileno(), word)
+      os.write(self._process.stdin.fileno(), message)
     except BlockingIOError:
-      raise ArmError('The watchdog must read: it does no more.') from None
+      raise ArmError(
+        'The watchdog must read its pipe: it has stopped reading.'
+      ) from None
     except BrokenPipeError:
       raise ArmError(
-        'The watchdog must run: it has ended, and if it heard nothing for '
-        f'{self._config.timeout_s} s it held the arm. Start it again.'
+        'The watchdog must run: it has ended, and it held the arm if no '
+        f'heartbeat came for {self._config.timeout_s} s. Start it again.'
       ) from None
 
   def _answer(self) -> str:
-    """Returns the process's first line."""
+    """Returns the first line that the process prints."""
     timeout_s = self._config.start_timeout_s
     if not select.select([self._process.stdout], [], [], timeout_s)[0]:
-      return f'it said nothing within {timeout_s} s'
+      return f'it was not ready within {timeout_s} s'
     line = self._process.stdout.readline().decode().strip()
-    return line or 'it ended without a word'
+    return line or 'it ended without a message'
 
 
 def watch(pipe: int, timeout_s: float) -> str:
-  """Returns why the arm must be held; '' after a goodbye.
+  """Waits until heartbeats stop; returns why, or '' after a goodbye.
 
   Args:
-    pipe: file descriptor that heartbeats come from.
-    timeout_s: longest silence, from the first heartbeat on.
+    pipe: file descriptor of the heartbeats.
+    timeout_s: longest time without one, from the first one on.
   """
-  waits, moved = None, False  # nothing has before the first heartbeat
-  while select.select([pipe], [], [], waits)[0]:
-    heard = os.read(pipe, 4096)
-    if heard.endswith(_GOODBYE):
+  # Before the first heartbeat nothing has moved, so it may take any time.
+  timeout, moved = None, False
+  while select.select([pipe], [], [], timeout)[0]:
+    received = os.read(pipe, 4096)
+    if received.endswith(_GOODBYE):
       return ''
-    if not heard:
+    if not received:
       return "the loop's process has ended" if moved else ''
-    waits, moved = None if heard.endswith(_REST) else timeout_s, True
+    timeout, moved = None if received.endswith(_REST) else timeout_s, True
   return f'no heartbeat for {timeout_s} s'
 
 
 def main(record: str) -> int:
-  """Is the process: 0 after a goodbye, 1 when it held, 2 when it could not."""
+  """Entry point of the process.
+
+  Returns:
+    0 after a goodbye, 1 after holding the arm, 2 if it could not.
+  """
   config = WatchdogConfig(**json.loads(record))
-  # A vendor's package may print; the pipe is for one line alone.
+  # A vendor's package may print, and the pipe is for our line only.
   answer = os.dup(1)
   os.dup2(2, 1)
   try:
     arm = _build(config)
     if connected := config.connect == 'start':
       arm.connect()
-  except Exception as error:  # whatever it is, the loop must hear of it
+  except Exception as error:  # any error must reach the loop
     os.write(answer, f'{type(error).__name__}: {error}\n'.encode())
     return 2
   os.write(answer, f'{_READY}\n'.encode())
   why = watch(sys.stdin.fileno(), config.timeout_s)
-  # First, so that no command of a loop that wakes up follows the hold.
+  # Closed first, so that a loop that wakes up cannot command after the hold.
   os.close(sys.stdin.fileno())
   if not why:
     if connected:
@@ -221,7 +230,7 @@ def _hold(arm: Arm, connected: bool, why: str, give_up_s: float) -> int:
       arm.hold()
       print(f'Watchdog: the arm holds: {why}.', file=sys.stderr, flush=True)
       return 1
-    except Exception as error:  # a vendor's own, too: it must try again
+    except Exception as error:  # also a vendor's own errors: it tries again
       if time.monotonic() > end:
         print(
           f'Watchdog: the arm must hold ({why}) and could not within '

@@ -14,7 +14,7 @@ from rlt_jax.robot.control.stop_states import (
   StopEventKind as Kind,
 )
 
-_CONFIG = StopConfig(attempts=2, stow_timeout_s=5.0)
+_CONFIG = StopConfig(max_failures=2, stow_timeout_s=5.0)
 
 
 _RUN = StopStatus()
@@ -218,5 +218,5 @@ def test_times_must_be_positive_or_none(name):
 
 
 def test_settings_must_be_positive():
-  with pytest.raises(ValueError, match='attempts must be positive: 0'):
-    StopConfig(attempts=0)
+  with pytest.raises(ValueError, match='max_failures must be positive: 0'):
+    StopConfig(max_failures=0)
