@@ -8,12 +8,17 @@ from typing import Any
 from rlt_jax.reporting import provenance, report, statistics
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.robot.control.telemetry import EpisodeRecord
+from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.run_results import FILE
 from rlt_jax.robot.runtime import FinishedRun
 
 WINDOWS = 5  # parts of practice in `along`
 # A person's label does not say why an episode failed, so there is one failure.
-OUTCOMES = ('time_out', 'success', 'failure')
+OUTCOMES = (
+  EpisodeOutcome.TIME_OUT.value,
+  EpisodeOutcome.SUCCESS.value,
+  EpisodeOutcome.FAILURE.value,
+)
 _LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
 _NOTE = (
   'Practice on an arm is not stopped for evaluations: "along" is the success '

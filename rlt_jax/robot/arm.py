@@ -1,7 +1,7 @@
-"""What the loop asks of an arm, and what the arm's file says about it.
+"""The interface of an arm, and the contents of its file.
 
-"Arm" is everything that one action vector moves: two arms with grippers are
-one `Arm` with fourteen entries. Positions and commands are absolute joint
+An `Arm` is everything that one action vector moves: two arms with grippers
+are one `Arm` with fourteen entries. Positions and commands are absolute joint
 targets in `ArmSpec.joint_units` (rad, grippers m), in `joint_names` order.
 """
 
@@ -19,7 +19,7 @@ class Reading(NamedTuple):
   """One observation of the joints.
 
   position: float64 [A]. velocity: float64 [A], units per s. time: s, by the
-  loop's clock, when it was measured (not when it was asked for).
+  loop's clock, when it was measured.
   """
 
   position: np.ndarray
@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
 
 class ArmError(Exception):
-  """The arm could not do what was asked; the text says what and why."""
+  """A call to the arm failed; the text says which and why."""
 
 
 class Arm(Protocol):
@@ -40,7 +40,7 @@ class Arm(Protocol):
   command: sends joint targets [A] and returns those really sent [A].
   hold: stays where it is, under power, until commanded again.
   stow: moves slowly to the arm's stow pose; returns True once there. Called
-    again every tick until it is.
+    again at every control step until then.
   disable: takes the power off; the arm may fall. Only after stow.
   disconnect: closes the device; never moves it.
   """
@@ -64,7 +64,7 @@ class Arm(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Chain:
-  """The way from a base to a tip, for the workspace limit.
+  """The kinematic chain from base to tip, for the workspace limit.
 
   origins: [n][3] m, of joint i in the frame of the one before it. axes:
   [n][3] unit vectors, of rotation. tip: [3] m, in the last joint's frame.
@@ -83,7 +83,7 @@ class Chain:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArmSpec:
-  """An arm's file: names, units, and every limit the guard needs.
+  """An arm's file: names, units, and every safety limit.
 
   There are no defaults: a limit that was never written down is not a limit.
   """
@@ -95,8 +95,8 @@ class ArmSpec:
   joint_high: tuple[float, ...]  # [A]
   max_step: tuple[float, ...]  # [A] between a command and the measured pose
   max_velocity: tuple[float, ...]  # [A] per s, between commands
-  chains: tuple[Chain, ...]  # one per hand; empty: no workspace limit
-  stow: tuple[float, ...]  # [A] the pose to rest in
+  chains: tuple[Chain, ...]  # one per tip; empty: no workspace limit
+  stow: tuple[float, ...]  # [A] the stow pose
   max_observation_age_s: float
   max_action_age_s: float
 

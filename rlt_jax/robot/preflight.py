@@ -73,7 +73,7 @@ def check_all(
 def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
   """Compares the policy's bundle with the arm's file."""
   found = [
-    _try('guard', 'can use the limits of the arm', safety_limits.check, spec)
+    _try('safety limits', 'the arm has valid ones', safety_limits.check, spec)
   ]
   for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high'):
     value = getattr(spec, name)

@@ -83,7 +83,7 @@ def test_every_field_must_be_there(tmp_path, field):
 @pytest.mark.parametrize(
   'field', ['max_step', 'max_velocity', 'joint_low', 'max_action_age_s']
 )
-def test_a_limit_that_the_guard_needs_must_be_there(tmp_path, field):
+def test_a_limit_that_the_safety_limits_needs_must_be_there(tmp_path, field):
   path = write(tmp_path, arm_without=[field])
   with pytest.raises(ValueError, match=field):
     station.load(path)

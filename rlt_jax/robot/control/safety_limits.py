@@ -1,9 +1,9 @@
-"""The last check before an arm: what is sent keeps every limit of its file.
+"""The last check of a command: it keeps every limit of the arm's file.
 
-One pure function. A command that can be obs_time safe by going less far is
-shortened, and the entries it changed are named; one that cannot be trusted
-(not finite, too old, no way back inside) means "hold", with the reason in
-words. Nothing is sent then.
+Pure functions. A command that is safe when shortened is shortened, and the
+changed entries are marked. A command that cannot be trusted (not finite, too
+old, no way back into the workspace) makes the arm hold, with the reason, and
+nothing is sent.
 """
 
 import enum
@@ -48,7 +48,7 @@ class SafeCommand(NamedTuple):
   verdict: str
 
 
-class GuardedBatch(NamedTuple):
+class SafeCommandBatch(NamedTuple):
   """Results for N commands.
 
   command: float64 [N, A], NaN where the arm must hold. changed: uint8
@@ -130,7 +130,7 @@ def limit_batch(
   obs_time: np.ndarray,
   period_s: float,
   tip: kinematics.TipFn = kinematics.tip_position,
-) -> GuardedBatch:
+) -> SafeCommandBatch:
   """Does `limit` for N commands: [N, A] poses and [N] times."""
   if not 0.0 < period_s < np.inf:
     raise ValueError(f'period_s must be positive: {period_s}.')
@@ -168,7 +168,7 @@ def limit_batch(
     hold[kept.lost & (hold == Hold.NO)] = Hold.OUTSIDE
   held = hold != Hold.NO
   out[held], changed[held] = np.nan, 0
-  return GuardedBatch(out, changed, hold)
+  return SafeCommandBatch(out, changed, hold)
 
 
 def _find_untrusted(

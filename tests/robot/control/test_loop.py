@@ -102,7 +102,7 @@ def test_a_step_records_what_was_wanted_sent_and_measured(setup):
   assert setup.steps[0].changed[0] & Limit.VELOCITY and not step.changed.any()
 
 
-def test_what_the_arm_really_sent_is_what_is_recorded(setup):
+def test_the_command_that_the_arm_sent_is_recorded(setup):
   setup.arm.command = lambda target: np.round(target, 2)
   assert setup.run(1)[0].executed[3] == 0.0
 
@@ -179,7 +179,7 @@ def test_without_a_command_the_arm_holds_once(setup):
     (lambda d: setattr(d, 'target', np.full(4, np.nan)), 'must be finite'),
   ],
 )
-def test_what_the_guard_refuses_holds_and_goes_on(setup, spoil, message):
+def test_a_refused_command_holds_the_arm_once(setup, spoil, message):
   setup.run(1)
   kept = dict(vars(setup.driver))
   spoil(setup.driver)
@@ -191,7 +191,7 @@ def test_what_the_guard_refuses_holds_and_goes_on(setup, spoil, message):
   assert setup.loop.record.not_sent == 3
 
 
-def test_what_the_guard_refuses_too_often_waits_for_a_person(setup):
+def test_too_many_refused_commands_stop_the_arm(setup):
   setup.driver.age_s = 0.6
   assert 'action must be' in setup.run(4)[-1].verdict
   assert (

@@ -39,7 +39,7 @@ def test_an_arms_joints_are_shortened_together_its_gripper_alone():
   assert out.changed.tolist() == [Limit.STEP] * 3 + [0]
 
 
-def test_the_shortening_is_the_simulators():
+def test_commands_are_shortened_as_in_the_simulator():
   # As `sim.action_space.limit_command` has it, inside the joints' range.
   rng = np.random.default_rng(0)
   spec = make_arm_spec(max_velocity=(99.0,) * 4, chains=())
@@ -90,7 +90,7 @@ def test_from_outside_the_workspace_only_the_way_back_is_sent():
 
 
 @pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_means_hold(bad):
+def test_numbers_that_are_not_finite_make_the_arm_hold(bad):
   command = _POSE.copy()
   command[1] = bad
   out = _limit(command)
@@ -111,12 +111,12 @@ def test_what_is_not_finite_means_hold(bad):
     ({'now': np.inf}, 'observation must be 0 to 0.1 s old: inf s'),
   ],
 )
-def test_an_age_out_of_bounds_means_hold(times, message):
+def test_a_wrong_age_makes_the_arm_hold(times, message):
   out = _limit(_POSE, **times)
   assert out.command is None and message in out.verdict
 
 
-def test_limits_that_leave_no_command_mean_hold():
+def test_limits_that_leave_no_command_make_the_arm_hold():
   out = _limit(_POSE, [1.2, 0.0, 0.0, 0.01])
   assert out.command is None
   assert out.verdict.startswith('a must stay in -1.0 to 1.0, within 0.02')
@@ -137,7 +137,7 @@ def test_another_shape_is_refused(change, message):
     _limit(**({'command': _POSE} | change))
 
 
-def test_kinematics_that_fail_mean_hold():
+def test_kinematics_that_fail_make_the_arm_hold():
   out = safety_limits.limit(
     make_arm_spec(),
     _POSE,
@@ -180,7 +180,7 @@ def _fuzz(spec, rng, n):
   'spec, ticks',
   [(make_arm_spec(), _FUZZED), (make_two_arm_spec(), _FUZZED // 10)],
 )
-def test_a_million_fuzzed_ticks_never_pass_a_command_outside_the_limits(
+def test_a_million_fuzzed_commands_never_pass_a_command_outside_the_limits(
   spec, ticks
 ):
   rng, step = np.random.default_rng(0), np.array(spec.max_step)
@@ -218,7 +218,7 @@ def test_a_million_fuzzed_ticks_never_pass_a_command_outside_the_limits(
   assert bits == sum(Limit)
 
 
-def test_one_tick_is_the_batchs():
+def test_one_command_is_limited_as_in_a_batch():
   spec, rng = make_arm_spec(), np.random.default_rng(1)
   rows = _fuzz(spec, rng, 300)
   batch = safety_limits.limit_batch(spec, **rows, period_s=_DT)

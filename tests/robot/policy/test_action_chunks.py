@@ -128,7 +128,7 @@ def test_what_is_no_chunk_is_refused(queue, chunk, made, message):
     queue.put(chunk, made)
 
 
-def test_numbers_that_are_not_finite_are_the_guards_to_answer(queue):
+def test_numbers_that_are_not_finite_are_the_safety_limitss_to_answer(queue):
   queue.put(_chunk(), made=0.0)
   queue.next(0.0)
   queue.put(np.full((3, 2), np.nan), made=0.02)
