@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import json
 import os
 import pathlib
+import threading
 import time
 from typing import Any
 
@@ -136,6 +137,30 @@ class JournalLearner:
   def close(self) -> None:
     """Closes metrics.jsonl."""
     self._metrics.close()
+
+  def follow(
+    self, stop: threading.Event, *, save_every_s: float, poll_s: float
+  ) -> None:
+    """Learns, publishes and saves until `stop` is set, then saves and closes.
+
+    Prints every version that it publishes.
+
+    Args:
+      stop: may be set by a signal handler or another thread.
+      save_every_s: s between two checkpoints.
+      poll_s: s between two reads of the journal.
+    """
+    print(f'version {self.version} is published', flush=True)
+    saved = time.monotonic()
+    while not stop.is_set():
+      if self.catch_up():
+        print(f'version {self.version} is published', flush=True)
+      if time.monotonic() - saved > save_every_s:
+        self.save()
+        saved = time.monotonic()
+      stop.wait(poll_s)
+    self.save()
+    self.close()
 
   def _learn(self, episode: episodes.Episode) -> None:
     start = time.perf_counter()

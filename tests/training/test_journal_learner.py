@@ -1,6 +1,8 @@
 """The learner that follows a journal."""
 
 import json
+import threading
+import time
 
 import jax
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 
 from rlt_jax import config as config_lib
 from rlt_jax.agents.rlt import RltConfig
+from rlt_jax.reporting import metrics
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.recording import episodes, segments
@@ -114,6 +117,37 @@ def test_one_that_died_ends_where_the_unbroken_one_does(tmp_path):
     for name in ('work', 'unbroken')
   )
   jax.tree.map(np.testing.assert_array_equal, broken, unbroken)
+
+
+def test_it_follows_until_it_is_told_to_stop(tmp_path, capsys):
+  _episodes(tmp_path / 'journal', [20])
+  learner, stop = _learner(tmp_path), threading.Event()
+  thread = threading.Thread(
+    target=learner.follow,
+    args=(stop,),
+    kwargs={'save_every_s': 1e-6, 'poll_s': 0.01},
+  )
+  thread.start()
+  while learner.version < 2 and thread.is_alive():
+    time.sleep(0.01)
+  stop.set()
+  thread.join()
+  assert learner.version == 2
+  published = capsys.readouterr().out.splitlines()
+  assert published == [f'version {i} is published' for i in (1, 2)]
+  assert _learner(tmp_path).catch_up() == 0  # it was saved
+
+
+def test_metrics_have_the_keys_of_practice(tmp_path):
+  _episodes(tmp_path / 'journal', [20, 31])
+  learner = _learner(tmp_path)
+  learner.catch_up()
+  rows = metrics.read_metrics(tmp_path / 'work')
+  assert [row['env_steps'] for row in rows] == [20, 51]
+  assert {
+    'rows', 'critic_updates', 'updates_per_s', 'critic_loss', 'finite'
+  } <= rows[-1].keys()  # fmt: skip
+  assert rows[-1]['pending_updates'] == 5 * 26 - rows[-1]['critic_updates']
 
 
 def test_what_is_to_be_recorded_again_is_not_learned(tmp_path):
