@@ -22,11 +22,11 @@ class Decoder(nn.Module):
   def __call__(
     self, z_rl: Array, tokens: Array, mask: Array, keep: Array
   ) -> Array:
-    """Returns predictions [B, N, D] of the standardised tokens.
+    """Returns predictions [B, N, D] of the standardized tokens.
 
     Args:
       z_rl: [B, Z] as the encoder gives it.
-      tokens: [B, N, D] standardised teacher tokens; no gradient flows there.
+      tokens: [B, N, D] standardized teacher tokens; no gradient flows there.
       mask: bool [B, N], False is padding, never attended to.
       keep: bool [B, N], False puts the learned mask vector in the token's
         place. Its slot stays visible, so positions keep their meaning.

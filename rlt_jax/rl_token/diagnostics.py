@@ -31,7 +31,7 @@ def diagnose(
   """Measures how much of the embeddings the token carries.
 
   FVE is the fraction of variance explained, 1 - error / variance, around each
-  position's training mean, on standardised embeddings: 0 is as good as that
+  position's training mean, on standardized embeddings: 0 is as good as that
   mean, 1 is perfect, and worse than the mean is negative.
 
   Args:
@@ -45,7 +45,7 @@ def diagnose(
     fve_real, fve_shuffled (another frame's z_rl) and fve_zero (z_rl = 0), with
     the full teacher context; the same with suffix _no_context, where every
     teacher token is hidden; first_position_fve (real, position 1, which has
-    no context anyway); token_cosine, the mean pairwise cosine of centred
+    no context anyway); token_cosine, the mean pairwise cosine of centered
     z_rl; effective_rank, the participation ratio of its covariance.
   """
   if len(tokens) < 2:
@@ -55,7 +55,7 @@ def diagnose(
   z_rl = _over_batches(encode_batch, tokens, mask)
   order = np.asarray(jax.random.permutation(key, len(tokens)))
   shuffled = np.empty_like(z_rl)
-  shuffled[order] = z_rl[np.roll(order, 1)]  # Nobody keeps their own.
+  shuffled[order] = z_rl[np.roll(order, 1)]  # No frame keeps its own.
   z_of = dict(zip(_CASES, (z_rl, shuffled, np.zeros_like(z_rl)), strict=True))
   results = {}
   for suffix, context in (('', True), ('_no_context', False)):
@@ -73,13 +73,13 @@ def diagnose(
 
 def token_spread(z_rl: np.ndarray) -> dict[str, float]:
   """Returns token_cosine and effective_rank of raw or scaled z_rl [F, Z]."""
-  centred = np.asarray(z_rl, np.float64) - np.mean(z_rl, 0, dtype=np.float64)
-  norms = np.linalg.norm(centred, axis=1, keepdims=True)
-  unit = centred / np.maximum(norms, 1e-12)
+  centered = np.asarray(z_rl, np.float64) - np.mean(z_rl, 0, dtype=np.float64)
+  norms = np.linalg.norm(centered, axis=1, keepdims=True)
+  unit = centered / np.maximum(norms, 1e-12)
   frames = len(unit)
   # Sum of all pairs minus the diagonal, which is F unit vectors with itself.
   pairs = np.square(unit.sum(0)).sum() - np.square(unit).sum()
-  spectrum = np.linalg.svd(centred, compute_uv=False) ** 2
+  spectrum = np.linalg.svd(centered, compute_uv=False) ** 2
   rank = spectrum.sum() ** 2 / max(np.square(spectrum).sum(), 1e-24)
   return {
     'token_cosine': float(pairs / (frames * (frames - 1))),
@@ -131,12 +131,12 @@ def _jitted(params: Params, config: TokenConfig) -> tuple[Callable, Callable]:
 
   @jax.jit
   def encode_batch(tokens, mask):
-    tokens = stats_lib.standardise(params['stats'], tokens, mask)
+    tokens = stats_lib.standardize(params['stats'], tokens, mask)
     return encode(params, tokens, mask, config)
 
   @jax.jit
   def errors_batch(tokens, mask, z_rl, keep):
-    tokens = stats_lib.standardise(params['stats'], tokens, mask)
+    tokens = stats_lib.standardize(params['stats'], tokens, mask)
     predicted = decode(params, z_rl, tokens, mask, keep, config)
     error = jnp.square(predicted - tokens).sum(-1) * mask
     return jnp.stack([error, jnp.square(tokens).sum(-1)], 1)  # [B, 2, N]

@@ -9,7 +9,7 @@ from rlt_jax.types import Array
 
 
 class Encoder(nn.Module):
-  """Reads standardised image tokens, answers at a learned query slot.
+  """Reads standardized image tokens, answers at a learned query slot.
 
   The paper leaves the inside of g_phi open. Here: a linear map to the width,
   learned positions, pre-norm blocks, a final LayerNorm.
@@ -22,7 +22,7 @@ class Encoder(nn.Module):
     """Maps [B, N, D] and bool [B, N] (False is padding) to z_rl [B, Z].
 
     Args:
-      tokens: [B, N, D] standardised image tokens, N = num_image_tokens.
+      tokens: [B, N, D] standardized image tokens, N = num_image_tokens.
       mask: bool [B, N]; what a False slot holds never reaches z_rl.
     """
     config = self.config

@@ -12,7 +12,7 @@ class Block(nn.Module):
   num_heads: heads, dividing the input width.
   mlp_ratio: hidden MLP units per unit of width.
   last_only: computes the output of the last slot alone, as a cheaper way to
-    the same numbers when nobody reads the others.
+    the same numbers when the other outputs are not read.
   """
 
   num_heads: int

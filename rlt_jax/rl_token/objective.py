@@ -1,6 +1,5 @@
 """The Stage 1 objective L_ro(phi) + alpha * L_vla(theta), Eq. 2."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,21 +10,9 @@ from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.decoder import Decoder, draw_context
 from rlt_jax.rl_token.encoder import Encoder
 from rlt_jax.types import Array, Params, PRNGKey
+from rlt_jax.vlas.vla import VlaHooks
 
 Metrics = dict[str, Array]
-
-
-class VlaHooks(NamedTuple):
-  """What joint training (alpha > 0) needs from a VLA.
-
-  params: the VLA's parameters, the starting point.
-  tokens: (vla_params, data [B, ...]) -> image tokens [B, N, D].
-  loss: (vla_params, data [B, ...], key) -> [] L_vla, its own training loss.
-  """
-
-  params: Params
-  tokens: Callable[[Params, Any], Array]
-  loss: Callable[[Params, Any, PRNGKey], Array]
 
 
 class Batch(NamedTuple):
@@ -42,7 +29,7 @@ class Batch(NamedTuple):
 def encode(
   params: Params, tokens: Array, mask: Array, config: TokenConfig
 ) -> Array:
-  """Returns raw z_rl [B, Z] of standardised tokens [B, N, D] (Eq. 1)."""
+  """Returns raw z_rl [B, Z] of standardized tokens [B, N, D] (Eq. 1)."""
   return Encoder(config).apply({'params': params['encoder']}, tokens, mask)
 
 
@@ -54,7 +41,7 @@ def decode(
   keep: Array,
   config: TokenConfig,
 ) -> Array:
-  """Returns predicted standardised tokens [B, N, D]; see `Decoder`."""
+  """Returns predicted standardized tokens [B, N, D]; see `Decoder`."""
   return Decoder(config).apply(
     {'params': params['decoder']}, z_rl, tokens, mask, keep
   )
@@ -70,11 +57,11 @@ def reconstruction_loss(
   """Returns L_ro [] of Eq. 2 and its fraction of variance explained.
 
   The error is squared, summed over D and averaged over visible positions, on
-  standardised embeddings. No gradient reaches batch.data. `key` is consumed.
+  standardized embeddings. No gradient reaches batch.data. `key` is consumed.
   """
   mask = batch.mask
   tokens = jax.lax.stop_gradient(batch.data)
-  tokens = stats_lib.standardise(stats, tokens, mask)
+  tokens = stats_lib.standardize(stats, tokens, mask)
   keep = draw_context(key, mask.shape, config)
   z_rl = encode(params, tokens, mask, config)
   predicted = decode(params, z_rl, tokens, mask, keep, config)

@@ -71,7 +71,7 @@ class RlToken:
     if mask is None:
       mask = jnp.ones(tokens.shape[:2], bool)
     stats = params['stats']
-    tokens = stats_lib.standardise(stats, tokens, mask[:, :count])
+    tokens = stats_lib.standardize(stats, tokens, mask[:, :count])
     z_rl = encode(params, tokens, mask[:, :count], self.config)
     return (z_rl - stats['z_mean']) / stats['z_std']
 

@@ -1,8 +1,8 @@
-"""Stored statistics: what a token is standardised with, and z_rl after it.
+"""Stored statistics: what a token is standardized with, and z_rl after it.
 
-Each position is centred by its own mean and each of the D entries is divided
+Each position is centered by its own mean and each of the D entries is divided
 by one deviation, pooled over positions. A few huge entries then cannot
-dominate the loss, which is therefore a loss on standardised embeddings; and
+dominate the loss, which is therefore a loss on standardized embeddings; and
 predicting zero is predicting the position's mean, so a fraction of variance
 explained counts only what changes from frame to frame.
 """
@@ -59,8 +59,8 @@ def measure_z(z_rl: np.ndarray) -> dict[str, np.ndarray]:
   }
 
 
-def standardise(stats: Params, tokens: Array, mask: Array) -> Array:
-  """Returns standardised float32 tokens [B, N, D], zero where padding."""
+def standardize(stats: Params, tokens: Array, mask: Array) -> Array:
+  """Returns standardized float32 tokens [B, N, D], zero where padding."""
   tokens = tokens.astype(jnp.float32)
   tokens = (tokens - stats['token_mean']) / stats['token_std']
   # A select, not a product: padding may hold anything, NaN included.

@@ -13,14 +13,9 @@ from rlt_jax.rl_token import stats as stats_lib
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.decoder import Decoder
 from rlt_jax.rl_token.encoder import Encoder
-from rlt_jax.rl_token.objective import (
-  Batch,
-  encode,
-  Metrics,
-  objective,
-  VlaHooks,
-)
+from rlt_jax.rl_token.objective import Batch, encode, Metrics, objective
 from rlt_jax.types import Params, PRNGKey
+from rlt_jax.vlas.vla import VlaHooks
 
 _LOG_EVERY = 100  # steps
 
@@ -60,7 +55,7 @@ def init_state(
   config: TokenConfig,
   vla: VlaHooks | None = None,
 ) -> TokenState:
-  """Initialises encoder, decoder and optimisers; `key` is consumed."""
+  """Initializes encoder, decoder and optimizers; `key` is consumed."""
   encoder_key, decoder_key = jax.random.split(key)
   tokens = jnp.zeros((1, config.num_image_tokens, config.token_dim))
   mask = jnp.ones(tokens.shape[:2], bool)
@@ -69,14 +64,14 @@ def init_state(
   encoder = jax.jit(Encoder(config).init)(encoder_key, tokens, mask)
   decoder = jax.jit(Decoder(config).init)(decoder_key, z_rl, tokens, mask, mask)
   params = {'encoder': encoder['params'], 'decoder': decoder['params']}
-  token_optimiser, vla_optimiser = _optimisers(config)
+  token_optimizer, vla_optimizer = _make_optimizers(config)
   return TokenState(
     params=params,
-    opt_state=token_optimiser.init(params),
+    opt_state=token_optimizer.init(params),
     stats=stats,
     # A copy, as the step donates its state and the caller keeps the hooks.
     vla_params=None if vla is None else jax.tree.map(jnp.array, vla.params),
-    vla_opt_state=None if vla is None else vla_optimiser.init(vla.params),
+    vla_opt_state=None if vla is None else vla_optimizer.init(vla.params),
   )
 
 
@@ -96,7 +91,7 @@ def train_step(
     key: consumed.
     config, vla: static.
   """
-  token_optimiser, vla_optimiser = _optimisers(config)
+  token_optimizer, vla_optimizer = _make_optimizers(config)
   (_, metrics), (grads, vla_grads) = jax.value_and_grad(
     objective, argnums=(0, 1), has_aux=True
   )(
@@ -108,14 +103,14 @@ def train_step(
     config=config,
     vla=vla,
   )
-  updates, opt_state = token_optimiser.update(
+  updates, opt_state = token_optimizer.update(
     grads, state.opt_state, state.params
   )
   state = state.replace(
     params=optax.apply_updates(state.params, updates), opt_state=opt_state
   )
   if vla is not None:
-    updates, opt_state = vla_optimiser.update(vla_grads, state.vla_opt_state)
+    updates, opt_state = vla_optimizer.update(vla_grads, state.vla_opt_state)
     state = state.replace(
       vla_params=optax.apply_updates(state.vla_params, updates),
       vla_opt_state=opt_state,
@@ -185,7 +180,7 @@ def encode_all(
 
   @jax.jit
   def run(tokens, mask):
-    tokens = stats_lib.standardise(params['stats'], tokens, mask)
+    tokens = stats_lib.standardize(params['stats'], tokens, mask)
     return encode(params, tokens, mask, config)
 
   parts = [
@@ -195,7 +190,7 @@ def encode_all(
   return np.concatenate(parts)[: len(tokens)]
 
 
-def _optimisers(config):
+def _make_optimizers(config):
   schedule = optax.warmup_cosine_decay_schedule(
     0.0, config.learning_rate, config.warmup_steps, config.steps
   )

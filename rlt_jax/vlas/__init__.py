@@ -1,0 +1,56 @@
+"""Frozen VLAs, one folder each, all opened through the same door.
+
+A shipped one by name, a stranger's as 'module:function'. The function takes
+nothing, or the text after a second colon, and returns a `vlas.vla.FrozenVla`.
+"""
+
+import inspect
+
+from rlt_jax import plugins
+from rlt_jax.vlas import vla as vla_lib
+from rlt_jax.vlas.vla import FrozenVla
+
+SHIPPED = {'pi_small': 'rlt_jax.vlas.pi_small.pi_vla:open_vla'}
+_WHAT = 'A VLA'
+
+
+def is_address(text: str) -> bool:
+  """Returns whether a --vla= value is a server's address."""
+  return text.startswith(('ws://', 'wss://'))
+
+
+def load(text: str) -> FrozenVla:
+  """Opens a VLA in this process.
+
+  Args:
+    text: 'pi_small', 'pi_small:FOLDER', 'module:function' or
+      'module:function:ARGUMENT'.
+
+  Raises:
+    ValueError: no such VLA, a function that does not take the argument or
+      returns another type, or a VLA whose shapes contradict its spec.
+  """
+  if is_address(text):
+    raise ValueError(
+      'A VLA behind a socket hands out no tokens and no weights: '
+      f'{text!r}. Only practice, sweep and evaluate can use it; give here the '
+      "VLA itself, by name or as 'module:function'."
+    )
+  name, _, argument = text.partition(':')
+  if name not in SHIPPED:
+    function_name, _, argument = argument.partition(':')
+    name = f'{name}:{function_name}'
+  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
+  arguments = [argument] if argument else []
+  try:
+    inspect.signature(function).bind(*arguments)
+  except TypeError as error:
+    raise ValueError(
+      f"{_WHAT} must be 'module:function' of a function that takes nothing, or "
+      f"'module:function:ARGUMENT' of one that takes a text: {text!r} "
+      f'({error}).'
+    ) from None
+  vla = function(*arguments)
+  plugins.check_type(vla, FrozenVla, text, _WHAT)
+  vla_lib.check_shapes(vla)
+  return vla

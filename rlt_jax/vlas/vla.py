@@ -5,7 +5,9 @@ defines `spec`, `params`, `apply_with_noise`, `tokenize` and `proprio_stats`.
 """
 
 import abc
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import pathlib
 from typing import Any, NamedTuple
 
 import jax
@@ -141,6 +143,49 @@ class FrozenVla(abc.ABC):
     return self.proprio_stats().normalize(proprio)
 
 
+class VlaHooks(NamedTuple):
+  """What joint training of token and VLA (Eq. 2, alpha > 0) needs.
+
+  params: the VLA's parameters, the starting point.
+  tokens: (vla_params, data [B, ...]) -> image tokens [B, N, D].
+  loss: (vla_params, data [B, ...], key) -> [] L_vla, its own training loss.
+  """
+
+  params: Params
+  tokens: Callable[[Params, Any], Array]
+  loss: Callable[[Params, Any, PRNGKey], Array]
+
+
+class TrainableVla(FrozenVla):
+  """A VLA that Stage 1 can fine-tune along with the token (alpha > 0)."""
+
+  @abc.abstractmethod
+  def training_hooks(self, num_image_tokens: int) -> VlaHooks:
+    """Returns its loss and tokens; data are `demos.DemoBatch` [B, ...]."""
+
+  @abc.abstractmethod
+  def with_params(self, params: Params) -> 'TrainableVla':
+    """Returns the VLA with other weights, and their own fingerprint."""
+
+  @abc.abstractmethod
+  def save(
+    self,
+    folder: str | pathlib.Path,
+    *,
+    metrics: Mapping[str, Any],
+    command: Sequence[str],
+    seed: int,
+  ) -> None:
+    """Writes the VLA's files, replacing older ones.
+
+    Args:
+      folder: made if missing.
+      metrics: results worth keeping, JSON types.
+      command: the command line that trained it.
+      seed: of the training.
+    """
+
+
 def draw_noise(key: PRNGKey, rows: int, spec: Any) -> Array:
   """Returns standard normal noise [rows, H, A]; the key is consumed.
 
@@ -150,6 +195,50 @@ def draw_noise(key: PRNGKey, rows: int, spec: Any) -> Array:
     spec: has `horizon` and `action_dim`.
   """
   return jax.random.normal(key, (rows, spec.horizon, spec.action_dim))
+
+
+def check_shapes(vla: FrozenVla) -> None:
+  """Traces a query of two observations and compares it with the spec.
+
+  Nothing is computed, so this takes a second even for a large VLA.
+
+  Raises:
+    ValueError: outputs, statistics or prompts of another shape or type.
+  """
+  spec, rows = vla.spec, 2
+  side, shape = spec.image_size, jax.ShapeDtypeStruct
+  observation = Observation(
+    {c: shape((rows, side, side, 3), np.uint8) for c in spec.cameras},
+    shape((rows, spec.proprio_dim), np.float32),
+    shape((rows, spec.prompt_length), np.int32),
+  )
+  noise = shape((rows, spec.horizon, spec.action_dim), np.float32)
+  out = jax.eval_shape(vla.apply_with_noise, vla.params, observation, noise)
+  if not isinstance(out, VlaOutput):
+    raise ValueError(
+      f'apply_with_noise must return a VlaOutput: {type(out).__name__}.'
+    )
+  stats, prompt = vla.proprio_stats(), vla.tokenize('none')
+  chunk = (spec.horizon, spec.action_dim)
+  for name, value, expected, dtype in (
+    ('tokens', out.tokens, (rows, spec.num_tokens, spec.token_dim), None),
+    ('mask', out.mask, (rows, spec.num_tokens), np.bool_),
+    ('image_mask', out.image_mask, (rows, spec.num_tokens), np.bool_),
+    ('reference', out.reference, (rows, *chunk), None),
+    ('proprio_stats().mean', stats.mean, (spec.proprio_dim,), None),
+    ('proprio_stats().std', stats.std, (spec.proprio_dim,), None),
+    ('tokenize(text)', prompt, (spec.prompt_length,), np.int32),
+  ):
+    if value.shape != expected or dtype not in (None, value.dtype):
+      kind = 'floats' if dtype is None else np.dtype(dtype).name
+      raise ValueError(
+        f"The VLA's {name} must be {kind} {expected}, by its spec: "
+        f'{value.dtype} {value.shape}.'
+      )
+  if not (np.asarray(stats.std) > 0.0).all():
+    raise ValueError(
+      f"The VLA's proprio_stats().std must be positive: {stats.std}."
+    )
 
 
 def check_contract(spec: Any, task: Any) -> None:

@@ -17,7 +17,7 @@ def _tokens():
 def test_huge_entries_and_position_means_are_levelled():
   tokens, mask = _tokens()
   out = np.asarray(
-    stats.standardise(stats.measure_tokens(tokens, mask), tokens, mask)
+    stats.standardize(stats.measure_tokens(tokens, mask), tokens, mask)
   )
   for n in range(4):
     np.testing.assert_allclose(out[mask[:, n], n].mean(0), 0.0, atol=2e-3)
@@ -26,14 +26,14 @@ def test_huge_entries_and_position_means_are_levelled():
 
 def test_padding_is_zero_even_where_it_holds_nan():
   tokens, mask = _tokens()
-  out = stats.standardise(stats.measure_tokens(tokens, mask), tokens, mask)
+  out = stats.standardize(stats.measure_tokens(tokens, mask), tokens, mask)
   np.testing.assert_array_equal(np.asarray(out)[~mask], 0.0)
 
 
 def test_constant_entries_stay_finite():
   tokens, mask = _tokens()
   tokens[..., 0] = 3.0
-  out = stats.standardise(stats.measure_tokens(tokens, mask), tokens, mask)
+  out = stats.standardize(stats.measure_tokens(tokens, mask), tokens, mask)
   np.testing.assert_array_equal(np.asarray(out)[..., 0][mask], 0.0)
 
 

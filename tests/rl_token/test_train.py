@@ -9,6 +9,7 @@ import pytest
 
 from rlt_jax.rl_token import objective, stats, train
 from rlt_jax.rl_token.config import TokenConfig
+from rlt_jax.vlas.vla import VlaHooks
 
 _CONFIG = TokenConfig(
   token_dim=4,
@@ -40,7 +41,7 @@ def _vla_loss(vla_params, images, key):
 
 def _vla():
   weight = jax.random.normal(jax.random.key(7), (5, 12))
-  return objective.VlaHooks({'weight': weight}, _tokens, _vla_loss)
+  return VlaHooks({'weight': weight}, _tokens, _vla_loss)
 
 
 def _joint_state(config):
@@ -124,7 +125,7 @@ def test_loss_is_the_masked_mean_over_positions():
     )
 
   value, metrics = loss(tokens)
-  seen = np.asarray(stats.standardise(state.stats, tokens, _MASK))[:, :2]
+  seen = np.asarray(stats.standardize(state.stats, tokens, _MASK))[:, :2]
   # Zero weights predict zero, the positions' training mean.
   np.testing.assert_allclose(value, np.square(seen).sum() / 8, rtol=1e-5)
   np.testing.assert_allclose(metrics['fve'], 0.0, atol=1e-6)
@@ -178,7 +179,7 @@ def _run(config):
   'field, value',
   [('weight_decay', 20.0), ('clip_norm', 1e-9), ('warmup_steps', 0)],
 )
-def test_optimiser_knobs_change_the_token(field, value):
+def test_optimizer_knobs_change_the_token(field, value):
   config = dataclasses.replace(_CONFIG, **{field: value})
   with pytest.raises(AssertionError):
     chex.assert_trees_all_close(_run(_CONFIG), _run(config), atol=1e-4)

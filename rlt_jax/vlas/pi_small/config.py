@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import numpy as np
+
 from rlt_jax.vlas.pi_small import tokenizer
 
 _STEM_SIDE = 4  # pixels per side of the first patch; two merges follow
@@ -29,8 +31,8 @@ class PiConfig:
   summary_widths: tuple[int, int] = (64, 256)  # of a patch, of all of them
   readout_slots: int = 8  # learned queries that pool the image tokens
   readout_width: int = 128  # hidden units of the readout
-  # m and rad: where the readout's second look at the way left saturates. The
-  # last millimetres would else count for nothing beside the first ones.
+  # m and rad: scale of the tanh-saturated copy of the remaining motion, so that
+  # errors near the goal are not lost beside those at the start.
   readout_near: tuple[float, float] = (0.002, 0.035)
   euler_steps: int = 10  # integration steps from noise to chunk
 
@@ -59,6 +61,10 @@ class PiConfig:
     if len(self.readout_near) != 2:
       raise ValueError(f'readout_near must be m and rad: {self.readout_near}.')
 
+  def tokenize(self, text: str) -> np.ndarray:
+    """Returns an instruction as int32 [L]; see `tokenizer.tokenize`."""
+    return tokenizer.tokenize(text, self.prompt_length)
+
   @property
   def num_image_tokens(self) -> int:
     """Image tokens of all cameras."""
@@ -71,5 +77,5 @@ class PiConfig:
 
   @property
   def target_dim(self) -> int:
-    """Entries the readout regresses: the way left, as it is and bent."""
+    """Entries of the readout: remaining motion, plain and saturated."""
     return 12

@@ -26,7 +26,7 @@ class VlaNorm(NamedTuple):
   """Statistics of the demonstrations; the network sees whitened numbers.
 
   proprio_mean, proprio_std: [P].
-  chunk_mean, chunk_std: [H, A] normalised action units.
+  chunk_mean, chunk_std: [H, A] normalized action units.
   target_mean, target_std: [target_dim] of `objective.targets`.
   """
 
@@ -202,7 +202,9 @@ def prefix(
   return Prefix(config).apply({'params': params['prefix']}, observation)
 
 
-def read_out(params: Params, out: PrefixOutput, *, config: PiConfig) -> Array:
+def predict_targets(
+  params: Params, out: PrefixOutput, *, config: PiConfig
+) -> Array:
   """Returns whitened `objective.targets` [B, target_dim] from image tokens."""
   tokens = out.tokens[:, : config.num_image_tokens]
   return Readout(config).apply({'params': params['readout']}, tokens)
@@ -240,7 +242,7 @@ def velocity(
 def sample(
   params: Params, observation: Observation, noise: Array, *, config: PiConfig
 ) -> tuple[Array, PrefixOutput]:
-  """Samples chunks [B, H, A] in normalised action units, and their prefix.
+  """Samples chunks [B, H, A] in normalized action units, and their prefix.
 
   Args:
     params: of `init_params`.

@@ -42,18 +42,18 @@ class LossConfig:
         raise ValueError(f'{name} must not be negative: {getattr(self, name)}.')
 
 
-def targets(way: Array, *, config: PiConfig) -> Array:
+def targets(motion: Array, *, config: PiConfig) -> Array:
   """Returns what the readout regresses, [B, target_dim], known in hindsight.
 
-  The way left to the demo's end twice: as it is (m, rad), and bent so that the
-  last millimetres and degrees are most of it.
+  The remaining motion twice: as it is (m, rad), and saturated by tanh, so that
+  errors near the goal are not lost beside the long way there.
 
   Args:
-    way: [B, 6] of `dataset.DemoBatch`.
+    motion: [B, 6] `DemoBatch.remaining_motion`.
     config: static.
   """
   near = jnp.repeat(jnp.asarray(config.readout_near), 3)
-  return jnp.concatenate([way, jnp.tanh(way / near)], axis=-1)
+  return jnp.concatenate([motion, jnp.tanh(motion / near)], axis=-1)
 
 
 def augment(images, key: PRNGKey, *, config: LossConfig):
@@ -97,7 +97,7 @@ def loss(
 
   Args:
     params: of `model.init_params`.
-    batch: `dataset.DemoBatch` of arrays [B, ...].
+    batch: `demos.DemoBatch` of arrays [B, ...].
     key: consumed; noise and times.
     config, train: static.
     flow: static; False leaves the flow loss and the expert out.
@@ -105,10 +105,10 @@ def loss(
   norm = jax.lax.stop_gradient(params['norm'])
   observation = Observation(batch.images, batch.proprio, batch.prompt)
   out = model.prefix(params, observation, config=config)
-  target = targets(batch.way, config=config)
+  target = targets(batch.remaining_motion, config=config)
   target = (target - norm.target_mean) / norm.target_std
-  guess = model.read_out(params, out, config=config)
-  prefix_loss = jnp.square(guess - target).mean()
+  prediction = model.predict_targets(params, out, config=config)
+  prefix_loss = jnp.square(prediction - target).mean()
   total, metrics = train.prefix_weight * prefix_loss, {}
   if flow:
     chunk = (batch.chunk - norm.chunk_mean) / norm.chunk_std

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import hashlib
+import importlib.resources
 import json
 import pathlib
 from typing import Any
@@ -16,9 +17,15 @@ from safetensors.numpy import save as save_arrays
 
 from rlt_jax import files
 from rlt_jax.types import Array, Observation, Params, PRNGKey
-from rlt_jax.vlas.pi_small import model, tokenizer
+from rlt_jax.vlas.pi_small import joint_training, model
 from rlt_jax.vlas.pi_small.config import PiConfig
-from rlt_jax.vlas.vla import FrozenVla, ProprioStats, VlaOutput, VlaSpec
+from rlt_jax.vlas.vla import (
+  ProprioStats,
+  TrainableVla,
+  VlaHooks,
+  VlaOutput,
+  VlaSpec,
+)
 
 _WEIGHTS = 'vla.safetensors'
 _RECORD = 'vla.json'
@@ -27,7 +34,7 @@ _NOT_IN_FINGERPRINT = ('joint_names', 'control_hz')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
-class PiVla(FrozenVla):
+class PiVla(TrainableVla):
   """A small frozen flow-matching VLA.
 
   params: 'prefix', 'expert', 'readout' and 'norm' (a `model.VlaNorm`).
@@ -46,12 +53,26 @@ class PiVla(FrozenVla):
 
   def tokenize(self, text: str) -> np.ndarray:
     """Returns the instruction as int32 [L]; see `tokenizer.tokenize`."""
-    return tokenizer.tokenize(text, self.spec.prompt_length)
+    return self.config.tokenize(text)
 
   def proprio_stats(self) -> ProprioStats:
     """Returns mean and std of the demonstrations, both [P]."""
     norm = self.params['norm']
     return ProprioStats(norm.proprio_mean, norm.proprio_std)
+
+  def training_hooks(self, num_image_tokens: int) -> VlaHooks:
+    """Returns the flow-matching loss and image tokens; see `TrainableVla`."""
+    return joint_training.make_hooks(self.params, self.config, num_image_tokens)
+
+  def with_params(self, params: Params) -> 'PiVla':
+    """Returns the VLA with other weights, rounded to float16."""
+    names = ('action_mode', 'action_scale', 'joint_names', 'control_hz')
+    facts = {name: getattr(self.spec, name) for name in names}
+    return make(params, self.config, **facts)
+
+  def save(self, folder, *, metrics, command, seed):
+    """Writes vla.safetensors and vla.json; see `save`."""
+    save(folder, self, metrics=metrics, command=command, seed=seed)
 
 
 def make(
@@ -214,6 +235,23 @@ def load(
       f'{_RECORD}: {vla.spec.fingerprint}.'
     )
   return vla
+
+
+def open_vla(folder: str = '') -> PiVla:
+  """Loads the shipped VLA, or the one in a folder; the --vla=pi_small value.
+
+  Raises:
+    ValueError: no such folder, or files that `load` refuses.
+  """
+  if not folder:
+    package = importlib.resources.files('rlt_jax.vlas.pi_small')
+    folder = str(package / 'assets' / 'ethernet')
+  if not (pathlib.Path(folder) / _RECORD).is_file():
+    raise ValueError(
+      f'A pi_small VLA must be a folder with {_RECORD}, written by '
+      f'experiments.train_vla: {folder}.'
+    )
+  return load(folder)
 
 
 def _read_spec(fields, path):

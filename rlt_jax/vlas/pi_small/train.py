@@ -12,6 +12,7 @@ import numpy as np
 import optax
 
 from rlt_jax.types import Array, Params, PRNGKey
+from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import dataset, model, objective, validate
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.pi_small.objective import LossConfig
@@ -70,7 +71,7 @@ class TrainConfig:
 
 @chex.dataclass(frozen=True)
 class TrainState:
-  """Params, their running average, and the optimiser's state; 'norm' apart."""
+  """Params, their running average, and the optimizer's state; 'norm' apart."""
 
   params: Params
   ema: Params
@@ -130,7 +131,7 @@ def learning_rate(step: int, share: float, config: TrainConfig) -> float:
 )
 def train_step(
   state: TrainState,
-  batch: dataset.DemoBatch,
+  batch: demos_lib.DemoBatch,
   norm: model.VlaNorm,
   rate: Array,
   key: PRNGKey,
@@ -193,8 +194,33 @@ def check_start(train: TrainConfig, start: object | None) -> None:
     )
 
 
+def _choose_norm(
+  demos: demos_lib.Demos,
+  rows: np.ndarray,
+  start: Params | None,
+  *,
+  config: PiConfig,
+  train: TrainConfig,
+) -> model.VlaNorm:
+  """Returns the statistics of the training rows, or those of a fixed prefix."""
+  if 'prefix' not in PARTS[train.part]:
+    norm = start['norm']
+  else:
+    light = demos.frames._replace(images={})
+    norm = dataset.measure(demos_lib.take(light, rows), config)
+  return jax.tree.map(jnp.asarray, norm)
+
+
+def _share_done(step: int, elapsed_s: float, train: TrainConfig) -> float:
+  """Returns the share of the training that is done, by steps or by time."""
+  share = step / train.steps
+  if train.minutes is not None:
+    share = max(share, elapsed_s / (60.0 * train.minutes))
+  return share
+
+
 def fit(
-  demos: dataset.Demos,
+  demos: demos_lib.Demos,
   *,
   config: PiConfig,
   train: TrainConfig,
@@ -219,15 +245,10 @@ def fit(
   """
   check_start(train, start)
   dataset.check(demos, config)
-  rows, held_out = dataset.split_episodes(
+  rows, held_out = demos_lib.split_episodes(
     demos.frames.episode, train.held_out, train.seed
   )
-  if 'prefix' not in PARTS[train.part]:
-    norm = start['norm']
-  else:
-    light = demos.frames._replace(images={})
-    norm = dataset.measure(dataset.take(light, rows), config)
-  norm = jax.tree.map(jnp.asarray, norm)
+  norm = _choose_norm(demos, rows, start, config=config, train=train)
   init_key, step_key = jax.random.split(jax.random.key(train.seed))
   state = init_state(init_key, config=config, train=train, start=start)
   order = np.random.default_rng(train.seed)
@@ -236,13 +257,10 @@ def fit(
   )
   began = saved = logged = time.monotonic()
   for step in range(train.steps):
-    elapsed_s = time.monotonic() - began
-    share = step / train.steps
-    if train.minutes is not None:
-      share = max(share, elapsed_s / (60.0 * train.minutes))
-      if share >= 1.0:
-        break
-    batch = dataset.take(
+    share = _share_done(step, time.monotonic() - began, train)
+    if share >= 1.0:
+      break
+    batch = demos_lib.take(
       demos.frames, rows[order.integers(len(rows), size=train.batch_size)]
     )
     rate = learning_rate(step, share, train)

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.types import Observation, Params
-from rlt_jax.vlas.pi_small import dataset, model, objective
+from rlt_jax.vlas import demos as demos_lib
+from rlt_jax.vlas.pi_small import model, objective
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.pi_small.objective import LossConfig
 
@@ -23,17 +24,17 @@ def _evaluate(params, batch, scale, key, *, config, loss):
   observation = Observation(batch.images, batch.proprio, batch.prompt)
   noise = jax.random.normal(sample_key, batch.chunk.shape)
   chunk, out = model.sample(params, observation, noise, config=config)
-  norm = params['norm']
-  guess = model.read_out(params, out, config=config)
-  guess = guess * norm.target_std + norm.target_mean
-  error = (guess - objective.targets(batch.way, config=config))[:, :6]
-  near = jnp.linalg.norm(batch.way[:, :3], axis=-1, keepdims=True) < _NEAR
+  norm, motion = params['norm'], batch.remaining_motion
+  prediction = model.predict_targets(params, out, config=config)
+  prediction = prediction * norm.target_std + norm.target_mean
+  error = (prediction - objective.targets(motion, config=config))[:, :6]
+  near = jnp.linalg.norm(motion[:, :3], axis=-1, keepdims=True) < _NEAR
   squares = {'near_share': near}
   for i, name in enumerate(('tip', 'turn')):
     entries = slice(3 * i, 3 * i + 3)
     squares[f'readout_{name}_rms'] = jnp.square(error[:, entries])
     squares[f'near_{name}_rms'] = jnp.square(error[:, entries]) * near
-    squares[f'still_{name}_rms'] = jnp.square(batch.way[:, entries])
+    squares[f'still_{name}_rms'] = jnp.square(motion[:, entries])
   # After a fifth, half and all of the chunk, in steps counted from 1.
   H = config.horizon
   for step in (max(1, H // 5), max(1, H // 2), H):
@@ -46,7 +47,7 @@ def _evaluate(params, batch, scale, key, *, config, loss):
 
 def evaluate(
   params: Params,
-  demos: dataset.Demos,
+  demos: demos_lib.Demos,
   rows: np.ndarray,
   *,
   config: PiConfig,
@@ -74,7 +75,7 @@ def evaluate(
   scale = jnp.asarray(demos.action_scale, jnp.float32)
   results = []
   for i in range(len(rows) // size):
-    batch = dataset.take(demos.frames, rows[i * size : (i + 1) * size])
+    batch = demos_lib.take(demos.frames, rows[i * size : (i + 1) * size])
     results.append(
       _evaluate(
         params, batch, scale, jax.random.key(i), config=config, loss=loss

@@ -62,8 +62,8 @@ def test_shapes_and_masks(config, params, observation):
   assert out.mask.tolist() == [[True] * 4 + [False]] * 3
   assert out.image_mask.tolist() == [[True] * 2 + [False] * 3] * 3
   assert not out.tokens[:, -1].any()
-  guess = model.read_out(params, out, config=config)
-  chex.assert_shape(guess, (3, config.target_dim))
+  prediction = model.predict_targets(params, out, config=config)
+  chex.assert_shape(prediction, (3, config.target_dim))
 
 
 def test_default_sizes():

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import dataset, objective, train
 from rlt_jax.vlas.pi_small.objective import LossConfig
 
@@ -23,7 +24,7 @@ def setting(config, demos):
     state.params,
   )
   norm = dataset.measure(demos.frames, config)
-  batch = dataset.take(demos.frames, np.arange(16))
+  batch = demos_lib.take(demos.frames, np.arange(16))
   return params, jax.tree.map(jnp.asarray, norm), batch
 
 

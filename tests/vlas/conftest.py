@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from rlt_jax.vlas.pi_small import dataset
+from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small.config import PiConfig
+from tests.training.conftest import assets  # noqa: F401
 
 
 @pytest.fixture(scope='session')
@@ -40,16 +41,16 @@ def demos(config):
   proprio = rng.normal(size=(F, config.proprio_dim)).astype(np.float32)
   pixels = rng.integers(0, 8, (A, F, 16, 16, 3))
   pixels = pixels + (120 + 100 * level.T)[..., None, None, None]
-  frames = dataset.DemoBatch(
+  frames = demos_lib.DemoBatch(
     images=dict(zip(config.cameras, pixels.astype(np.uint8), strict=True)),
     proprio=proprio,
     prompt=np.tile(np.array([3, 5, 0], np.int32), (F, 1)),
     chunk=chunk,
     chunk_valid=np.ones((F, H), bool),
-    way=0.1 * np.repeat(chunk[:, -1], 3, axis=1),
+    remaining_motion=0.1 * np.repeat(chunk[:, -1], 3, axis=1),
     episode=np.repeat(np.arange(24, dtype=np.int32), 10),
   )
-  return dataset.Demos(
+  return demos_lib.Demos(
     frames=frames,
     action_mode='joint_delta',
     action_scale=(0.1, 0.2),
