@@ -38,12 +38,13 @@ _SET = flags.DEFINE_multi_string(
 def policies_of(config: PracticeConfig):
   """Returns an evaluator and the named policies to run."""
   if not _WORKDIR.value:
-    for h in _HORIZONS.value:
-      # Checks the horizon against the chunk and the VLA.
-      assets.load(
-        _ASSETS.value, dataclasses.replace(config, open_loop_steps=int(h))
-      )
     cell = setup_lib.make(config, _ASSETS.value)
+    for h in _HORIZONS.value:
+      assets.check_fit(
+        cell.embedder.spec,
+        dataclasses.replace(config, open_loop_steps=int(h)),
+        assets.TASK,
+      )
     named = {
       f'base, {h} steps': evaluator_lib.base_policy(int(h))
       for h in _HORIZONS.value

@@ -76,7 +76,7 @@ def spec_of(source: Source) -> BundleSpec:
   """Returns what the host of this actor must agree with."""
   cell, config = source.cell, source.config
   policy = cell.agent.mlp_policy
-  world, stats = cell.task.scene, cell.vla.proprio_stats()
+  world, served = cell.task.scene, cell.embedder.spec
   numbers = lambda x: tuple(float(v) for v in np.asarray(x))  # noqa: E731
   return BundleSpec(
     chunk_size=config.chunk_size,
@@ -103,12 +103,12 @@ def spec_of(source: Source) -> BundleSpec:
     proprio_names=tuple(
       f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
     ),
-    proprio_mean=numbers(stats.mean),
-    proprio_std=numbers(stats.std),
+    proprio_mean=served.proprio_mean,
+    proprio_std=served.proprio_std,
     cameras=scene.CAMERAS,
     prompt=scripted_expert_lib.INSERT,
-    vla_fingerprint=cell.vla.spec.fingerprint,
-    token_fingerprint=cell.token.spec.fingerprint,
+    vla_fingerprint=served.vla_fingerprint,
+    token_fingerprint=served.token_fingerprint,
     run={
       'workdir': source.workdir,
       'task': config.task.name,

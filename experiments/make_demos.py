@@ -29,7 +29,6 @@ from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
-from rlt_jax.vlas.pi_small import tokenizer as tokenizer_lib
 
 _OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
 _EPISODES = flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.')
@@ -66,14 +65,13 @@ def arrays(demo, index, space, way):
   proprio = demo.proprio[demo.frame_steps]
   pose = proprio[:, : commands.shape[-1]]
   rows = len(proprio)
-  tokens = tokenizer_lib.tokenize(demo.prompt)
   return {
     **{f'images/{name}': image for name, image in demo.images.items()},
     'proprio': proprio.astype(np.float32),
-    'prompt': np.tile(tokens, (rows, 1)),
+    'instruction': np.full(rows, demo.prompt),
     'chunk': np.asarray(space.encode(commands, pose), np.float32),
     'chunk_valid': valid,
-    'way': np.asarray(way(pose, demo.final_pose), np.float32),
+    'remaining_motion': np.asarray(way(pose, demo.final_pose), np.float32),
     'episode': np.full(rows, index, np.int32),
   }
 

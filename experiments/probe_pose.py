@@ -41,7 +41,7 @@ def main(argv: list[str]) -> None:
   keep_compiled()
   pose_key, fit_key = jax.random.split(jax.random.key(_SEED.value))
   try:
-    vla, token, _ = assets.load(_ASSETS.value, PracticeConfig())
+    vla, token, _ = assets.load(_ASSETS.value, PracticeConfig(), assets.TASK)
     columns, truth = pose_probe.features(
       pose_key,
       vla=vla,

@@ -32,6 +32,7 @@ _MAY_IMPORT = {
   'reporting': {'types', 'files', 'robot'},
   'rollout': {
     'types',
+    'serving',
     'batching',
     'rl_token',
     'sim',

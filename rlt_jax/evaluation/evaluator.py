@@ -96,7 +96,7 @@ class Evaluator:
     episodes: int,
     *,
     film: int = 0,
-    prompt: np.ndarray | None = None,
+    prompt: str | None = None,
   ) -> tuple[Episodes, list[list[Any]]]:
     """Runs a policy to the end of every episode.
 
@@ -104,7 +104,7 @@ class Evaluator:
       policy: maps percepts to chunks.
       episodes: M, how many initial states.
       film: the first so many episodes keep their states.
-      prompt: int32 [L], in place of the task's instruction.
+      prompt: replaces the task's instruction.
 
     Returns:
       The episodes, and per filmed episode its states, one a step.

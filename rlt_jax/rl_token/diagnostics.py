@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlt_jax import batching
 from rlt_jax.rl_token import stats as stats_lib
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.objective import decode, encode
@@ -146,8 +147,6 @@ def _jitted(params: Params, config: TokenConfig) -> tuple[Callable, Callable]:
 
 def _over_batches(fn, *arrays):
   """Applies `fn` to equal batches, so that jit compiles once."""
-  frames, parts = len(arrays[0]), []
-  for start in range(0, frames, _BATCH):
-    index = np.arange(start, start + _BATCH) % frames
-    parts.append(np.asarray(fn(*(x[index] for x in arrays))))
-  return np.concatenate(parts)[:frames]
+  return batching.map_in_batches(
+    lambda batch: np.asarray(fn(*batch)), arrays, _BATCH
+  )

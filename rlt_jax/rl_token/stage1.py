@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rlt_jax import batching
 from rlt_jax.rl_token import diagnostics, rl_token, train
 from rlt_jax.rl_token.config import count_image_tokens, TokenConfig
 from rlt_jax.rl_token.rl_token import RlToken
@@ -84,19 +85,16 @@ def embed_frames(
     out = vla.apply(params, observation, key)
     return out.tokens, out.mask, out.image_mask
 
-  tokens, masks, total = [], [], len(frames.proprio)
-  for start in range(0, total, _BATCH):
-    rows = np.arange(start, start + _BATCH) % total
-    observation = Observation(
-      {name: frames.images[name][rows] for name in vla.spec.cameras},
-      frames.proprio[rows],
-      frames.prompt[rows],
-    )
-    token, mask, image_mask = query(vla.params, observation)
+  def image_tokens(observation):
+    tokens, mask, image_mask = query(vla.params, observation)
     count = count_image_tokens(image_mask)
-    tokens.append(np.asarray(token[:, :count], np.float32))
-    masks.append(np.asarray(mask[:, :count]))
-  return np.concatenate(tokens)[:total], np.concatenate(masks)[:total]
+    return np.asarray(tokens[:, :count], np.float32), np.asarray(
+      mask[:, :count]
+    )
+
+  images = {name: frames.images[name] for name in vla.spec.cameras}
+  observation = Observation(images, frames.proprio, frames.prompt)
+  return batching.map_in_batches(image_tokens, observation, _BATCH)
 
 
 def probe_motion(

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rlt_jax import batching
 from rlt_jax.rl_token import stats as stats_lib
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.decoder import Decoder
@@ -183,11 +184,9 @@ def encode_all(
     tokens = stats_lib.standardize(params['stats'], tokens, mask)
     return encode(params, tokens, mask, config)
 
-  parts = [
-    np.asarray(run(tokens[index], mask[index]))
-    for index in _spans(len(tokens), config.batch_size)
-  ]
-  return np.concatenate(parts)[: len(tokens)]
+  return batching.map_in_batches(
+    lambda batch: np.asarray(run(*batch)), (tokens, mask), config.batch_size
+  )
 
 
 def _make_optimizers(config):
@@ -228,12 +227,9 @@ def _check_source(source, config, mask, vla):
 
 def _run_vla(vla, vla_params, source, config):
   run = jax.jit(vla.tokens)
-  frames = len(jax.tree.leaves(source)[0])
-  parts = [
-    np.asarray(run(vla_params, _take(source, index)))
-    for index in _spans(frames, config.batch_size)
-  ]
-  return np.concatenate(parts)[:frames]
+  return batching.map_in_batches(
+    lambda batch: np.asarray(run(vla_params, batch)), source, config.batch_size
+  )
 
 
 def _finish(params, stats, tokens, mask, config):
@@ -250,9 +246,3 @@ def _finish(params, stats, tokens, mask, config):
 
 def _take(source, index):
   return jax.tree.map(lambda x: x[index], source)
-
-
-def _spans(length, size):
-  """Index arrays of one size, so that jit compiles once; the last wraps."""
-  for start in range(0, length, size):
-    yield np.arange(start, start + size) % length

@@ -3,55 +3,122 @@
 import importlib.resources
 import json
 import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
+from rlt_jax import vlas
 from rlt_jax.rl_token import rl_token
+from rlt_jax.serving import remote_embedder
+from rlt_jax.serving.embedder import Embedder, LocalEmbedder
+from rlt_jax.serving.remote_embedder import RemoteEmbedder
 from rlt_jax.sim import camera
 from rlt_jax.tasks.ethernet import scene
+from rlt_jax.tasks.ethernet.config import CONTROL_HZ
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.vlas.pi_small import pi_vla
+from rlt_jax.vlas import vla as vla_lib
 from rlt_jax.vlas.vla import FrozenVla
+
+_SHIPPED = PracticeConfig.vla
+
+
+class TaskFacts(NamedTuple):
+  """What a VLA must agree with a task on; see `vla.check_contract`."""
+
+  cameras: tuple[str, ...] = scene.CAMERAS
+  image_size: int = camera.IMAGE_SIZE
+  joint_names: tuple[str, ...] = scene.JOINTS
+  proprio_names: tuple[str, ...] = tuple(
+    f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
+  )
+  control_hz: float = CONTROL_HZ
+
+
+TASK = TaskFacts()
 
 
 def load(
-  folder: str, config: PracticeConfig
+  folder: str, config: PracticeConfig, task: Any
 ) -> tuple[FrozenVla, rl_token.RlToken, dict[str, Any]]:
   """Loads the frozen VLA, its token and the token's measured diagnostics.
 
   Args:
-    folder: holds vla/ and token/; empty for the shipped ones.
-    config: of the run.
+    folder: holds token/ and, for the VLA 'pi_small', vla/. Empty for the
+      shipped ones.
+    config: of the run; its `vla` is opened in this process.
+    task: spec of the task.
 
   Raises:
     ValueError: what does not fit, by name.
   """
-  if folder:
-    vla_dir = pathlib.Path(folder) / 'vla'
-    token_dir = pathlib.Path(folder) / 'token'
-  else:
-    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
-    vla_dir = package / 'vlas' / 'pi_small' / 'assets' / 'ethernet'
-    token_dir = package / 'rl_token' / 'assets' / 'ethernet'
-  for path in (vla_dir, token_dir):
-    if not path.is_dir():
-      raise ValueError(f'Assets must be a folder that exists: {path}.')
-  vla = pi_vla.load(
-    vla_dir,
-    expect={
-      'cameras': scene.CAMERAS,
-      'image_size': camera.IMAGE_SIZE,
-      'proprio_dim': scene.PROPRIO_DIM,
-      'action_dim': scene.ACTION_DIM,
-    },
-  )
-  if vla.spec.horizon < config.inference_delay + max(
-    config.chunk_size, config.open_loop_steps
-  ):
-    raise ValueError(
-      "chunk and open_loop_steps, after delay, must fit in the VLA's horizon "
-      f'{vla.spec.horizon}: {config.chunk_size}, {config.open_loop_steps}, '
-      f'{config.inference_delay}.'
-    )
+  text = config.vla
+  if folder and text == _SHIPPED:
+    text = f'{_SHIPPED}:{pathlib.Path(folder) / "vla"}'
+  vla = vlas.load(text)
+  check_fit(vla.spec, config, task)
+  token_dir = _find_token(folder, config.vla)
   token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
   record = json.loads((token_dir / 'token.json').read_text())
   return vla, token, record['metrics']
+
+
+def load_embedder(folder: str, config: PracticeConfig, task: Any) -> Embedder:
+  """Opens the VLA of a run with its token, here or behind a socket.
+
+  Args:
+    folder, config, task: as `load`. A server has a token of its own, so the
+      folder is empty then.
+
+  Raises:
+    ValueError: what does not fit, by name.
+    OSError: no server at the address, or no such token file.
+  """
+  if not vlas.is_address(config.vla):
+    return LocalEmbedder(*load(folder, config, task))
+  if folder:
+    raise ValueError(
+      '--assets must be empty for a VLA behind a socket, which serves its own '
+      f'token: {folder!r} with {config.vla!r}.'
+    )
+  address, token_file = remote_embedder.read_address(config.vla)
+  text = pathlib.Path(token_file).read_text().strip() if token_file else ''
+  embedder = RemoteEmbedder(address, token=text)
+  check_fit(embedder.spec, config, task)
+  return embedder
+
+
+def check_fit(spec: Any, config: PracticeConfig, task: Any) -> None:
+  """Raises a ValueError unless a VLA fits the task and the run's chunks.
+
+  Args:
+    spec: `VlaSpec` or `ServingSpec`.
+    config: of the run.
+    task: spec of the task.
+  """
+  vla_lib.check_contract(spec, task)
+  if spec.horizon < config.inference_delay + max(
+    config.chunk_size, config.open_loop_steps
+  ):
+    raise ValueError(
+      'chunk_size and open_loop_steps, after inference_delay, must fit in the '
+      f"VLA's horizon {spec.horizon}: {config.chunk_size}, "
+      f'{config.open_loop_steps}, {config.inference_delay}.'
+    )
+
+
+def _find_token(folder: str, vla: str) -> pathlib.Path:
+  """Returns the folder of the token that belongs to a VLA."""
+  if folder:
+    found = pathlib.Path(folder) / 'token'
+  elif vla == _SHIPPED:
+    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
+    found = package / 'rl_token' / 'assets' / 'ethernet'
+  else:
+    raise ValueError(
+      f'The VLA {vla!r} needs a token trained on it: train one with '
+      'experiments.train_token --out=FOLDER/token and give --assets=FOLDER.'
+    )
+  if not (found / 'token.json').is_file():
+    raise ValueError(
+      f'A token must be a folder with token.json, written by '
+      f'experiments.train_token: {found}.'
+    )
+  return found

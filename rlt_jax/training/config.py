@@ -4,7 +4,7 @@ import dataclasses
 
 from rlt_jax.agents.rlt.config import RltConfig
 from rlt_jax.replay import INTERVENTION_REFERENCES
-from rlt_jax.rollout.perception import TOKEN_ABLATIONS
+from rlt_jax.rollout.token_ablations import TOKEN_ABLATIONS
 from rlt_jax.tasks.ethernet.insertion import CONTROL_HZ, TaskConfig
 
 _IDLE = tuple(range(6, 14))  # right gripper, left joints and gripper
@@ -19,6 +19,8 @@ _COUNTS = (
 class PracticeConfig:
   """Practice of one task; every default has its reason beside it."""
 
+  # 'pi_small[:FOLDER]', 'ws://host:port', or one's own as 'module:function'.
+  vla: str = 'pi_small'
   task: TaskConfig = TaskConfig()
   # The grippers and the left arm rest in every demonstration.
   agent: RltConfig = RltConfig(frozen_action_dims=_IDLE)

@@ -107,8 +107,8 @@ class Experiment:
     self.meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {
-        'vla': cell.vla.spec.fingerprint,
-        'token': cell.token.spec.fingerprint,
+        'vla': cell.embedder.spec.vla_fingerprint,
+        'token': cell.embedder.spec.token_fingerprint,
       },
     )
     self._wanted = {x: self.meta[x] for x in ('config', 'fingerprints')}

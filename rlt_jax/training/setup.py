@@ -1,30 +1,27 @@
 """The work cell of a run: task, cameras, frozen VLA and token, put together."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.evaluation import evaluator
-from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout import perception as perception_lib
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.serving.embedder import Embedder
 from rlt_jax.sim import camera
 from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.vlas.vla import FrozenVla
 
 
 class TaskSetup(NamedTuple):
-  """Everything but what learns. token_metrics: the token's diagnostics."""
+  """What a run practices with. embedder: the frozen VLA and its token."""
 
-  vla: FrozenVla
-  token: RlToken
-  token_metrics: dict[str, Any]
+  embedder: Embedder
   task: insertion.Task
   play: RolloutFns
   render: Callable
@@ -37,26 +34,24 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
 
   Args:
     config: the run's settings.
-    assets: folder with vla/ and token/; empty for the shipped ones.
+    assets: folder with token/ and, for the VLA 'pi_small', vla/; empty for the
+      shipped ones.
 
   Raises:
     ValueError: assets that do not fit, by name.
   """
-  vla, token, token_metrics = assets_lib.load(assets, config)
   task = insertion.make(config.task)
+  embedder = assets_lib.load_embedder(assets, config, assets_lib.TASK)
   render = camera.make(task.scene)
   perception = perception_lib.make(
     render=render,
-    vla=vla,
-    token=token,
-    prompt=vla.tokenize(scripted_expert_lib.INSERT),
+    embedder=embedder,
+    instruction=scripted_expert_lib.INSERT,
     token_ablation=config.token_ablation,
     scene=task.scene,
   )
   return TaskSetup(
-    vla,
-    token,
-    token_metrics,
+    embedder,
     task,
     chunk_rollout_lib.make(task),
     render,

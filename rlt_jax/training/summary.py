@@ -105,7 +105,7 @@ def write(
     outcomes=_OUTCOMES,
     demonstrations=demonstrations(),
     along=along,
-    token=session.cell.token_metrics,
+    token=dict(session.cell.embedder.token_metrics),
     prompt=prompt_section,
     beta=diagnosis,
     config=json.loads(config_lib.to_json(config)),
@@ -142,9 +142,7 @@ def _try_prompts(session: Any) -> dict[str, Any]:
   right = session.record.episodes('base').success[:_PROMPT_EPISODES]
   policy = evaluator.base_policy(session.config.open_loop_steps)
   wrong, _ = session.evaluator.run(
-    policy,
-    len(right),
-    prompt=session.cell.vla.tokenize(scripted_expert_lib.LIFT),
+    policy, len(right), prompt=scripted_expert_lib.LIFT
   )
   section = {}
   for name, words, success in (

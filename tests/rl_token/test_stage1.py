@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -7,19 +8,16 @@ from rlt_jax import vlas
 from rlt_jax.rl_token import rl_token, stage1, token_folder
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import pi_vla
-from tests.vlas.conftest import config, demos  # noqa: F401
 
 _CONFIG = stage1.Stage1Config(episodes=12, steps=2, seed=1)
 
 
 @pytest.fixture(scope='module')
-def vla(config, demos):  # noqa: F811
-  import jax
-
+def vla(config, demos):
   return pi_vla.random_vla(jax.random.key(0), config, **demos.action_facts())
 
 
-def test_the_most_common_instruction_is_chosen(demos):  # noqa: F811
+def test_the_most_common_instruction_is_chosen(demos):
   prompt = demos.frames.prompt.copy()
   prompt[:100] = [7, 0, 0]  # the first 10 of 24 episodes
   frames = demos.frames._replace(prompt=prompt)
@@ -30,7 +28,7 @@ def test_the_most_common_instruction_is_chosen(demos):  # noqa: F811
   assert not set(few) & set(range(100))
 
 
-def test_embeddings_are_the_vlas_image_tokens(vla, demos):  # noqa: F811
+def test_embeddings_are_the_vlas_image_tokens(vla, demos):
   frames = demos_lib.take(demos.frames, np.arange(70))  # more than one batch
   tokens, mask = stage1.embed_frames(vla, frames)
   count = vla.config.num_image_tokens
@@ -42,9 +40,7 @@ def test_embeddings_are_the_vlas_image_tokens(vla, demos):  # noqa: F811
 
 
 def test_the_remaining_motion_is_read_from_features_that_hold_it(
-  vla,
-  demos,
-  monkeypatch,  # noqa: F811
+  vla, demos, monkeypatch
 ):
   frames = demos.frames
   z_rl = np.tile(frames.remaining_motion, (1, 2))
@@ -62,7 +58,7 @@ def test_the_remaining_motion_is_read_from_features_that_hold_it(
   assert out['probe_rmse_turn_z_rl'] < 0.1 * out['probe_rmse_turn_constant']
 
 
-def test_a_folder_holds_token_and_card(vla, demos, tmp_path):  # noqa: F811
+def test_a_folder_holds_token_and_card(vla, demos, tmp_path):
   result = stage1.run(vla, demos.frames, _CONFIG)
   assert (result.episodes, result.frames) == (12, 120)
   folder = tmp_path / 'token'
@@ -77,8 +73,8 @@ def test_a_folder_holds_token_and_card(vla, demos, tmp_path):  # noqa: F811
     token_folder.check_new(folder)
 
 
-def test_joint_training_writes_the_vla_along(vla, demos, tmp_path):  # noqa: F811
-  config = dataclasses.replace(_CONFIG, alpha=0.1)  # noqa: F811
+def test_joint_training_writes_the_vla_along(vla, demos, tmp_path):
+  config = dataclasses.replace(_CONFIG, alpha=0.1)
   result = stage1.run(vla, demos.frames, config)
   assert result.vla.spec.fingerprint != vla.spec.fingerprint
   token_folder.write(tmp_path / 'token', result, command=[], seed=1)
@@ -87,7 +83,7 @@ def test_joint_training_writes_the_vla_along(vla, demos, tmp_path):  # noqa: F81
   rl_token.load(tmp_path / 'token', vla_fingerprint=saved.spec.fingerprint)
 
 
-def test_joint_training_needs_a_vla_with_a_loss(demos):  # noqa: F811
+def test_joint_training_needs_a_vla_with_a_loss(demos):
   toy = vlas.load('tests.vlas.toy_vla:make')
   with pytest.raises(ValueError, match='TrainableVla.: alpha is 0.5'):
     stage1.run(toy, demos.frames, dataclasses.replace(_CONFIG, alpha=0.5))

@@ -6,15 +6,16 @@ import pytest
 
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rollout import perception
+from rlt_jax.serving.embedder import LocalEmbedder
 from rlt_jax.tasks.ethernet import insertion, scripted_expert
-from rlt_jax.vlas.pi_small import pi_vla, tokenizer
+from rlt_jax.vlas.pi_small import pi_vla
 
 
 @pytest.fixture(scope='module')
-def parts(assets):
+def embedder(assets):
   vla = pi_vla.load(assets / 'vla')
   token = rl_token.load(assets / 'token', vla_fingerprint=vla.spec.fingerprint)
-  return vla, token
+  return LocalEmbedder(vla, token)
 
 
 def _world(seed=0):
@@ -39,40 +40,39 @@ def _render(level):
 
 
 def _see(
-  parts,
+  embedder,
   *,
   level=0,
   token_ablation='none',
   words=scripted_expert.INSERT,
   seed=0,
 ):
-  vla, token = parts
-  sight = perception.make(
-    render=_render(level), vla=vla, token=token,
-    prompt=tokenizer.tokenize(words), token_ablation=token_ablation,
-  )  # fmt: skip
-  return sight.perceive(_world(seed), jax.random.PRNGKey(0))
+  seen = perception.make(
+    render=_render(level),
+    embedder=embedder,
+    instruction=words,
+    token_ablation=token_ablation,
+  )
+  return seen.perceive(_world(seed), jax.random.PRNGKey(0))
 
 
-def test_the_token_follows_the_pictures(parts):
-  one, other = _see(parts, level=0), _see(parts, level=1)
+def test_the_token_follows_the_pictures(embedder):
+  one, other = _see(embedder, level=0), _see(embedder, level=1)
   assert one.z_rl.shape == (3, 32)
   assert one.reference.shape == (3, 50, 14)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
-def test_groups_see_what_each_sees_with_its_own_key(parts):
-  vla, token = parts
+def test_groups_see_what_each_sees_with_its_own_key(embedder):
 
   def render(state):
     times = len(state.qpos) // 3
     return {n: np.tile(x, (times, 1, 1, 1)) for n, x in _render(0)(0).items()}
 
-  sight = perception.make(
+  seen = perception.make(
     render=render,
-    vla=vla,
-    token=token,
-    prompt=tokenizer.tokenize(scripted_expert.INSERT),
+    embedder=embedder,
+    instruction=scripted_expert.INSERT,
   )
   keys = jax.random.split(jax.random.PRNGKey(0), 2)
   worlds = [_world(0), _world(1)]
@@ -80,43 +80,43 @@ def test_groups_see_what_each_sees_with_its_own_key(parts):
     qpos=np.concatenate([w.qpos for w in worlds]),
     qvel=np.concatenate([w.qvel for w in worlds]),
   )
-  apart = [sight.perceive(w, k) for w, k in zip(worlds, keys, strict=True)]
-  for x, *each in zip(sight.perceive_each(both, keys), *apart, strict=True):
+  apart = [seen.perceive(w, k) for w, k in zip(worlds, keys, strict=True)]
+  for x, *each in zip(seen.perceive_each(both, keys), *apart, strict=True):
     np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)
   assert not np.allclose(apart[0].reference, apart[1].reference)
 
 
 @pytest.mark.parametrize('token_ablation', ['zeros', 'socket_blind'])
-def test_what_stands_in_for_the_token_is_blind(parts, token_ablation):
-  one = _see(parts, level=0, token_ablation=token_ablation)
-  other = _see(parts, level=1, token_ablation=token_ablation)
+def test_what_stands_in_for_the_token_is_blind(embedder, token_ablation):
+  one = _see(embedder, level=0, token_ablation=token_ablation)
+  other = _see(embedder, level=1, token_ablation=token_ablation)
   np.testing.assert_array_equal(one.z_rl, other.z_rl)
 
 
-def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(parts):
-  assert not np.any(_see(parts, token_ablation='zeros').z_rl)
-  one = _see(parts, token_ablation='socket_blind', seed=0)
-  other = _see(parts, token_ablation='socket_blind', seed=1)
+def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(embedder):
+  assert not np.any(_see(embedder, token_ablation='zeros').z_rl)
+  one = _see(embedder, token_ablation='socket_blind', seed=0)
+  other = _see(embedder, token_ablation='socket_blind', seed=1)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
-def test_the_instruction_reaches_the_vla(parts):
+def test_the_instruction_reaches_the_vla(embedder):
   # Seen in the token: an untrained expert ignores its prefix.
-  one, other = _see(parts), _see(parts, words=scripted_expert.LIFT)
+  one, other = _see(embedder), _see(embedder, words=scripted_expert.LIFT)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
-def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
-  vla, token = parts
+def test_the_true_pose_is_the_plug_in_the_sockets_frame(embedder):
   task = insertion.make()
   worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
-  sight = perception.make(
-    render=_render(0), vla=vla, token=token,
-    prompt=tokenizer.tokenize(scripted_expert.INSERT),
+  seen = perception.make(
+    render=_render(0),
+    embedder=embedder,
+    instruction=scripted_expert.INSERT,
     token_ablation='true_pose',
     scene=task.scene,
-  )  # fmt: skip
-  z_rl = np.asarray(sight.perceive(worlds, jax.random.PRNGKey(0)).z_rl)
+  )
+  z_rl = np.asarray(seen.perceive(worlds, jax.random.PRNGKey(0)).z_rl)
   assert z_rl.shape == (3, 32)
   for i in range(3):
     world = jax.tree.map(lambda x, i=i: x[i], worlds)
@@ -128,11 +128,11 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(parts):
     np.testing.assert_allclose(across, tip.tilt, rtol=0.02)
 
 
-def test_the_true_pose_needs_a_scene(parts):
+def test_the_true_pose_needs_a_scene(embedder):
   with pytest.raises(ValueError, match="'true_pose' needs the task's scene"):
-    _see(parts, token_ablation='true_pose')
+    _see(embedder, token_ablation='true_pose')
 
 
-def test_an_unknown_z_source_is_refused(parts):
+def test_an_unknown_ablation_is_refused(embedder):
   with pytest.raises(ValueError, match='token_ablation must be one of'):
-    _see(parts, token_ablation='magic')
+    _see(embedder, token_ablation='magic')

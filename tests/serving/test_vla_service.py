@@ -14,7 +14,9 @@ _PROMPT = 'insert the ethernet plug into the socket'
 
 @pytest.fixture(scope='module')
 def served(assets):
-  vla, token, _ = assets_lib.load(str(assets), PracticeConfig())
+  vla, token, _ = assets_lib.load(
+    str(assets), PracticeConfig(), assets_lib.TASK
+  )
   spec = vla_service.make_spec(vla, token)
   return vla, token, spec
 

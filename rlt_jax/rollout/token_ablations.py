@@ -1,0 +1,82 @@
+"""What may stand in for the RL token, to measure what the token is worth."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet.insertion import State
+from rlt_jax.tasks.ethernet.scene import Scene
+from rlt_jax.types import Array
+
+TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
+# (State [B], z_rl [B, Z], normalized proprioception [B, P]) -> z_rl [B, Z].
+Ablation = Callable[[State, Array, Array], Array]
+_POSE_FEATURES = 9
+
+
+def make(
+  name: str, scene: Scene | None, z_dim: int, proprio_dim: int
+) -> Ablation:
+  """Builds what replaces the token.
+
+  Args:
+    name: 'none' keeps the token. 'zeros' shows what the token is worth.
+      'socket_blind' puts a fixed random map of proprioception in its place:
+      of the same width and scale, but without any sight of the scene.
+      'true_pose' shows what a perfect token would be worth: the task's
+      privileged pose, for the Ethernet task the plug in the socket's frame.
+    scene: of the task; read by 'true_pose' alone.
+    z_dim, proprio_dim: Z and P.
+
+  Raises:
+    ValueError: an unknown name, no scene for the true pose, or Z too small for
+      it.
+  """
+  if name not in TOKEN_ABLATIONS:
+    raise ValueError(
+      f'token_ablation must be one of {TOKEN_ABLATIONS}: {name!r}.'
+    )
+  if name == 'none':
+    return lambda state, z_rl, proprio: z_rl
+  if name == 'zeros':
+    return lambda state, z_rl, proprio: jnp.zeros_like(z_rl)
+  if name == 'socket_blind':
+    return _make_blind(z_dim, proprio_dim)
+  return _make_true_pose(scene, z_dim)
+
+
+def _make_blind(z_dim: int, proprio_dim: int) -> Ablation:
+  weight = np.random.default_rng(0).normal(size=(proprio_dim, z_dim))
+  weight = jnp.asarray(weight / np.sqrt(proprio_dim), jnp.float32)
+  project = jax.jit(lambda proprio: jnp.tanh(2.0 * proprio @ weight))
+  return lambda state, z_rl, proprio: project(proprio)
+
+
+def _make_true_pose(scene: Scene | None, z_dim: int) -> Ablation:
+  """Builds the ablation that holds the true pose.
+
+  The position in units of 5 mm, the same in units of 1 mm and saturated, and
+  the turn in units of 3 degrees. A fixed random layer fills the rest of z_rl.
+  """
+  if scene is None:
+    raise ValueError("token_ablation 'true_pose' needs the task's scene: None.")
+  if z_dim < _POSE_FEATURES:
+    raise ValueError(
+      f"token_ablation 'true_pose' needs Z of {_POSE_FEATURES}: {z_dim}."
+    )
+  layer = np.random.default_rng(1).normal(
+    size=(_POSE_FEATURES, z_dim - _POSE_FEATURES)
+  )
+  layer = jnp.asarray(layer, jnp.float32)
+
+  def pose_features(state: State) -> Array:
+    pose = insertion.plug_in_socket(scene, state)
+    position, turn = pose[:3] * 1e3, jnp.rad2deg(pose[3:])
+    x = jnp.concatenate([position / 5.0, jnp.tanh(position), turn / 3.0])
+    return jnp.concatenate([x, jnp.tanh(1.5 * x @ layer)])
+
+  features = jax.jit(jax.vmap(pose_features))
+  return lambda state, z_rl, proprio: features(state)
