@@ -82,7 +82,7 @@ class EpisodeController:
     self.scheduler = ChunkScheduler(
       spec,
       self.chunk_policy.choose,
-      horizon=config.open_loop_steps,
+      open_loop_steps=config.open_loop_steps,
       starved_steps=config.starved_steps,
     )
     self._reading: Reading | None = None
@@ -151,7 +151,7 @@ class EpisodeController:
     if not np.isfinite(step.executed).all():
       self._stop_recording()
       # The rest of a chunk was planned for an arm that moves.
-      self.scheduler.forget()
+      self.scheduler.drop_chunk()
       self.message = step.verdict
       return
     progress = self.progress
@@ -159,8 +159,8 @@ class EpisodeController:
     progress.practice_steps += progress.recorded
     if step.source is CommandSource.WAIT:
       return
-    counts = step.source is not CommandSource.HUMAN
-    self.scheduler.step(step.time, paced=progress.paced, counts=counts)
+    of_chunk = step.source is not CommandSource.HUMAN
+    self.scheduler.step(step.time, paced=progress.paced, of_chunk=of_chunk)
     if progress.recorded:
       self.recorder.step(
         Step(step.executed, step.measured, step.source.row_source)
@@ -175,7 +175,7 @@ class EpisodeController:
   def active_driver(self) -> str:
     """Who drives now: a `CommandSource`, or 'nobody'."""
     if self._operator.mode is Mode.AUTONOMOUS:
-      return self.scheduler.driver
+      return self.scheduler.source
     human = self._operator.mode is Mode.HUMAN
     return CommandSource.HUMAN if human else 'nobody'
 
@@ -214,7 +214,7 @@ class EpisodeController:
       self.scheduler.clear(reading.time)
     if heard.effects.entered_critical and not self.progress.critical:
       self.progress.critical = True
-      self.scheduler.enter(reading.time)
+      self.scheduler.start_critical_phase(reading.time)
     if heard.outcome is not None:
       self._outcome = heard.outcome
     return heard
@@ -226,10 +226,10 @@ class EpisodeController:
     if self._write_buffer.full and not self._write_buffer.flush():
       return self._write_buffer.full
     if busy := self.recorder.resume(give_up=drive is Drive.HUMAN):
-      self.scheduler.expect(now)
+      self.scheduler.reset_queries(now)
       return busy
     # A recording must begin with an observation that the VLA is asked about.
-    if not self.recorder.tick and self.recorder.due():
+    if not self.recorder.num_steps and self.recorder.needs_query():
       self._query(reading)
     return ''
 
@@ -237,29 +237,26 @@ class EpisodeController:
     """Queries the VLA at recorded steps, and without pause before the first."""
     self._num_calls += 1
     recorder, stride = self.recorder, self.chunk_policy.spec.replay_stride
-    if self.progress.recorded and recorder.tick and not recorder.broken:
-      due = recorder.due()
+    if self.progress.recorded and recorder.active:
+      due = recorder.needs_query()
     else:
       due = self._num_calls % stride == 1 or stride == 1
-      due = due or self.scheduler.stands
+      due = due or self.scheduler.query_now
     if due:
       self._query(reading)
-    self.scheduler.stands = False
+    self.scheduler.query_now = False
 
   def _query(self, reading: Reading) -> None:
     proprio = np.concatenate([reading.position, reading.velocity])
-    recorder = self.recorder
-    if recorded := self.progress.recorded and not recorder.broken:
-      recorder.looked()
-    self._vla_queries.look(
+    stamp = self.recorder.stamp_query() if self.progress.recorded else None
+    self._vla_queries.query(
       VlaQuery(
-        recorder.part if recorded else -1,
-        recorder.tick if recorded else 0,
-        reading.time,
-        reading.time,
-        np.array(reading.position, np.float64),
-        proprio.astype(np.float32),
-        self.scheduler.driven,
+        stamp=stamp,
+        query_time=reading.time,
+        obs_time=reading.time,
+        pose=np.array(reading.position, np.float64),
+        proprio=proprio.astype(np.float32),
+        num_steps=self.scheduler.num_steps,
       )
     )
 
@@ -268,16 +265,18 @@ class EpisodeController:
     if answer is None:
       return
     if self.progress.recorded:
-      self.recorder.answer(answer.stamp, answer.reply)
-    self.scheduler.hear(answer.stamp, answer.reply, paced=self.progress.paced)
+      self.recorder.on_reply(answer.stamp, answer.reply)
+    self.scheduler.on_reply(
+      answer.stamp, answer.reply, paced=self.progress.paced
+    )
 
   def _stop_recording(self) -> None:
     """Ends the recording at a hold, with an observation of the last pose."""
     recorder = self.recorder
-    moving = self.progress.recorded and recorder.tick and not recorder.broken
-    if moving and recorder.due():
+    recorded = self.progress.recorded and recorder.active
+    if recorded and recorder.needs_query():
       self._query(self._reading)
     recorder.hold()
 
   def _count_queries(self) -> tuple[int, int]:
-    return self.recorder.backfilled, self.recorder.gaps
+    return self.recorder.late_queries, self.recorder.missing_queries

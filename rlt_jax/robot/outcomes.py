@@ -3,6 +3,18 @@
 import enum
 
 
+class RowEnd(enum.StrEnum):
+  """How the last replay row of an episode ends.
+
+  SUCCESS, FAILURE: the episode terminates; success has a reward of 1. CUT: it
+  goes on unseen, so that rows bootstrap from its last observation.
+  """
+
+  SUCCESS = 'success'
+  FAILURE = 'failure'
+  CUT = 'cut'
+
+
 class EpisodeOutcome(enum.StrEnum):
   """The one list of endings, as the journal and the reports spell them.
 
@@ -24,11 +36,14 @@ class EpisodeOutcome(enum.StrEnum):
     return self in (self.SUCCESS, self.FAILURE, self.TIME_OUT)
 
   @property
-  def row_end(self) -> str | None:
-    """How its last replay row ends; None: nothing is learned from it.
+  def row_end(self) -> RowEnd | None:
+    """How its last replay row ends; None: nothing is learned from it."""
+    return _ROW_ENDS.get(self)
 
-    'cut' rows bootstrap from what follows, as after a truncation.
-    """
-    if self in (self.SUCCESS, self.FAILURE):
-      return self.value
-    return 'cut' if self in (self.TIME_OUT, self.HOLD) else None
+
+_ROW_ENDS = {
+  EpisodeOutcome.SUCCESS: RowEnd.SUCCESS,
+  EpisodeOutcome.FAILURE: RowEnd.FAILURE,
+  EpisodeOutcome.TIME_OUT: RowEnd.CUT,
+  EpisodeOutcome.HOLD: RowEnd.CUT,
+}

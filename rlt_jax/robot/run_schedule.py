@@ -184,7 +184,7 @@ class RobotRun:
     self.results.add(
       result,
       record,
-      chunks=self._controller.scheduler.queue.record(),
+      chunks=self._controller.scheduler.buffer.statistics(),
       robot_minutes=self.robot_minutes,
       policy_version=self.updates.version,
       policy_age_s=age_s,

@@ -133,8 +133,8 @@ def assemble(
     prompt=spec.prompt,
     clock=clock,
     executor=executor,
-    max_age_s=setup.max_camera_age_s,
-    max_same_s=setup.frozen_camera_timeout_s,
+    max_camera_age_s=setup.max_camera_age_s,
+    frozen_camera_timeout_s=setup.frozen_camera_timeout_s,
   )
   operator = EpisodeOperator(
     setup.operator, setup.handover, clock=clock, period_s=period_s

@@ -6,7 +6,6 @@ last checkpoint and reads again what came after. Weights go out as a snapshot
 after every episode; the control loop loads the newest between two episodes.
 """
 
-from collections.abc import Mapping
 import json
 import os
 import pathlib
@@ -24,6 +23,7 @@ from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.export import bundle as bundle_lib
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting.metrics import MetricsWriter
+from rlt_jax.robot.outcomes import RowEnd
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.recording import episodes, segments
@@ -31,16 +31,6 @@ from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner
 from rlt_jax.types import Features, Segment
-
-
-def to_segment(arrays: Mapping[str, np.ndarray]) -> Segment:
-  """Returns one dict of `segments.cut` as a Segment of one robot."""
-  sides = {
-    side: Features(*(arrays[f'{side}/{x}'][None] for x in Features._fields))
-    for side in ('features', 'final')
-  }
-  names = set(Segment._fields) - set(sides)
-  return Segment(**sides, **{name: arrays[name][None] for name in names})
 
 
 def check_bundle(
@@ -187,24 +177,24 @@ class JournalLearner:
     } | metrics)  # fmt: skip
 
   def _learn_steps(
-    self, episode: episodes.Episode, steps: list[segments.Step], end: str
+    self, episode: episodes.Episode, steps: list[segments.Step], end: RowEnd
   ) -> dict[str, float]:
     """Learns from an episode's steps; returns the metrics of its updates."""
     config, metrics = self._config, {}
-    parts = segments.cut(
+    cut = segments.cut(
       steps,
-      episode.seen,
-      chunk=config.chunk_size,
-      stride=config.replay_stride,
-      delay=config.inference_delay,
+      episode.features,
+      chunk_size=config.chunk_size,
+      replay_stride=config.replay_stride,
+      inference_delay=config.inference_delay,
       end=end,
     )
     self._progress['late_queries'] += sum(
-      int((~part['live']).sum()) for part in parts
+      step < len(steps) for step in episode.late
     )
     # None stores the last rows at once; else the reward would wait for the
     # next episode.
-    for segment in (*map(to_segment, parts), None):
+    for segment in (*cut, None):
       state, found = self._learner.learn(self._state, segment)
       metrics = found or metrics
       if metrics.get('finite', 1.0) < 1.0:

@@ -85,7 +85,7 @@ class Vla:
 
   def __init__(self, clock: FakeClock):
     self.clock, self.delay, self.lost, self.spoiled = clock, 0.01, '', ''
-    self.stamps: list = []
+    self.queries: list = []
     self.requests: list[dict] = []
     self._running: _Running | None = None
     self._waiting = None
@@ -93,7 +93,7 @@ class Vla:
 
   def ask(self, observation, stamp) -> None:
     self.requests.append(observation)
-    self.stamps.append(stamp)
+    self.queries.append(stamp)
     if not self.lost:
       self._serve()
       self._waiting = stamp
@@ -124,7 +124,8 @@ class Vla:
     chunk = reference(0, WIRE.horizon)
     pose = getattr(query, 'pose', np.zeros(3))  # a preflight's has none
     actions = pose + chunk * np.float32(WIRE.action_scale)
-    z_rl = np.full(WIRE.z_dim, getattr(query, 'tick', 0), np.float32)
+    step = getattr(getattr(query, 'stamp', None), 'step', 0)
+    z_rl = np.full(WIRE.z_dim, step, np.float32)
     return Reply(actions, z_rl, chunk)
 
 

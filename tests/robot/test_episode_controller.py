@@ -28,14 +28,14 @@ def test_every_step_and_every_observation_is_recorded(tmp_path):
   count = len(episode.steps)
   # One step in five waits for the answer to where the last chunk ended.
   assert count == len(robot.driven) == 32
-  assert sorted(episode.seen) == list(range(0, count + 1, 2))
+  assert sorted(episode.features) == list(range(0, count + 1, 2))
   assert result.missing_queries == 0
   for row, step in zip(episode.steps, robot.driven, strict=True):
     np.testing.assert_array_equal(row.command, step.executed)
     np.testing.assert_array_equal(row.measured, step.measured)
-  seen = episode.seen[22]
+  seen = episode.features[22]
   np.testing.assert_allclose(seen.pose, episode.steps[22].measured, atol=1e-6)
-  query = next(x for x in robot.vla.stamps if x.tick == 22)
+  query = next(x for x in robot.vla.queries if x.stamp.step == 22)
   np.testing.assert_allclose(
     seen.proprio, (query.proprio - 0.1) / 2.0, rtol=1e-5
   )
@@ -71,8 +71,10 @@ def test_a_delay_that_is_kept_needs_no_wait(tmp_path):
   assert robot.sent[first:] == robot.driven
   # The second chunk: seen two steps before it, its reference from there on.
   begins = robot.driven[BUNDLE.chunk_size]
-  query = next(x for x in robot.vla.stamps if x.step == BUNDLE.chunk_size - 2)
-  assert begins.time == pytest.approx(query.asked + 2 * PERIOD)
+  query = next(
+    x for x in robot.vla.queries if x.num_steps == BUNDLE.chunk_size - 2
+  )
+  assert begins.time == pytest.approx(query.query_time + 2 * PERIOD)
   policy = robot.controller.chunk_policy.policy
   chunk = policy.act(np.zeros(6), query.proprio, reference(2))
   planned = policy.decode(chunk, query.pose)
@@ -88,7 +90,7 @@ def test_the_chunk_is_the_actors_with_one_draw_of_noise(tmp_path):
   other.episode()
   noisy = np.stack([x.wanted for x in robot.sent])
   mean = np.stack([x.wanted for x in other.sent])
-  query = other.vla.stamps[0]
+  query = other.vla.queries[0]
   policy = other.controller.chunk_policy.policy
   chunk = policy.act(np.zeros(6), query.proprio, reference(0))
   planned = policy.decode(chunk, query.pose)
@@ -123,7 +125,9 @@ def test_observations_are_recorded_at_the_bundles_stride(tmp_path, stride):
   robot.vla.delay = 0.0
   assert robot.episode().missing_queries == 0
   (episode,) = _read(robot)
-  assert sorted(episode.seen) == list(range(0, len(episode.steps) + 1, stride))
+  assert sorted(episode.features) == list(
+    range(0, len(episode.steps) + 1, stride)
+  )
 
 
 def test_an_evaluation_neither_explores_nor_is_recorded(tmp_path):
@@ -164,17 +168,17 @@ def test_success_is_the_last_step(tmp_path):
   assert result.presses == 1
 
 
-def test_what_came_too_late_is_asked_again(tmp_path):
+def test_a_query_that_is_answered_too_late_is_retried(tmp_path):
   robot = FakeRobot(tmp_path, vla_warmup_steps=1000)
   robot.vla.delay = 0.09
   result = robot.episode()
   (episode,) = _read(robot)
-  live = [step for step, seen in episode.seen.items() if seen.live]
-  ticks = list(range(0, len(episode.steps) + 1, 2))
-  assert sorted(episode.seen) == ticks and result.missing_queries == 0
-  assert result.late_queries == len(ticks) - len(live) > 2 and len(live) > 2
-  for tick, seen in episode.seen.items():
-    np.testing.assert_array_equal(seen.z_rl, tick)
+  observed = list(range(0, len(episode.steps) + 1, 2))
+  assert sorted(episode.features) == observed and result.missing_queries == 0
+  assert result.late_queries == len(episode.late) > 2
+  assert len(observed) - len(episode.late) > 2
+  for step, features in episode.features.items():
+    np.testing.assert_array_equal(features.z_rl, step)
 
 
 def test_before_the_critical_phase_the_vla_drives_unrecorded(tmp_path):
@@ -190,7 +194,7 @@ def test_before_the_critical_phase_the_vla_drives_unrecorded(tmp_path):
   assert before > 10
   assert {x.source for x in robot.driven[:before]} == {'vla'}
   assert episode.steps[-1].source == 1
-  assert 0 in episode.seen and result.missing_queries == 0
+  assert 0 in episode.features and result.missing_queries == 0
 
 
 def test_a_person_takes_over_and_gives_back(tmp_path):

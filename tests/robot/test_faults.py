@@ -149,8 +149,8 @@ def test_a_camera_that_takes_no_trigger_holds_the_arm(tmp_path):
   def fail():
     raise OSError('no such bus')
 
-  at(robot, 12, lambda: setattr(robot.vla_queries, '_trigger', fail))
-  at(robot, 40, lambda: setattr(robot.vla_queries, '_trigger', lambda: None))
+  at(robot, 12, lambda: setattr(robot.vla_queries._cameras, 'trigger', fail))
+  at(robot, 40, lambda: delattr(robot.vla_queries._cameras, 'trigger'))
   result = robot.episode()
   assert held(robot, 'Cameras must take the trigger: no such bus')
   assert result.steps == 40

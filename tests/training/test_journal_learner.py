@@ -17,6 +17,7 @@ from rlt_jax.robot.recording import episodes, segments
 from rlt_jax.robot.recording.journal import Journal
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.journal_learner import JournalLearner
+from rlt_jax.types import Features
 from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
@@ -35,23 +36,20 @@ _CONFIG = PracticeConfig(
 )
 
 
-def _episodes(folder, lengths, outcome='success', live=True):
+def _episodes(folder, lengths, outcome='success', late=False):
   rng = np.random.default_rng(sum(lengths))
   with Journal(folder) as journal:
     log = episodes.EpisodeLog(journal)
     for num in lengths:
       log.begin(policy_version=1)
-      for tick in segments.needed(num, _CONFIG.replay_stride):
-        log.seen(
-          tick,
-          segments.Seen(
-            rng.normal(size=_SPEC.z_dim),
-            rng.normal(size=_SPEC.proprio_dim),
-            rng.normal(size=(_SPEC.chunk_size, _SPEC.action_dim)),
-            rng.normal(size=_SPEC.action_dim),
-            live,
-          ),
+      for step in segments.observed_steps(num, _CONFIG.replay_stride):
+        features = Features(
+          rng.normal(size=_SPEC.z_dim),
+          rng.normal(size=_SPEC.proprio_dim),
+          rng.normal(size=(_SPEC.chunk_size, _SPEC.action_dim)),
+          rng.normal(size=_SPEC.action_dim),
         )
+        log.features(step, features, late=late)
       for _ in range(num):
         log.step(
           segments.Step(
@@ -82,7 +80,7 @@ def test_it_learns_what_the_loop_writes_and_publishes(tmp_path):
   assert first.version == 1 and first.critic_updates == 0
   assert learner.catch_up() == 2
   assert learner.catch_up() == 0
-  _episodes(tmp_path / 'journal', [24], live=False)
+  _episodes(tmp_path / 'journal', [24], late=True)
   assert learner.catch_up() == 1
   found = snapshot.read(tmp_path / 'work', _SPEC, newer_than=first.version)
   assert found.version == learner.version == 4

@@ -1,10 +1,9 @@
-"""The queue between an inference that takes its time and a loop that cannot.
+"""Buffers the newest action chunk between the policy and the control loop.
 
-A chunk's step k is meant for `made + k * period_s`, where `made` is when that
-was observed which the chunk was computed from, unless the arm has waited for
-it. A chunk that arrives late is
-begun at the step whose time it is: begun at its first step, it would send the
-arm back to where it was at the observation.
+The policy takes longer than a control period, and the loop must not wait for
+it. Step k of a chunk is meant for `start_time + k * period_s`. A chunk that
+arrives late is started at the step that is meant for now: its first step would
+send the arm back to where it was at the observation.
 """
 
 import math
@@ -15,34 +14,41 @@ import numpy as np
 
 
 class ScheduledAction(NamedTuple):
-  """What the queue wants now.
+  """The command that a chunk has for now.
 
-  command: float64 [A]. made: s, when that was observed which it was computed
-  from. age_s: now minus made. starved: the chunk has run dry; the command is
-  its last.
+  command: float64 [A] absolute joint targets. obs_time: s, timestamp of the
+  observation that the chunk was computed from. age_s: now minus obs_time.
+  starved: the chunk has no steps left; the command is its last.
   """
 
   command: np.ndarray
-  made: float
+  obs_time: float
   age_s: float
   starved: bool
 
 
 class _Chunk(NamedTuple):
-  """steps: [C, A]. made, due: s, of its first step. begun: s and step, None
-  until the first is used."""
+  """A chunk and its times.
+
+  steps: [C, A]. obs_time: s, of the observation. start_time: s, of the first
+  step. first_use: s and step; None until the first step is used.
+  """
 
   steps: np.ndarray
-  made: float
-  due: float
-  begun: tuple[float, int] | None = None
+  obs_time: float
+  start_time: float
+  first_use: tuple[float, int] | None = None
 
 
 class ActionChunkBuffer:
   """The newest chunk; `put` and `next` may be called from two threads."""
 
   def __init__(self, action_dim: int, period_s: float):
-    """Takes A and the seconds between two steps.
+    """Starts empty.
+
+    Args:
+      action_dim: A.
+      period_s: seconds between two steps.
 
     Raises:
       ValueError: either is not positive.
@@ -56,7 +62,7 @@ class ActionChunkBuffer:
     self.reset()
 
   def reset(self) -> None:
-    """Empties the queue and counts from zero, for a new episode."""
+    """Empties the buffer and its statistics, for a new episode."""
     self.clear()
     with self._lock:
       self._counts = {'chunks': 0, 'starved': 0, 'stale': 0, 'late': 0}
@@ -64,7 +70,7 @@ class ActionChunkBuffer:
       self._seam = np.zeros(self._action_dim)
 
   def clear(self) -> None:
-    """Empties the queue; the last command is forgotten too."""
+    """Empties the buffer; the last command is dropped too."""
     with self._lock:
       self._chunk: _Chunk | None = None
       self._waiting: _Chunk | None = None
@@ -72,24 +78,25 @@ class ActionChunkBuffer:
       self._last: np.ndarray | None = None
 
   def put(
-    self, chunk: np.ndarray, made: float, due: float | None = None
+    self, chunk: np.ndarray, obs_time: float, start_time: float | None = None
   ) -> None:
-    """Gives the newest chunk; the next `next` begins it.
+    """Stores the newest chunk; the next call of `next` starts it.
 
-    A chunk made before the one in use is dropped and counted as stale. Numbers
-    that are not finite are let through: the guard answers them, and says so.
+    A chunk of an older observation than the one in use is dropped and counted
+    as stale. Numbers that are not finite pass: the safety limits refuse them
+    and say so.
 
     Args:
       chunk: [C, A] absolute joint targets, one a period.
-      made: s, when that was observed which it was computed from.
-      due: s, when its first step is; None is `made`. An arm that has waited
-        for the chunk has it begin now.
+      obs_time: s, timestamp of the observation it was computed from.
+      start_time: s, of its first step; None: obs_time. Where the arm has waited
+        for the chunk it is the present time.
 
     Raises:
       ValueError: the shape is not [C, A], C is 0, or a time is not finite.
     """
-    due = made if due is None else due
-    for name, value in (('made', made), ('due', due)):
+    start_time = obs_time if start_time is None else start_time
+    for name, value in (('obs_time', obs_time), ('start_time', start_time)):
       if not math.isfinite(value):
         raise ValueError(f'{name} must be finite: {value}.')
     steps = np.array(chunk, np.float64)
@@ -99,41 +106,42 @@ class ActionChunkBuffer:
       )
     with self._lock:
       newest = self._waiting or self._chunk
-      if newest is not None and made <= newest.made:
+      if newest is not None and obs_time <= newest.obs_time:
         self._counts['stale'] += 1
       else:
-        self._waiting = _Chunk(steps, made, due)
+        self._waiting = _Chunk(steps, obs_time, start_time)
 
   def next(self, now: float) -> ScheduledAction | None:
-    """Returns what to do at `now`, s; None before the first chunk."""
+    """Returns the command for `now`, s; None before the first chunk."""
     with self._lock:
       if self._waiting is not None:
-        self._begin(self._waiting, now)
+        self._start(self._waiting, now)
         self._waiting = None
       chunk = self._chunk
-      if chunk is None or chunk.begun is None:
+      if chunk is None or chunk.first_use is None:
         return None
-      since, first = chunk.begun
-      # From the first use and not from `made`, whose phase is arbitrary: a
-      # late tick must not use one step twice and leave out another.
+      since, first = chunk.first_use
+      # Counted from the first use and not from `obs_time`, whose phase is
+      # arbitrary: a late loop step must not use one step twice and skip
+      # another.
       step = first + _round((now - since) / self._period_s)
-      # Never back, wherever the clock goes.
+      # Never back, even if the clock goes back.
       self._step = max(self._step, step)
       starved = self._step >= len(chunk.steps)
       self._counts['starved'] += starved
       self._last = chunk.steps[min(self._step, len(chunk.steps) - 1)]
       return ScheduledAction(
-        self._last.copy(), chunk.made, now - chunk.made, starved
+        self._last.copy(), chunk.obs_time, now - chunk.obs_time, starved
       )
 
-  def record(self) -> dict[str, Any]:
+  def statistics(self) -> dict[str, Any]:
     """Returns the counts since `reset`, for JSON.
 
-    chunks: begun. starved: ticks without a step of their own. stale: chunks
-    older than the one in use. late: chunks over before they could begin.
-    delay_p50_s, delay_worst_s: from observation to first use; None without a
-    chunk. seam_worst: [A] the largest change of an entry where one chunk took
-    over from another.
+    chunks: started. starved: control steps without a step of their own. stale:
+    chunks older than the one in use. late: chunks that were over before they
+    could start. delay_p50_s, delay_worst_s: from observation to first use; None
+    without a chunk. seam_worst: [A] the largest change of an entry from one
+    chunk to the next.
     """
     with self._lock:
       delays = self._delays
@@ -143,21 +151,21 @@ class ActionChunkBuffer:
         'seam_worst': self._seam.tolist(),
       }
 
-  def _begin(self, chunk: _Chunk, now: float) -> None:
-    first = max(0, _round((now - chunk.due) / self._period_s))
+  def _start(self, chunk: _Chunk, now: float) -> None:
+    first = max(0, _round((now - chunk.start_time) / self._period_s))
     if first >= len(chunk.steps):
       self._counts['late'] += 1
       return
     self._counts['chunks'] += 1
-    self._delays.append(now - chunk.made)
+    self._delays.append(now - chunk.obs_time)
     if self._last is not None:
-      # fmax: what is not finite is no size.
+      # fmax ignores NaN.
       jump = np.abs(chunk.steps[first] - self._last)
       self._seam = np.fmax(self._seam, jump)
-    self._chunk = chunk._replace(begun=(now, first))
+    self._chunk = chunk._replace(first_use=(now, first))
     self._step = first
 
 
 def _round(steps: float) -> int:
-  """Returns the nearest integer, halves up; of any float that is a number."""
+  """Returns the nearest integer, halves up, of any float but NaN."""
   return math.floor(min(max(steps, -1e9), 1e9) + 0.5)

@@ -1,12 +1,14 @@
-"""Which chunk drives now, and when the next one takes over.
+"""Decides which action chunk drives and when the next one takes over.
 
-Driving alone, the VLA is followed without a pause: its newest answer makes the
-next chunk, which the queue begins at the step whose time it is. In the critical
-phase of practice and evaluation chunks follow each other whole, as in
-simulation. The next is decided by what is seen `delay` steps before this one
-ends; an answer that takes longer is waited for, and the arm stays where it is:
-the last command, kept, would push on. An actor learned for another delay does
-not do: two steps more cost it 11 of 20 successes.
+Where the VLA drives alone it is followed without a pause: its newest answer
+makes the next chunk, which starts at the step that is meant for now.
+
+In the critical phase of practice and evaluation ("paced") chunks follow each
+other whole, as in simulation. The next one is decided by the observation
+`inference_delay` steps before the present one ends. If the answer takes longer,
+the measured pose is held; to keep the last command would push on. The actor
+must have been trained with the delay it has: with two steps more it lost 11 of
+20 successes.
 """
 
 from collections.abc import Callable
@@ -19,98 +21,124 @@ from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.vla_queries import VlaQuery
 from rlt_jax.serving.schema import Reply
 
+# (query, reply, control steps executed since the query) -> commands [n, A] and
+# whose they are.
+MakeChunk = Callable[[VlaQuery, Reply, int], tuple[np.ndarray, CommandSource]]
+
 
 class ChunkScheduler:
-  """Chunks in their order. queue: what drives. driver: who made the chunk.
-  driven: control steps of the attempt, without waits. stands: this very moment
-  must be looked at."""
+  """Schedules chunks one after another.
+
+  buffer: holds the chunk in use. source: who gave it. num_steps: control steps
+  executed in the episode, without waits. query_now: the VLA must be queried in
+  this control step.
+  """
 
   def __init__(
     self,
     bundle: BundleSpec,
-    choose: Callable[[VlaQuery, Reply, int], tuple[np.ndarray, CommandSource]],
+    make_chunk: MakeChunk,
     *,
-    horizon: int,
+    open_loop_steps: int,
     starved_steps: int,
   ):
-    """Plans nothing yet.
+    """Schedules nothing yet.
 
     Args:
-      bundle: for the chunk, the delay, the rate and what stays.
-      choose: (look, reply, steps driven since the look) to commands [n, A]
-        and who made them. Paced they begin now, else when it was looked.
-      horizon: steps of a chunk, where the VLA is followed without a pause.
-      starved_steps: see `EpisodeConfig`.
+      bundle: with the chunk size, the delay, the rate and the frozen entries.
+      make_chunk: makes commands of an answer. Paced, they start now, else at
+        the observation.
+      open_loop_steps, starved_steps: see `EpisodeConfig`.
     """
-    self._bundle, self._choose, self._horizon = bundle, choose, horizon
-    self._period_s, self._starved_steps = 1.0 / bundle.control_hz, starved_steps
-    self._stays = np.isin(
+    self._bundle, self._make_chunk = bundle, make_chunk
+    self._open_loop_steps = open_loop_steps
+    self._starved_steps = starved_steps
+    self._frozen = np.isin(
       np.arange(bundle.action_dim), bundle.frozen_action_dims
     )
-    self.queue = ActionChunkBuffer(bundle.action_dim, self._period_s)
+    self.buffer = ActionChunkBuffer(bundle.action_dim, self._period_s)
 
   def begin(self, now: float) -> None:
-    """Starts an attempt."""
-    self.queue.reset()
-    self.driven = 0
+    """Starts an episode."""
+    self.buffer.reset()
+    self.num_steps = 0
     self.clear(now)
 
   def clear(self, since: float) -> None:
-    """Forgets what was planned and seen: the arm has stopped or starts anew."""
-    self.forget()
-    self.expect(since)
+    """Drops chunk and answers: the arm has stopped or an episode begins."""
+    self.drop_chunk()
+    self.reset_queries(since)
 
-  def forget(self) -> None:
-    """Forgets what was planned: it is of another moment."""
-    self.queue.clear()
-    self._until, self._left = -np.inf, 0  # s, steps: of the running chunk
-    self._starved, self.driver = 0, CommandSource.VLA
-    self._stand: np.ndarray | None = None
+  def drop_chunk(self) -> None:
+    """Drops the chunk in use, because it was planned for an arm that moves."""
+    self.buffer.clear()
+    self._end_time, self._steps_left = -np.inf, 0  # of the chunk in use
+    self._num_starved, self.source = 0, CommandSource.VLA
+    self._held_pose: np.ndarray | None = None
 
-  def expect(self, since: float) -> None:
-    """Counts only what is seen from `since`, s, on."""
+  def reset_queries(self, since: float) -> None:
+    """Ignores answers to observations before `since`, s."""
     self._answer: tuple[VlaQuery, Reply] | None = None
-    self._since, self.stands = since, True
+    self._min_query_time, self.query_now = since, True
 
-  def enter(self, since: float) -> None:
-    """The critical phase begins: its first chunk comes as soon as it can."""
-    self._left = 0
-    self.expect(since)
+  def start_critical_phase(self, since: float) -> None:
+    """Lets the first chunk of the critical phase start as soon as it can."""
+    self._steps_left = 0
+    self.reset_queries(since)
 
-  def hear(self, look: VlaQuery, reply: Reply, *, paced: bool) -> None:
-    """Takes an answer: paced the first that counts, else the newest."""
-    if look.asked >= self._since and not (paced and self._answer):
-      self._answer = look, reply
+  def on_reply(self, query: VlaQuery, reply: Reply, *, paced: bool) -> None:
+    """Keeps an answer: paced the first valid one, else the newest."""
+    if query.query_time >= self._min_query_time and not (
+      paced and self._answer
+    ):
+      self._answer = query, reply
 
-  def step(self, now: float, *, paced: bool, counts: bool = True) -> None:
-    """A step was driven; with `counts`, one of the chunk."""
-    self.driven += 1
-    self._left -= counts
-    # What was seen before does not decide the next chunk.
-    if paced and counts and self._left == self._bundle.inference_delay:
-      self.expect(now)
+  def step(self, now: float, *, paced: bool, of_chunk: bool = True) -> None:
+    """Counts an executed control step; `of_chunk`: the chunk in use gave it."""
+    self.num_steps += 1
+    self._steps_left -= of_chunk
+    # Older observations must not decide the next chunk.
+    if paced and of_chunk and self._steps_left == self._bundle.inference_delay:
+      self.reset_queries(now)
 
   def next(
     self, now: float, position: np.ndarray, *, paced: bool
   ) -> Command | str:
-    """Returns the command for `now`, s, or what is missing, in words."""
-    over = self._left <= 0 if paced else now >= self._until
+    """Returns the command for `now`, s, or what is missing, in words.
+
+    Args:
+      now: s.
+      position: [A] measured.
+      paced: see the module.
+    """
+    over = self._steps_left <= 0 if paced else now >= self._end_time
     if over and self._answer is not None:
-      (look, reply), self._answer = self._answer, None
-      commands, self.driver = self._choose(look, reply, self.driven - look.step)
-      self.queue.put(commands, look.made, due=now if paced else None)
-      self._left, over = len(commands), False
-      self._until = now + (self._horizon - 0.5) * self._period_s
-    planned = self.queue.next(now)
-    if planned is None:
+      self._start_chunk(*self._answer, now, paced=paced)
+      self._answer, over = None, False
+    action = self.buffer.next(now)
+    if action is None:
       return 'A first chunk must come'
     waits = paced and over
-    self._starved = self._starved + 1 if planned.starved or waits else 0
-    if self._starved > self._starved_steps:
+    self._num_starved = self._num_starved + 1 if action.starved or waits else 0
+    if self._num_starved > self._starved_steps:
       return 'A new chunk must come'
     if not waits:
-      self._stand = None
-      return Command(planned.command, planned.made, self.driver)
-    if self._stand is None:
-      self._stand = np.where(self._stays, planned.command, position)
-    return Command(self._stand, planned.made, CommandSource.WAIT)
+      self._held_pose = None
+      return Command(action.command, action.obs_time, self.source)
+    if self._held_pose is None:
+      self._held_pose = np.where(self._frozen, action.command, position)
+    return Command(self._held_pose, action.obs_time, CommandSource.WAIT)
+
+  @property
+  def _period_s(self) -> float:
+    return 1.0 / self._bundle.control_hz
+
+  def _start_chunk(
+    self, query: VlaQuery, reply: Reply, now: float, *, paced: bool
+  ) -> None:
+    commands, self.source = self._make_chunk(
+      query, reply, self.num_steps - query.num_steps
+    )
+    self.buffer.put(commands, query.obs_time, start_time=now if paced else None)
+    self._steps_left = len(commands)
+    self._end_time = now + (self._open_loop_steps - 0.5) * self._period_s

@@ -1,10 +1,11 @@
-"""Takes pictures and asks the VLA, in a thread that the loop never waits for.
+"""Takes camera pictures and queries the VLA, in a thread of its own.
 
-What was observed is kept until it is answered: what the VLA had no time for
-while the arm moved is asked again when it rests.
+The control loop never waits for it. Queries with a stamp are kept until they
+are answered: those that the VLA had no time for while the arm moved are retried
+while it holds.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from concurrent import futures
 from typing import Any, NamedTuple, Protocol
 
@@ -19,21 +20,21 @@ _POLL_S = 0.002
 
 
 class VlaQuery(NamedTuple):
-  """One observation, and the stamp of its question.
+  """One observation that the VLA is queried about.
 
-  part, tick: of the journal; -1 for a part that is not recorded. asked: s, of
-  the reading. made: s, when it was observed: of the oldest picture. pose:
-  float64 [A] measured. proprio: float32 [P], positions then velocities. step:
-  how many of the attempt had been driven.
+  stamp: of the caller, to retry or discard the query; None: it is not kept.
+  query_time: s, of the arm's reading. obs_time: s, of the oldest part of the
+  observation, picture or reading. pose: float64 [A] measured. proprio: float32
+  [P], positions then velocities. num_steps: control steps executed in the
+  episode before it.
   """
 
-  part: int
-  tick: int
-  asked: float
-  made: float
+  stamp: Hashable | None
+  query_time: float
+  obs_time: float
   pose: np.ndarray
   proprio: np.ndarray
-  step: int
+  num_steps: int
 
 
 class Client(Protocol):
@@ -49,8 +50,7 @@ class Client(Protocol):
 class VlaQueries:
   """Cameras and VLA as one.
 
-  blind: why the newest look had no pictures to ask with, in words; '' if it
-  had.
+  blind: why the newest query had no pictures; '' if it had.
   """
 
   def __init__(
@@ -62,8 +62,8 @@ class VlaQueries:
     prompt: str,
     clock: Clock,
     executor: futures.Executor,
-    max_age_s: float,
-    max_same_s: float | None,
+    max_camera_age_s: float,
+    frozen_camera_timeout_s: float | None,
   ):
     """Takes no picture yet.
 
@@ -73,131 +73,139 @@ class VlaQueries:
       wire: what the server takes.
       prompt: the instruction.
       clock: the loop's.
-      executor: one thread; what it is given is done in that order.
-      max_age_s: older pictures are not asked with.
-      max_same_s: a camera that repeats its picture for longer is frozen. None
-        for cameras without noise, which may show the same for long.
+      executor: one thread, which does its tasks in their order.
+      max_camera_age_s: older pictures are not sent.
+      frozen_camera_timeout_s: a camera that repeats its picture for longer is
+        frozen. None for cameras without noise, which may show the same for
+        long.
 
     Raises:
-      ValueError: cameras that are not the server's, in its order.
+      ValueError: the cameras are not the server's, in its order.
     """
     if tuple(cameras.shapes) != tuple(wire.cameras):
       raise ValueError(
         f"cameras must be the server's {wire.cameras}: {tuple(cameras.shapes)}."
       )
     self._cameras, self._client, self._wire = cameras, client, wire
-    self._trigger = getattr(cameras, 'trigger', lambda: None)
     self._prompt, self._clock, self._executor = prompt, clock, executor
-    self._max_age_s, self._max_same_s = max_age_s, max_same_s
-    self._asked: dict[tuple[int, int], tuple[dict, VlaQuery]] = {}
-    self._last: dict[str, tuple[np.ndarray, float]] = {}
-    self._heard: Any = client.latest()  # the preflight's, and not about a look
+    self._max_camera_age_s = max_camera_age_s
+    self._frozen_camera_timeout_s = frozen_camera_timeout_s
+    self._pending: dict[Hashable, tuple[dict, VlaQuery]] = {}
+    # Camera -> its last picture and since when it shows it.
+    self._pictures: dict[str, tuple[np.ndarray, float]] = {}
+    # The preflight's answer, which is to no query.
+    self._last_answer: Any = client.latest()
     self.blind = ''
 
-  def look(self, look: VlaQuery) -> None:
-    """Asks about what is seen now; the newest question wins."""
+  def query(self, query: VlaQuery) -> None:
+    """Queries the VLA about the present view; the newest query wins."""
     try:
-      self._trigger()
+      getattr(self._cameras, 'trigger', lambda: None)()
     except Exception as error:  # a vendor's own, too: the arm must hold
       self.blind = f'Cameras must take the trigger: {error}'
       return
-    self._executor.submit(self._shoot, look)
-
-  def forget(self, part: int, tick: int) -> None:
-    """Frees the pictures of an observation that has been answered."""
-    self._asked.pop((part, tick), None)
+    self._executor.submit(self._send, query)
 
   def newest(self) -> Any:
-    """Returns an answer that was not returned before, or None."""
+    """Returns an answer that was not returned before, or None.
+
+    The answer's stamp is its `VlaQuery`.
+    """
     answer = self._client.latest()
-    if answer is None or answer is self._heard:
+    if answer is None or answer is self._last_answer:
       return None
-    self._heard = answer
+    self._last_answer = answer
     return answer
 
   def cause(self) -> str:
-    """Says why there is no newer answer, as well as it is known."""
+    """Returns why there is no newer answer, as far as it is known."""
     if self.blind:
       return self.blind
     state, cause = self._client.status()
     return f'VLA {state}: {cause}' if cause else f'VLA {state}, but too slow'
 
-  def again(
-    self, part: int, ticks: Iterable[int], timeout_s: float
-  ) -> dict[int, tuple[VlaQuery, schema.Reply]]:
-    """Asks again and waits, while nothing moves.
+  def has_pending(self, stamp: Hashable) -> bool:
+    """Returns whether a query is kept with its pictures, for a retry."""
+    return stamp in self._pending
+
+  def discard(self, stamp: Hashable) -> None:
+    """Drops a query, because it was answered or is not needed any more."""
+    self._pending.pop(stamp, None)
+
+  def retry(
+    self, stamps: Iterable[Hashable], timeout_s: float
+  ) -> list[tuple[VlaQuery, schema.Reply]]:
+    """Sends pending queries again and waits, while the arm holds.
 
     Args:
-      part: of the looks.
-      ticks: which are not answered.
+      stamps: of the queries.
       timeout_s: for all of them together.
 
     Returns:
-      The answers by tick; what has none may be asked again.
+      The answers that came in time; the other queries stay pending.
     """
-    end, found = self._clock.now() + timeout_s, {}
-    for tick in ticks:
-      request, look = self._asked[part, tick]
-      reply = self._wait(request, look, end)
+    end, answers = self._clock.now() + timeout_s, []
+    for stamp in stamps:
+      request, query = self._pending[stamp]
+      reply = self._wait(request, query, end)
       if reply is None:
         break
-      found[tick] = look, reply
-    return found
-
-  def known(self, part: int, tick: int) -> bool:
-    """Returns whether it has pictures of a look that is not answered."""
-    return (part, tick) in self._asked
+      answers.append((query, reply))
+    return answers
 
   def _wait(
-    self, request: dict, look: VlaQuery, end: float
+    self, request: dict, query: VlaQuery, end: float
   ) -> schema.Reply | None:
-    asked = -np.inf
+    sent = -np.inf
     while (now := self._clock.now()) < end:
       answer = self._client.latest()
-      if answer is not None and answer.stamp is look:
+      if answer is not None and answer.stamp is query:
         return answer.reply
-      if now - asked >= 1.0:  # a connection that was lost forgets questions
-        self._client.ask(request, look)
-        asked = now
+      if now - sent >= 1.0:  # a connection that was lost drops its requests
+        self._client.ask(request, query)
+        sent = now
       else:
         self._clock.sleep_until(now + _POLL_S)
     return None
 
-  def _shoot(self, look: VlaQuery) -> None:
+  def _send(self, query: VlaQuery) -> None:
     try:
       images = dict(self._cameras.observe())
-      taken = self._clock.now() - self._cameras.age_s()
-      self.blind = self._fault(images, taken)
+      capture_time = self._clock.now() - self._cameras.age_s()
+      self.blind = self._camera_fault(images, capture_time)
       if self.blind:
         return
       request = schema.make_request(
-        self._wire, images=images, proprio=look.proprio, prompt=self._prompt
+        self._wire, images=images, proprio=query.proprio, prompt=self._prompt
       )
     except Exception as error:  # a vendor's own, too: the arm must hold
       self.blind = f'Cameras must give pictures: {error}'
       return
-    look = look._replace(made=min(look.made, taken))
-    if look.part >= 0:
-      self._asked[look.part, look.tick] = request, look
-    self._client.ask(request, look)
+    query = query._replace(obs_time=min(query.obs_time, capture_time))
+    if query.stamp is not None:
+      self._pending[query.stamp] = request, query
+    self._client.ask(request, query)
 
-  def _fault(self, images: Mapping[str, np.ndarray], taken: float) -> str:
+  def _camera_fault(
+    self, images: Mapping[str, np.ndarray], capture_time: float
+  ) -> str:
     now = self._clock.now()
-    if not now - taken <= self._max_age_s:
+    if not now - capture_time <= self._max_camera_age_s:
       return (
-        f'Camera pictures must be at most {self._max_age_s} s old: '
-        f'{now - taken:.3f} s.'
+        f'Camera pictures must be at most {self._max_camera_age_s} s old: '
+        f'{now - capture_time:.3f} s.'
       )
-    if self._max_same_s is None:
+    timeout_s = self._frozen_camera_timeout_s
+    if timeout_s is None:
       return ''
     for name, image in images.items():
-      before, since = self._last.get(name, (None, now))
+      before, since = self._pictures.get(name, (None, now))
       if before is None or not np.array_equal(before, image):
         before, since = np.array(image), now
-      self._last[name] = before, since
-      if now - since > self._max_same_s:
+      self._pictures[name] = before, since
+      if now - since > timeout_s:
         return (
-          f'{name} must show a new picture within {self._max_same_s} s: it '
-          f'is frozen for {now - since:.3f} s.'
+          f'{name} must show a new picture within {timeout_s} s: it is frozen '
+          f'for {now - since:.3f} s.'
         )
     return ''

@@ -1,8 +1,8 @@
-"""Episodes in a journal: what was done and seen, tick by tick.
+"""Episodes in a journal: executed steps, and what the agent saw at some.
 
-The loop writes as it goes, so that a killed loop loses nothing; what the VLA
-answered too late is asked again when the episode is over and written before
-its part is closed. Who learns reads whole episodes.
+The control loop writes as it goes, so that nothing is lost when it is killed.
+Features that the VLA computed too late are added when the arm holds, before the
+file is closed. The learner reads closed files.
 """
 
 from collections.abc import Iterator
@@ -12,27 +12,29 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rlt_jax.robot.outcomes import EpisodeOutcome
+from rlt_jax.robot.outcomes import EpisodeOutcome, RowEnd
 from rlt_jax.robot.recording import journal as journal_lib
 from rlt_jax.robot.recording.journal import Journal
-from rlt_jax.robot.recording.segments import needed, Seen, Step
+from rlt_jax.robot.recording.segments import observed_steps, Step
+from rlt_jax.types import Features
 
 
 class Episode(NamedTuple):
-  """One part of a journal.
+  """One file of a journal: an episode, or its part between two holds.
 
-  index: number of its last row, for `read`. begin: what was said at its
-  start. outcome: an `EpisodeOutcome`, or None where the writer died. steps,
-  seen: as `segments.cut` takes them. end: 'success', 'failure' or 'cut', or
-  None for an episode that is not learned from.
+  index: number of its last row, for `read`. begin: meta of its beginning.
+  outcome: how it ended; None where the writer died. steps, features: as
+  `segments.cut` takes them. late: steps whose features came during a hold.
+  end: how its last replay row ends; None: nothing is learned from it.
   """
 
   index: int
   begin: Any
-  outcome: str | None
+  outcome: EpisodeOutcome | None
   steps: list[Step]
-  seen: dict[int, Seen]
-  end: str | None
+  features: dict[int, Features]
+  late: set[int]
+  end: RowEnd | None
 
 
 class EpisodeLog:
@@ -41,30 +43,30 @@ class EpisodeLog:
   def __init__(self, journal: Journal):
     self._journal = journal
 
-  def begin(self, **said: Any) -> None:
-    """Begins an episode; `said` is JSON, such as the policy's version."""
-    self._journal.begin(said)
-    self._tick = 0
+  def begin(self, **meta: Any) -> None:
+    """Begins an episode; `meta` is JSON, such as the policy's version."""
+    self._journal.begin(meta)
+    self._num_steps = 0
 
   def step(self, step: Step) -> int:
-    """Adds the next control step and returns its tick, from 0."""
+    """Adds the next control step and returns its number, from 0."""
     self._journal.append(
       {
         'command': np.asarray(step.command, np.float64),
         'measured': np.asarray(step.measured, np.float64),
       },
-      {'tick': self._tick, 'source': int(step.source)},
+      {'step': self._num_steps, 'source': int(step.source)},
     )
-    self._tick += 1
-    return self._tick - 1
+    self._num_steps += 1
+    return self._num_steps - 1
 
-  def seen(self, tick: int, seen: Seen) -> None:
-    """Adds what the agent sees at a tick, in any order."""
+  def features(self, step: int, features: Features, *, late: bool) -> None:
+    """Adds what the agent saw at a step; the steps may come in any order."""
     arrays = {
-      name: np.asarray(getattr(seen, name), np.float32)
-      for name in Seen._fields[:-1]
+      name: np.asarray(value, np.float32)
+      for name, value in features._asdict().items()
     }
-    self._journal.append(arrays, {'tick': tick, 'live': bool(seen.live)})
+    self._journal.append(arrays, {'step': step, 'late': bool(late)})
 
   def end(self, outcome: str) -> None:
     """Closes the episode; it is on the disk when this returns.
@@ -83,38 +85,40 @@ class EpisodeLog:
 def read(folder: str | os.PathLike[str], after: int = -1) -> Iterator[Episode]:
   """Yields the closed episodes of a journal, in order.
 
-  Of an episode whose writer died before it had asked again, the steps up to
-  the last without a gap are kept.
-
   Args:
     folder: of the journal.
-    after: `index` of the last episode that was had; -1 for all.
+    after: `index` of the last episode that the caller has; -1 for all.
   """
   rows = journal_lib.tail(folder, after)
-  for _, part in itertools.groupby(rows, key=lambda row: row.file_number):
-    yield _episode(list(part))
+  for _, group in itertools.groupby(rows, key=lambda row: row.file_number):
+    yield _episode(list(group))
 
 
 def _episode(rows: list[journal_lib.Row]) -> Episode:
-  steps, seen = [], {}
+  steps, features, late = [], {}, set()
   for row in rows:
     if 'source' in row.meta:
       steps.append(Step(**row.arrays, source=row.meta['source']))
     else:
-      seen[row.meta['tick']] = Seen(**row.arrays, live=row.meta['live'])
-  outcome = row.end['outcome'] if row.end else None
-  end = EpisodeOutcome(outcome).row_end if outcome else 'cut'
-  return Episode(row.index, row.begin, outcome, steps, seen, end)
+      features[row.meta['step']] = Features(**row.arrays)
+      if row.meta['late']:
+        late.add(row.meta['step'])
+  outcome = EpisodeOutcome(row.end['outcome']) if row.end else None
+  end = RowEnd.CUT if outcome is None else outcome.row_end
+  return Episode(row.index, row.begin, outcome, steps, features, late, end)
 
 
-def without_gap(episode: Episode, stride: int) -> tuple[list[Step], str | None]:
-  """Returns the steps that were seen without a gap, and how they end.
+def without_gap(
+  episode: Episode, stride: int
+) -> tuple[list[Step], RowEnd | None]:
+  """Returns the steps before the first missing features, and how they end.
 
-  Whole episodes come back as they are; one that must be shortened ends in a
-  cut, for its end is not among its steps any more.
+  Features are missing where the writer died, or the operator took over, before
+  a query was retried. Without a gap all steps are returned; with one they end
+  in a cut, because the end of the episode is not among them.
   """
   steps = episode.steps
-  for tick in needed(len(steps), stride):
-    if tick not in episode.seen:
-      return steps[: max(tick - stride, 0)], episode.end and 'cut'
+  for step in observed_steps(len(steps), stride):
+    if step not in episode.features:
+      return steps[: max(step - stride, 0)], episode.end and RowEnd.CUT
   return steps, episode.end

@@ -1,8 +1,8 @@
-"""From an episode's ticks to the segments that replay rows are built from.
+"""From an episode's control steps to the segments that replay is built from.
 
-The loop drives in ticks; a learner wants windows of C control steps with what
-the agent saw every `stride` of them. Windows are cut from the executed stream,
-wherever the policy's own chunks began: late inference moves those.
+The control loop records single steps; replay takes windows of C control steps
+with what the agent saw at every stride-th of them. Windows are cut from the
+executed steps, wherever the chunks of the policy began.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,132 +10,131 @@ from typing import NamedTuple
 
 import numpy as np
 
-ENDS = ('success', 'failure', 'cut')
+from rlt_jax.robot.outcomes import RowEnd
+from rlt_jax.types import Features, Segment
 
 
 class Step(NamedTuple):
-  """One control step: command, measured [A] before it, source of it."""
+  """One executed control step.
+
+  command: [A] absolute joint targets. measured: [A] the joints before it.
+  source: a `types.Source`.
+  """
 
   command: np.ndarray
   measured: np.ndarray
   source: int
 
 
-class Seen(NamedTuple):
-  """What the agent sees at a tick.
-
-  z_rl: [Z]. proprio: [P] normalised. reference: [C + d, A] normalised, from
-  this tick on, relative to pose. pose: [A] measured. live: it was there while
-  the loop ran; False for one that was asked for afterwards (back-filled).
-  """
-
-  z_rl: np.ndarray
-  proprio: np.ndarray
-  reference: np.ndarray
-  pose: np.ndarray
-  live: bool
-
-
-def needed(num_steps: int, stride: int) -> range:
-  """Returns the ticks of an episode of T steps that must have been seen."""
+def observed_steps(num_steps: int, stride: int) -> range:
+  """Returns the steps of an episode of T at which features must be known."""
   return range(0, num_steps + 1, stride)
 
 
 def cut(
   steps: Sequence[Step],
-  seen: Mapping[int, Seen],
+  features: Mapping[int, Features],
   *,
-  chunk: int,
-  stride: int,
-  delay: int = 0,
+  chunk_size: int,
+  replay_stride: int,
+  inference_delay: int = 0,
   end: str,
-) -> list[dict[str, np.ndarray]]:
-  """Returns the segments of one episode, or of a part between two holds.
+) -> list[Segment]:
+  """Returns the segments of one episode, or of its part between two holds.
 
   Args:
     steps: T executed control steps in a row; at least one.
-    seen: tick -> what was seen at it, for every tick of `needed`.
-    chunk: C, steps a segment.
-    stride: steps between rows; divides C.
-    delay: d, steps from what is seen to the step that it decides; a multiple
-      of the stride. What is seen first decides the first d steps too.
-    end: 'success' gives the last step a reward of 1; it and 'failure' end the
-      episode. 'cut' is a time limit, a hold or an abort: no value is known
-      there, so rows may end at it but not beyond.
+    features: step -> what the agent saw there, for `observed_steps`. A
+      reference is [C + d, A], from that step on.
+    chunk_size: C, steps of a segment.
+    replay_stride: control steps between rows; divides C.
+    inference_delay: d, control steps from an observation to the first step
+      that it decides; a multiple of the stride. The first observation decides
+      the first d steps too.
+    end: a `RowEnd`. At 'success' the reward of the last step is 1.
 
   Returns:
-    One dict a segment with the fields of `types.Segment` without features
-    and final, float32, bool and int32, for one robot ([C, ...]); what is seen
-    is under 'features/<name>' [C / stride, ...] and 'final/<name>' [...]; and
-    'live' bool [C / stride].
+    Segments of one robot, E = 1, float32, bool and int32.
 
   Raises:
     ValueError: no step, an unknown end, a stride that does not divide the
-      chunk, or a tick that was not seen.
+      chunk, or features that are missing.
   """
   if not steps:
     raise ValueError('An episode must have at least one step: 0.')
-  if end not in ENDS:
-    raise ValueError(f'end must be one of {ENDS}: {end!r}.')
-  if stride < 1 or chunk % stride:
+  if end not in set(RowEnd):
     raise ValueError(
-      f'stride must divide the chunk of {chunk} steps: {stride}.'
+      f'end must be one of {[x.value for x in RowEnd]}: {end!r}.'
     )
-  if delay < 0 or delay % stride:
-    raise ValueError(f'delay must be a multiple of stride {stride}: {delay}.')
-  missing = sorted(set(needed(len(steps), stride)) - set(seen))
-  if missing:
+  if replay_stride < 1 or chunk_size % replay_stride:
     raise ValueError(
-      f'Every {stride} steps the agent must have seen: not at {missing}.'
+      f'replay_stride must divide chunk_size {chunk_size}: {replay_stride}.'
     )
-  return [
-    _segment(
-      steps, seen, start, chunk=chunk, stride=stride, delay=delay, end=end
-    )
-    for start in range(0, len(steps), chunk)
-  ]
-
-
-def _deciding(seen, tick, *, chunk, delay):
-  """Returns what was seen for a step, its reference from that step on."""
-  look = max(tick - delay, 0)
-  first = tick - look
-  reference = seen[look].reference[first : first + chunk]
-  if len(reference) != chunk:
+  if inference_delay < 0 or inference_delay % replay_stride:
     raise ValueError(
-      f'A reference must reach {delay} steps beyond the chunk of {chunk}: '
-      f'{len(seen[look].reference)}.'
+      f'inference_delay must be a multiple of replay_stride {replay_stride}: '
+      f'{inference_delay}.'
     )
-  return seen[look]._replace(reference=reference)
+  observed = observed_steps(len(steps), replay_stride)
+  if missing := sorted(set(observed) - set(features)):
+    raise ValueError(
+      f'Features must be known every {replay_stride} steps: not at {missing}.'
+    )
+  segments = []
+  for start in range(0, len(steps), chunk_size):
+    decision_steps = range(start, start + chunk_size + 1, replay_stride)
+    *inside, final = (
+      _deciding(features, min(step, observed[-1]), chunk_size, inference_delay)
+      for step in decision_steps
+    )
+    segments.append(
+      _segment(steps, start, inside, final, chunk_size=chunk_size, end=end)
+    )
+  return segments
 
 
-def _segment(steps, seen, start, *, chunk, stride, delay, end):
+def _deciding(
+  features: Mapping[int, Features], step: int, chunk_size: int, delay: int
+) -> Features:
+  """Returns what decided a step, with the reference from that step on."""
+  seen_at = max(step - delay, 0)
+  seen = features[seen_at]
+  first = step - seen_at
+  reference = seen.reference[first : first + chunk_size]
+  if len(reference) != chunk_size:
+    raise ValueError(
+      f'A reference must reach {delay} steps beyond the chunk of {chunk_size}: '
+      f'{len(seen.reference)}.'
+    )
+  return Features(
+    *(np.asarray(x, np.float32) for x in seen._replace(reference=reference))
+  )
+
+
+def _segment(
+  steps: Sequence[Step],
+  start: int,
+  inside: Sequence[Features],
+  final: Features,
+  *,
+  chunk_size: int,
+  end: str,
+) -> Segment:
   num = len(steps)
-  ticks = np.arange(start, start + chunk)
-  last = start + chunk >= num
-  # Past the end nothing was executed; the last step stands in, marked invalid.
-  held = [steps[t] for t in np.minimum(ticks, num - 1)]
-  reward = np.zeros(chunk, np.float32)
-  if last and end == 'success':
-    reward[num - 1 - start] = 1.0
-  latest = max(needed(num, stride))
-  looks = [
-    _deciding(seen, min(t, latest), chunk=chunk, delay=delay)
-    for t in ticks[::stride]
-  ]
-  segment = {
-    'command': np.stack([x.command for x in held]).astype(np.float32),
-    'reward': reward,
-    'valid': ticks < num,
-    'terminated': np.array(last and end != 'cut'),
-    'truncated': np.array(last and end == 'cut'),
-    'source': np.array([x.source for x in held], np.int32),
-    'live': np.array([x.live for x in looks]),
-  }
-  final = _deciding(seen, min(start + chunk, latest), chunk=chunk, delay=delay)
-  for name in Seen._fields[:-1]:
-    segment[f'features/{name}'] = np.stack(
-      [np.asarray(getattr(x, name), np.float32) for x in looks]
-    )
-    segment[f'final/{name}'] = np.asarray(getattr(final, name), np.float32)
-  return segment
+  ticks = np.arange(start, start + chunk_size)
+  last = start + chunk_size >= num
+  # After the end nothing was executed; the last step is repeated as invalid.
+  executed = [steps[t] for t in np.minimum(ticks, num - 1)]
+  reward = np.zeros((1, chunk_size), np.float32)
+  if last and end == RowEnd.SUCCESS:
+    reward[0, num - 1 - start] = 1.0
+  return Segment(
+    features=Features(*(np.stack(x)[None] for x in zip(*inside, strict=True))),
+    final=Features(*(x[None] for x in final)),
+    command=np.stack([x.command for x in executed])[None].astype(np.float32),
+    reward=reward,
+    valid=ticks[None] < num,
+    terminated=np.array([last and end != RowEnd.CUT]),
+    truncated=np.array([last and end == RowEnd.CUT]),
+    source=np.array([[x.source for x in executed]], np.int32),
+  )

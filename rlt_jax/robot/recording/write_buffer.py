@@ -1,4 +1,4 @@
-"""Between the loop and its journal: rows wait here while the disk is full."""
+"""Keeps the rows of the control loop while the disk of its journal is full."""
 
 import collections
 from collections.abc import Callable
@@ -7,13 +7,14 @@ from typing import Any
 
 from rlt_jax.robot.recording.episodes import EpisodeLog
 from rlt_jax.robot.recording.journal import JournalFullError
-from rlt_jax.robot.recording.segments import Seen, Step
+from rlt_jax.robot.recording.segments import Step
+from rlt_jax.types import Features
 
 
 class WriteBuffer:
-  """Writes an episode's parts in order, and late where it must.
+  """An `EpisodeLog` whose calls wait, in their order, until there is room.
 
-  full: what the disk said, in words; '' when nothing waits.
+  full: the error of the full disk; '' when nothing waits.
   """
 
   def __init__(self, log: EpisodeLog):
@@ -22,17 +23,17 @@ class WriteBuffer:
     self._lock = threading.Lock()
     self.full = ''
 
-  def begin(self, **said: Any) -> None:
+  def begin(self, **meta: Any) -> None:
     """See `EpisodeLog`."""
-    self._put(lambda: self._log.begin(**said))
+    self._put(lambda: self._log.begin(**meta))
 
   def step(self, step: Step) -> None:
     """See `EpisodeLog`."""
     self._put(lambda: self._log.step(step))
 
-  def seen(self, tick: int, seen: Seen) -> None:
+  def features(self, step: int, features: Features, *, late: bool) -> None:
     """See `EpisodeLog`."""
-    self._put(lambda: self._log.seen(tick, seen))
+    self._put(lambda: self._log.features(step, features, late=late))
 
   def end(self, outcome: str) -> None:
     """See `EpisodeLog`; on the disk once nothing waits."""

@@ -47,7 +47,7 @@ class ChunkDriver:
     action = self.buffer.next(now)
     if action is None:
       return 'there is no first chunk yet'
-    return Command(action.command, action.made, CommandSource.VLA)
+    return Command(action.command, action.obs_time, CommandSource.VLA)
 
   def clear(self):
     self.buffer.clear()

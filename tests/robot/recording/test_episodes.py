@@ -5,31 +5,33 @@ import pytest
 
 from rlt_jax.robot.recording import episodes, segments
 from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.types import Features
 
 _A, _Z, _P, _C = 2, 3, 4, 4
 
 
-def _step(tick):
-  return segments.Step(np.full(_A, tick + 0.5), np.full(_A, float(tick)), 1)
+def _step(i):
+  return segments.Step(np.full(_A, i + 0.5), np.full(_A, float(i)), 1)
 
 
-def _seen(tick, live=True):
-  return segments.Seen(
-    np.full(_Z, tick),
-    np.full(_P, tick),
-    np.full((_C, _A), tick),
-    np.full(_A, tick),
-    live,
+def _features(step):
+  return Features(
+    np.full(_Z, step),
+    np.full(_P, step),
+    np.full((_C, _A), step),
+    np.full(_A, step),
   )
 
 
-def _write(log, num, outcome, ticks=None):
+def _write(log, num, outcome, observed=None):
   log.begin(policy_version=3)
-  for tick in range(num):
-    assert log.step(_step(tick)) == tick
+  for i in range(num):
+    assert log.step(_step(i)) == i
   # Late answers come after the steps, in any order.
-  for tick in reversed(segments.needed(num, 2) if ticks is None else ticks):
-    log.seen(tick, _seen(tick, live=tick < 4))
+  for i in reversed(
+    segments.observed_steps(num, 2) if observed is None else observed
+  ):
+    log.features(i, _features(i), late=i >= 4)
   log.end(outcome)
 
 
@@ -43,8 +45,9 @@ def test_episodes_come_back_in_order(tmp_path):
   assert [e.end for e in found] == ['success', 'cut', None]
   assert [e.outcome for e in found] == ['success', 'time_out', 'rerecord']
   assert found[0].begin == {'policy_version': 3}
-  assert sorted(found[0].seen) == [0, 2, 4]
-  assert not found[0].seen[4].live and found[0].seen[2].live
+  assert sorted(found[0].features) == [0, 2, 4]
+  np.testing.assert_array_equal(found[0].features[2].z_rl, 2.0)
+  assert found[0].late == {4}
   np.testing.assert_array_equal(found[0].steps[3].command, [3.5, 3.5])
   assert found[0].steps[3].source == 1
   assert [len(e.steps) for e in episodes.read(tmp_path, found[0].index)] == [
@@ -57,10 +60,10 @@ def test_what_a_dead_writer_left_is_kept_as_far_as_it_was_seen(tmp_path):
   journal = Journal(tmp_path)
   log = episodes.EpisodeLog(journal)
   log.begin()
-  for tick in range(7):
-    log.step(_step(tick))
-  for tick in (0, 2, 6):
-    log.seen(tick, _seen(tick))
+  for i in range(7):
+    log.step(_step(i))
+  for i in (0, 2, 6):
+    log.features(i, _features(i), late=False)
   journal.close()
   (episode,) = episodes.read(tmp_path)
   assert (episode.outcome, episode.end) == (None, 'cut')
@@ -71,10 +74,10 @@ def test_what_a_dead_writer_left_is_kept_as_far_as_it_was_seen(tmp_path):
 def test_a_gap_takes_the_label_with_it(tmp_path):
   with Journal(tmp_path) as journal:
     log = episodes.EpisodeLog(journal)
-    _write(log, 6, 'success', ticks=[0, 2, 4])
+    _write(log, 6, 'success', observed=[0, 2, 4])
     _write(log, 6, 'success')
-    _write(log, 6, 'abort', ticks=[0, 2])
-    _write(log, 6, 'failure', ticks=[])
+    _write(log, 6, 'abort', observed=[0, 2])
+    _write(log, 6, 'failure', observed=[])
   found = [episodes.without_gap(e, 2) for e in episodes.read(tmp_path)]
   assert [(len(steps), end) for steps, end in found] == [
     (4, 'cut'),
