@@ -24,7 +24,7 @@ _VIEW = DashboardView(
   age_s=4.2,
   human_s=31.0,
   message='',
-  keys=('t      take over', 's      the attempt succeeded'),
+  keys=('t      take over', 's      the episode succeeded'),
 )
 
 
@@ -43,7 +43,7 @@ def test_the_panel_has_what_a_person_needs_and_the_keys_last():
   ):  # fmt: skip
     assert part in text
   lines = text.splitlines()
-  assert 'the attempt succeeded' in lines[-2]
+  assert 'the episode succeeded' in lines[-2]
 
 
 def test_why_the_arm_holds_is_shown_as_it_is():

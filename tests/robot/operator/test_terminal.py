@@ -158,7 +158,7 @@ def test_help_has_a_line_per_key():
   lines = help_lines()
   assert len(lines) == len(KEYS)
   assert all(len(line) < 60 for line in lines)
-  assert lines[3] == 's      the attempt succeeded'
+  assert lines[3] == 's      the episode succeeded'
 
 
 @pytest.mark.parametrize(
