@@ -127,7 +127,7 @@ class EpisodeController:
       return heard.stop
     effects = heard.effects
     if effects.drive is Drive.HOLD:
-      return effects.words or f'The arm holds: {self._operator.mode.value}.'
+      return effects.message or f'The arm holds: {self._operator.mode.value}.'
     if self._vla_queries.blind and effects.drive is Drive.POLICY:
       return self._vla_queries.blind
     if self.progress.recorded:

@@ -61,7 +61,7 @@ class EpisodeOperator:
     """Polls nothing yet; `period_s` is the control period."""
     self.device, self._handover_config = device, handover_config
     self._clock, self._period_s = clock, period_s
-    self._handover = handover.State()
+    self._handover = handover.HandoverState()
     self._last_time = 0.0  # s, of the last control step
     self.effort = Effort()
     self.lost = ''

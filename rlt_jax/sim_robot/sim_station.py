@@ -15,7 +15,7 @@ from rlt_jax.robot import arms, lock
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.events import Kind
-from rlt_jax.robot.operator.scripted import When
+from rlt_jax.robot.operator.scripted import StateOperator
 from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.sim_robot.sim_arm import SimArm
 from rlt_jax.sim_robot.sim_cameras import SimCameras
@@ -96,7 +96,7 @@ def build(
   return RobotSetup(
     arm=twin,
     cameras=eyes,
-    operator=When(say, twin.outcome, clock=clock),
+    operator=StateOperator(say, twin.outcome, clock=clock),
     handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=spec.max_step,

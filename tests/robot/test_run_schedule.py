@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.operator.events import Kind
-from rlt_jax.robot.operator.scripted import When
+from rlt_jax.robot.operator.scripted import StateOperator
 from rlt_jax.robot.policy.snapshot import Snapshot
 from rlt_jax.robot.run_schedule import RunPlan
 from tests.robot.conftest import make_layers
@@ -86,7 +86,7 @@ def test_the_view_counts_labelled_episodes_only(tmp_path):
     num_final_episodes=0,
     minutes=0.025,
     device=functools.partial(
-      When, say, lambda: schedule.robot.controller.progress.steps
+      StateOperator, say, lambda: schedule.robot.controller.progress.steps
     ),
     handover=make_handover(label_grace_s=0.0, debounce_s=0.0),
   )

@@ -1,1 +1,1 @@
-"""The person beside the arm: events, hand-over, source tags and effort."""
+"""The operator: devices, events, handover and effort."""

@@ -1,4 +1,4 @@
-"""When a person's command may reach the arm, and how far it may be from it."""
+"""Checks that an operator's command is close enough to the arm."""
 
 import dataclasses
 import math
@@ -12,19 +12,19 @@ _DRIVING = 'You drive.'
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HandoverConfig:
-  """When a person's command is applied; entries in `joint_names` order.
+  """When an operator's command is applied; entries in `joint_names` order.
 
-  align_tolerance: [A] largest distance between the person's pose and the
-    arm's at which the person begins to drive.
-  keep_tolerance: [A] largest distance at which the person goes on driving.
-    Beyond it the arm holds and must be aligned with again; the target of a
+  align_tolerance: [A] largest distance between the operator's pose and the
+    arm's at which the operator starts to drive.
+  keep_tolerance: [A] largest distance at which the operator goes on driving.
+    Beyond it the arm holds until they are aligned again; the target of a
     relative device never leads the arm by more.
-  align_s: the poses must stay aligned for so long first.
-  release_s: the arm holds for so long before the policy drives again.
-  debounce_s: the same event, but takeover, release and stop, within so long
-    of the one before is the bounce of a button.
-  label_grace_s: success and failure so soon after the beginning are ignored:
-    they are late presses that were meant for the episode before.
+  align_s: s, for which the poses must stay aligned before the operator drives.
+  release_s: s, for which the arm holds before the policy drives again.
+  debounce_s: s, in which a second event of the same kind is the bounce of a
+    button and ignored; takeover, release and stops are not debounced.
+  label_grace_s: s after the beginning of an episode in which success and
+    failure are ignored: they were meant for the episode before.
   """
 
   joint_names: tuple[str, ...]
@@ -64,7 +64,7 @@ class HandoverConfig:
     )
 
 
-def match(
+def absolute_command(
   human_pose: np.ndarray | None,
   arm_pose: np.ndarray,
   *,
@@ -74,9 +74,9 @@ def match(
   """Returns an absolute device's command [A], or None to hold, and words.
 
   Args:
-    human_pose: [A] the person's target; None if there is none.
+    human_pose: [A] the operator's target; None if there is none.
     arm_pose: [A] measured.
-    driving: the person drives already, so that keep_tolerance counts.
+    driving: the operator drives already, so that keep_tolerance counts.
     config: tolerances.
   """
   if human_pose is None:
@@ -91,7 +91,7 @@ def match(
   return np.array(human_pose, np.float64), _DRIVING
 
 
-def lead(
+def relative_command(
   target: np.ndarray | None,
   delta: np.ndarray,
   arm_pose: np.ndarray,
@@ -100,13 +100,13 @@ def lead(
 ) -> tuple[np.ndarray | None, str]:
   """Returns a relative device's command [A], or None to hold, and words.
 
-  It goes on from the command before and not from the measured pose, or a
-  hand at rest would let the arm sag. It leads the arm by keep_tolerance at
-  most, or pushing against a wall would wind it up.
+  It continues from the command before. From the measured pose, the arm would
+  sag while the hand rests. It leads the arm by keep_tolerance at most, so that
+  it does not run away while the arm pushes against a wall.
 
   Args:
     target: [A] the command before; None at the takeover.
-    delta: [A] its change.
+    delta: [A] change of the target.
     arm_pose: [A] measured.
     config: tolerances.
   """
@@ -121,10 +121,10 @@ def lead(
 def misalignment(
   off: np.ndarray, tolerance: np.ndarray, config: HandoverConfig
 ) -> str:
-  """Says which joints are off by how much, the worst of them first.
+  """Returns which joints are off by how much, the worst first.
 
   Args:
-    off: [A] the person's pose minus the arm's.
+    off: [A] the operator's pose minus the arm's.
     tolerance: [A].
     config: names and units.
   """

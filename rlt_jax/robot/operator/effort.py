@@ -1,4 +1,4 @@
-"""What an attempt costs the person: seconds of takeover and presses."""
+"""The operator's effort: seconds of takeover and presses of buttons."""
 
 import math
 
@@ -7,11 +7,10 @@ from rlt_jax.robot.operator.handover import Effects, Mode
 
 
 class Effort:
-  """Adds up over ticks, episodes and the run.
+  """Adds up the effort of control steps, episodes and the run.
 
-  A person is busy from a takeover to the release, aligning included. An
-  episode that is recorded again is no episode, but its effort was spent and
-  counts.
+  An operator is busy from a takeover to the release, aligning included. A
+  discarded episode is not counted as an episode, but its effort is.
   """
 
   def __init__(self):
@@ -20,12 +19,12 @@ class Effort:
     self._episode_s, self._episode_presses = 0.0, 0
 
   def tick(self, mode: Mode, effects: Effects, elapsed_s: float) -> None:
-    """Adds one tick.
+    """Adds one control step.
 
     Args:
-      mode: of the hand-over after the tick.
-      effects: of the tick; a press is an event that did something.
-      elapsed_s: how long the tick lasted.
+      mode: of the handover after the step.
+      effects: of the step; an accepted event is a press.
+      elapsed_s: s, since the step before.
 
     Raises:
       ValueError: a time that is negative or not finite.
@@ -47,7 +46,7 @@ class Effort:
     return cost
 
   def report(self) -> dict[str, float | None]:
-    """Returns the metrics of the ended episodes; None without a divisor."""
+    """Returns the metrics of the ended episodes; None instead of x / 0."""
     return {
       'episodes': self.episodes,
       'successes': self.successes,

@@ -1,4 +1,4 @@
-"""What a person may say to the loop, whatever the device says it with."""
+"""Events of the operator's devices, and the interfaces of the devices."""
 
 from collections.abc import Mapping
 import dataclasses
@@ -9,9 +9,9 @@ import numpy as np
 
 
 class Kind(enum.Enum):
-  """The one vocabulary; the values are what records and configs spell.
+  """What an event means; the values are what records and configs spell.
 
-  TAKEOVER, RELEASE: the person wants to drive, or gives the arm back.
+  TAKEOVER, RELEASE: the operator wants to drive, or gives the arm back.
   ENTER_CRITICAL: the critical phase begins; the actor may drive from here.
   SUCCESS, FAILURE: the label of the attempt; ends the episode.
   ABORT: ends the episode without a label.
@@ -35,9 +35,9 @@ class Kind(enum.Enum):
 
 
 class Event(NamedTuple):
-  """One thing a person said.
+  """One event.
 
-  time: s, by the loop's clock. device: the name of the device that gave it.
+  time: s, by the loop's clock. device: name of the device that gave it.
   """
 
   kind: Kind
@@ -52,12 +52,12 @@ class DeviceError(Exception):
 class Device(Protocol):
   """Gives events.
 
-  open: takes hold of the device; imports its package, so that only who uses
-    the device needs it. Raises DeviceError.
+  open: opens the device and imports its package, which only its users need.
+    Raises DeviceError.
   poll: the events since the last call, oldest first; never blocks. Raises
-    DeviceError once the device is lost, which the loop treats as a stop: a
-    person who cannot be heard cannot watch over an arm.
-  close: gives the device back. Harmless if it is not open.
+    DeviceError once the device is lost, which the loop treats as a stop:
+    nobody could stop the arm any more.
+  close: closes the device. Does nothing if it is not open.
   """
 
   name: str
@@ -70,7 +70,7 @@ class Device(Protocol):
 
 
 class Teleoperator(Device, Protocol):
-  """A device that a person also drives the arm with: by pose or by delta.
+  """A device that also drives the arm, by pose or by delta.
 
   pose: the absolute joint target [A] (rad, grippers m), or None: the device
     is relative, or has nothing newer than its age limit.
@@ -87,11 +87,11 @@ class Teleoperator(Device, Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ButtonMap:
-  """Which event a button gives when it goes down, and when it comes up.
+  """Which event a button gives when it is pressed and when it is released.
 
-  A button in both is held: down TAKEOVER and up RELEASE drives only while a
-  foot is on the pedal. Buttons are named as the device names them. A button
-  in neither gives nothing.
+  A button in both maps is held: with TAKEOVER down and RELEASE up the operator
+  drives while the button is down. Buttons are named as by the device. Other
+  buttons give no events.
   """
 
   down: Mapping[Any, Kind]
@@ -110,11 +110,11 @@ class ButtonMap:
   def events(
     self, button: Any, is_down: bool, *, time: float, device: str
   ) -> list[Event]:
-    """Returns the event of one edge, or none."""
+    """Returns the event of a press or a release, or none."""
     kind = (self.down if is_down else self.up).get(button)
     return [] if kind is None else [Event(kind, time, device)]
 
   @property
   def buttons(self) -> set[Any]:
-    """Every button that gives something."""
+    """Every button that gives an event."""
     return set(self.down) | set(self.up)

@@ -24,8 +24,8 @@ BUTTONS = ButtonMap(
 )
 _ENVIRONMENT = {
   'SDL_VIDEODRIVER': 'dummy',  # a robot's computer may have no screen
-  # Without these SDL hears nothing while another window is in front, and
-  # swallows the SIGTERM that should end the loop.
+  # Without these SDL gives no events while another window is in front, and
+  # intercepts the SIGTERM that should end the loop.
   'SDL_JOYSTICK_ALLOW_BACKGROUND_EVENTS': '1',
   'SDL_NO_SIGNAL_HANDLERS': '1',
   'PYGAME_HIDE_SUPPORT_PROMPT': '1',
@@ -44,7 +44,7 @@ class Gamepad:
     index: int = 0,
     clock: Clock | None = None,
   ):
-    """Takes the map, and which of the connected gamepads it is."""
+    """Takes the map and the index among the connected gamepads."""
     self._buttons = buttons
     self._index = index
     self._clock = clock or MonotonicClock()
@@ -52,11 +52,11 @@ class Gamepad:
     self._pad = None
 
   def open(self) -> None:
-    """Opens the gamepad; SDL's settings stay as the environment has them.
+    """Opens the gamepad; SDL settings of the environment have priority.
 
     Raises:
-      DeviceError: no package, no such gamepad, a button of the map that it
-        does not have, or an environment that SDL cannot start in.
+      DeviceError: the package or the gamepad is missing, the gamepad lacks a
+        button of the map, or SDL cannot be started.
     """
     for name, value in _ENVIRONMENT.items():
       os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Who drives: the hand-over between policy and person as a state machine.
+"""The handover between policy and operator, as a state machine.
 
     AUTONOMOUS --takeover--> ALIGNING --aligned--> HUMAN
         ^                       ^  |                 |
@@ -23,7 +23,7 @@ from rlt_jax.robot.operator.events import Event, Kind
 
 
 class Mode(enum.Enum):
-  """Where the hand-over stands; see the module's picture."""
+  """HandoverState of the handover; see the module's picture."""
 
   AUTONOMOUS = 'autonomous'
   ALIGNING = 'aligning'
@@ -34,7 +34,7 @@ class Mode(enum.Enum):
 
 
 class Drive(enum.Enum):
-  """Where the command of one tick comes from."""
+  """Where the command of a control step comes from."""
 
   POLICY = 'policy'
   HUMAN = 'human'
@@ -44,39 +44,41 @@ class Drive(enum.Enum):
 _RUNNING = (Mode.AUTONOMOUS, Mode.ALIGNING, Mode.HUMAN, Mode.RELEASING)
 _ENDS = (Kind.SUCCESS, Kind.FAILURE, Kind.ABORT, Kind.RERECORD)
 _STOPS = (Kind.STOW, Kind.DISABLE)
-# Of takeover and release the last one counts, so a contact that bounces ends
-# where it settles; of a stop, the first.
+# Not debounced. Of takeover and release the last one counts, so that a bouncing
+# contact ends where it settles; of the stops, the first.
 _NEVER_BOUNCE = (Kind.STOP, *_STOPS, Kind.TAKEOVER, Kind.RELEASE)
 
 
-class State(NamedTuple):
-  """What the hand-over remembers; begins as `State()`, which is ENDED.
+class HandoverState(NamedTuple):
+  """HandoverState of the handover; `HandoverState()` is ENDED.
 
   critical: the critical phase has begun. outcome: the event that ended the last
-  episode, None while one runs and before the first. since, began: s, when the
-  mode and the episode began. aligned_since: s, or None. target:
-  [A] of a relative device. heard: when each kind of event was last heard.
+  episode, None while one runs and before the first. mode_time, episode_time:
+  s, when the mode and the episode began. aligned_since: s; None: not aligned.
+  target: [A] of a relative device. event_times: s, of the last event of each
+  kind.
   """
 
   mode: Mode = Mode.ENDED
   critical: bool = False
   outcome: Kind | None = None
-  since: float = 0.0
-  began: float = 0.0
+  mode_time: float = 0.0
+  episode_time: float = 0.0
   aligned_since: float | None = None
   target: np.ndarray | None = None
-  heard: dict[Kind, float] = {}
+  event_times: dict[Kind, float] = {}
 
 
 class Effects(NamedTuple):
-  """What the loop does in this tick.
+  """What the loop does in this control step.
 
-  drive: where the command comes from. command: [A] the person's, only with
-  Drive.HUMAN. clear_queue: drop every action chunk, also one still being
-  computed: it was made for another moment. entered_critical: in this tick.
-  ended: the outcome, in the tick the episode ends and in no other. stopped:
-  the stop began in this tick. words: what to tell the person; may be empty.
-  accepted: events that did something. ignored: the others, each with why.
+  drive: where the command comes from. command: [A] the operator's, only with
+  Drive.HUMAN. clear_queue: drop every action chunk, also one that is still
+  computed, because it was planned for another moment. entered_critical: in
+  this step. ended: the outcome, in the step that ends the episode; else None.
+  stopped: the stop began in this step. message: for the operator; may be
+  empty. accepted: events that had an effect. ignored: the others, each with
+  the reason.
   """
 
   drive: Drive
@@ -85,15 +87,15 @@ class Effects(NamedTuple):
   entered_critical: bool = False
   ended: Kind | None = None
   stopped: bool = False
-  words: str = ''
+  message: str = ''
   accepted: tuple[Event, ...] = ()
   ignored: tuple[tuple[Event, str], ...] = ()
 
 
-def begin(state: State, *, now: float) -> State:
+def begin(state: HandoverState, *, now: float) -> HandoverState:
   """Starts an episode, driven by the policy, before the critical phase.
 
-  The loop's queue of action chunks must be empty.
+  The buffer of action chunks must be empty.
 
   Raises:
     ValueError: an episode runs, or the arm is stopped.
@@ -102,22 +104,27 @@ def begin(state: State, *, now: float) -> State:
     raise ValueError(
       f'An episode must begin from {Mode.ENDED.value}: {state.mode.value}.'
     )
-  return State(Mode.AUTONOMOUS, since=now, began=now, heard=state.heard)
+  return HandoverState(
+    Mode.AUTONOMOUS,
+    mode_time=now,
+    episode_time=now,
+    event_times=state.event_times,
+  )
 
 
-def reset(state: State, *, now: float) -> State:
-  """Ends a stop, deliberately; nothing moves before `begin`.
+def reset(state: HandoverState, *, now: float) -> HandoverState:
+  """Ends a stop; nothing moves before `begin`.
 
   Raises:
     ValueError: the arm is not stopped.
   """
   if state.mode is not Mode.STOPPED:
     raise ValueError(f'Only a stop can be reset: {state.mode.value}.')
-  return _to(state, Mode.ENDED, now)
+  return _enter(state, Mode.ENDED, now)
 
 
 def advance(
-  state: State,
+  state: HandoverState,
   events: Sequence[Event],
   *,
   arm_pose: np.ndarray,
@@ -125,22 +132,22 @@ def advance(
   now: float,
   config: HandoverConfig,
   human_delta: np.ndarray | None = None,
-) -> tuple[State, Effects]:
-  """Advances by one tick; pure.
+) -> tuple[HandoverState, Effects]:
+  """Advances by one control step; a pure function.
 
   Args:
-    state: of the tick before.
+    state: of the control step before.
     events: since then, from any device.
     arm_pose: [A] measured.
     human_pose: [A] absolute target of the teleoperator; None if it has none.
     now: s, by the clock of the events.
     config: tolerances and times.
-    human_delta: [A] this tick's change by a relative device; needs no
+    human_delta: [A] change of the target by a relative device, which needs no
       alignment.
 
   Returns:
-    The state, and what the loop does in this tick. A person's command is
-    within keep_tolerance of the arm, its first within align_tolerance.
+    The state, and what the loop does in this step. An operator's command is
+    within keep_tolerance of the arm, the first one within align_tolerance.
 
   Raises:
     ValueError: a pose of another shape, or both a pose and a delta.
@@ -159,22 +166,22 @@ def advance(
       )
   old, accepted, ignored = state, [], []
   for event in sorted(events, key=lambda event: event.time):
-    state, why = _hear(state, event, now, config)
+    state, why = _handle(state, event, now, config)
     if why:
       ignored.append((event, why))
     else:
       accepted.append(event)
-  drive, command, words = Drive.HOLD, None, ''
-  if state.mode is Mode.RELEASING and now - state.since >= config.release_s:
-    state = _to(state, Mode.AUTONOMOUS, now)
+  drive, command, message = Drive.HOLD, None, ''
+  if state.mode is Mode.RELEASING and now - state.mode_time >= config.release_s:
+    state = _enter(state, Mode.AUTONOMOUS, now)
   if state.mode is Mode.AUTONOMOUS:
     drive = Drive.POLICY
   elif state.mode in (Mode.ALIGNING, Mode.HUMAN):
-    state, command, words = _follow(
+    state, command, message = _follow(
       state, arm_pose, human_pose, human_delta, now, config
     )
     drive = Drive.HOLD if command is None else Drive.HUMAN
-  # A takeover and its end may fall into one tick, so modes do not tell.
+  # A takeover and its end may fall into one step; then the modes are equal.
   changed = any(e.kind is not Kind.ENTER_CRITICAL for e in accepted)
   return state, Effects(
     drive=drive,
@@ -183,33 +190,35 @@ def advance(
     entered_critical=state.critical and not old.critical,
     ended=state.outcome if old.mode in _RUNNING else None,
     stopped=state.mode is Mode.STOPPED and old.mode is not Mode.STOPPED,
-    words=words,
+    message=message,
     accepted=tuple(accepted),
     ignored=tuple(ignored),
   )
 
 
-def _to(state: State, mode: Mode, now: float, **changes) -> State:
+def _enter(
+  state: HandoverState, mode: Mode, now: float, **changes
+) -> HandoverState:
   return state._replace(
-    mode=mode, since=now, aligned_since=None, target=None, **changes
+    mode=mode, mode_time=now, aligned_since=None, target=None, **changes
   )
 
 
-def _hear(
-  state: State, event: Event, now: float, config: HandoverConfig
-) -> tuple[State, str]:
-  """Returns the state after one event, and why it did nothing, if so."""
+def _handle(
+  state: HandoverState, event: Event, now: float, config: HandoverConfig
+) -> tuple[HandoverState, str]:
+  """Returns the state after one event, and why it was ignored, or ''."""
   kind, mode = event.kind, state.mode
-  last = state.heard.get(kind)
-  state = state._replace(heard=state.heard | {kind: event.time})
+  last = state.event_times.get(kind)
+  state = state._replace(event_times=state.event_times | {kind: event.time})
   if mode is Mode.STOPPED:
-    return state, 'the arm is stopped: reset the stop first'
+    return state, 'the arm is stopped: clear the stop first'
   if kind is Kind.STOP:
     outcome = kind if mode in _RUNNING else state.outcome
-    return _to(state, Mode.STOPPED, now, outcome=outcome), ''
+    return _enter(state, Mode.STOPPED, now, outcome=outcome), ''
   if kind in _STOPS:
     outcome = kind if mode in _RUNNING else state.outcome
-    return _to(state, Mode.ENDED, now, outcome=outcome), ''
+    return _enter(state, Mode.ENDED, now, outcome=outcome), ''
   if kind is Kind.CLEAR:
     return state, 'there is no stop to clear'
   if kind not in _NEVER_BOUNCE and last is not None:
@@ -218,10 +227,10 @@ def _hear(
   if mode is Mode.ENDED:
     return state, 'no episode runs'
   if kind in _ENDS:
-    early = event.time - state.began < config.label_grace_s
+    early = event.time - state.episode_time < config.label_grace_s
     if early and kind in (Kind.SUCCESS, Kind.FAILURE):
       return state, 'too soon for a label: the episode has just begun'
-    return _to(state, Mode.ENDED, now, outcome=kind), ''
+    return _enter(state, Mode.ENDED, now, outcome=kind), ''
   if kind is Kind.ENTER_CRITICAL:
     if state.critical:
       return state, 'the critical phase has begun already'
@@ -230,41 +239,41 @@ def _hear(
   if kind is Kind.TAKEOVER:
     if driving:
       return state, 'already taken over'
-    return _to(state, Mode.ALIGNING, now), ''
+    return _enter(state, Mode.ALIGNING, now), ''
   if not driving:
     return state, 'not taken over'
-  return _to(state, Mode.RELEASING, now), ''
+  return _enter(state, Mode.RELEASING, now), ''
 
 
 def _follow(
-  state: State,
+  state: HandoverState,
   arm_pose: np.ndarray,
   human_pose: np.ndarray | None,
   human_delta: np.ndarray | None,
   now: float,
   config: HandoverConfig,
-) -> tuple[State, np.ndarray | None, str]:
-  """Returns the state, the person's command or None to hold, and words."""
+) -> tuple[HandoverState, np.ndarray | None, str]:
+  """Returns the state, the operator's command or None to hold, and words."""
   driving = state.mode is Mode.HUMAN
   relative = human_delta is not None
   if relative:
-    command, words = alignment.lead(
+    command, message = alignment.relative_command(
       state.target, human_delta, arm_pose, config=config
     )
   else:
-    command, words = alignment.match(
+    command, message = alignment.absolute_command(
       human_pose, arm_pose, driving=driving, config=config
     )
   if command is None:
     if driving:
-      return _to(state, Mode.ALIGNING, now), None, words
-    return state._replace(aligned_since=None), None, words
+      return _enter(state, Mode.ALIGNING, now), None, message
+    return state._replace(aligned_since=None), None, message
   if not driving and not relative:
     if state.aligned_since is None:
       state = state._replace(aligned_since=now)
     if now - state.aligned_since < config.align_s:
       return state, None, 'Aligned: keep still.'
   if not driving:
-    state = _to(state, Mode.HUMAN, now)
+    state = _enter(state, Mode.HUMAN, now)
   target = command if relative else None
-  return state._replace(target=target), command, words
+  return state._replace(target=target), command, message

@@ -1,4 +1,4 @@
-"""A leader arm: a second arm that a person moves, and that is only read."""
+"""A leader arm: a second arm that the operator moves and that is only read."""
 
 import numpy as np
 
@@ -8,10 +8,10 @@ from rlt_jax.robot.operator.events import DeviceError, Event
 
 
 class Leader:
-  """An absolute device: its joints are the target of the arm's.
+  """An absolute device: its joints are the targets of the arm's.
 
-  Of the arm it uses connect, observe and disconnect alone, so that nothing
-  powers a joint that a hand is on.
+  It only connects, observes and disconnects, so that no joint is powered while
+  the operator moves it by hand.
   """
 
   name = 'leader'
@@ -23,10 +23,10 @@ class Leader:
     *,
     clock: Clock | None = None,
   ):
-    """Takes the arm to read and the file of the arm it leads.
+    """Takes the arm to read and the spec of the arm that follows.
 
     Raises:
-      ValueError: joints or units that are not the follower's, in its order.
+      ValueError: joints or units differ from the follower's, or their order.
     """
     for name in ('joint_names', 'joint_units'):
       own, other = getattr(leader.spec, name), getattr(follower, name)
@@ -50,7 +50,7 @@ class Leader:
     self._open = True
 
   def poll(self) -> list[Event]:
-    """Reads the joints; an arm has no buttons, so no events.
+    """Reads the joints; returns no events, because an arm has no buttons.
 
     Raises:
       DeviceError: the leader is not open, or was lost.

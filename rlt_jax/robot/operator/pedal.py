@@ -1,10 +1,10 @@
-"""A foot pedal, or any other Linux input device with keys, by evdev."""
+"""A foot pedal or any other Linux input device with keys, by evdev."""
 
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 
-# Three pedals as they are sold: the left drives while a foot is on it. The
-# names are the kernel's (`evtest` prints what a pedal sends).
+# The keys that a triple pedal sends by default; the operator drives while the
+# left one is down. The names are the kernel's (`evtest` prints them).
 PEDALS = ButtonMap(
   down={
     'KEY_A': Kind.TAKEOVER,
@@ -17,7 +17,7 @@ _UP, _DOWN = 0, 1  # 2 is the repeat of a key that is held
 
 
 class Pedal:
-  """Gives events of one input device, which nothing else hears meanwhile."""
+  """Gives events of one input device, which it takes for itself."""
 
   name = 'pedal'
 
@@ -28,7 +28,7 @@ class Pedal:
     *,
     clock: Clock | None = None,
   ):
-    """Takes the device's path, best one under /dev/input/by-id."""
+    """Takes the device's path, preferably under /dev/input/by-id."""
     self._path = path
     self._buttons = buttons
     self._clock = clock or MonotonicClock()
@@ -36,11 +36,11 @@ class Pedal:
     self._names: dict[int, str] = {}
 
   def open(self) -> None:
-    """Opens the pedal for this process alone: to others it is a keyboard.
+    """Opens the pedal for this process alone; others would get its keys.
 
     Raises:
-      DeviceError: no package, no such device, no permission, or a button of
-        the map that the device does not have.
+      DeviceError: the package or the device is missing, reading it is not
+        permitted, or it lacks a button of the map.
     """
     try:
       import evdev

@@ -1,4 +1,4 @@
-"""Operators that nobody is needed for: tests and unattended runs."""
+"""Operators without a person, for tests and unattended runs."""
 
 from collections.abc import Callable, Iterable, Sequence
 import math
@@ -43,7 +43,7 @@ class Scripted:
     self._start, self._next = self._clock.now(), 0
 
   def poll(self) -> list[Event]:
-    """Returns what has become due since the last call, with its own time."""
+    """Returns the events since the last call, with their own times."""
     if self._start is None:
       raise DeviceError('A script must be opened before it is polled.')
     now, events = self._clock.now(), []
@@ -60,43 +60,44 @@ class Scripted:
     self._start = None
 
 
-class When:
-  """Asks a function what to say, at every poll."""
+class StateOperator:
+  """Gives the events that a function returns for the present state."""
 
   def __init__(
     self,
-    when: Callable[[Any], Iterable[Kind]],
+    events_for: Callable[[Any], Iterable[Kind]],
     state: Callable[[], Any],
     *,
     name: str = 'scripted',
     clock: Clock | None = None,
   ):
-    """Takes the function and where its argument comes from.
+    """Takes the function and the source of its argument.
 
     Args:
-      when: what the loop's state makes the operator say; may be empty.
-      state: returns that state, as the loop has it now.
+      events_for: from a state to the events of the operator; may be empty.
+      state: returns the present state.
       name: of the device in its events.
       clock: the loop's; None is the host's monotonic clock.
     """
     self.name = name
-    self._when, self._state = when, state
+    self._events_for, self._state = events_for, state
     self._clock = clock or MonotonicClock()
 
   def open(self) -> None:
     """Needs nothing."""
 
   def poll(self) -> list[Event]:
-    """Returns the events for the state as it is now."""
+    """Returns the events of the present state."""
     now = self._clock.now()
-    return [Event(kind, now, self.name) for kind in self._when(self._state())]
+    kinds = self._events_for(self._state())
+    return [Event(kind, now, self.name) for kind in kinds]
 
   def close(self) -> None:
     """Needs nothing."""
 
 
 class ScriptedTeleoperator(Scripted):
-  """A script with a hand: a pose or a delta as functions of time."""
+  """A script that also drives: by a pose or a delta as function of time."""
 
   def __init__(
     self,

@@ -1,4 +1,4 @@
-"""A SpaceMouse, which moves one hand of the arm, by pyspacemouse."""
+"""A SpaceMouse, which moves the tip of one hand, by pyspacemouse."""
 
 import dataclasses
 import math
@@ -13,18 +13,18 @@ from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 # The two side buttons, left and right.
 BUTTONS = ButtonMap(down={0: Kind.TAKEOVER, 1: Kind.RELEASE})
 _AXES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
-_MAX_REPORTS = 64  # more than a mouse sends between two ticks
+_MAX_REPORTS = 64  # more than a mouse sends in one control step
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SpaceMouseConfig:
   """How the mouse moves the tip of a hand.
 
-  chain: which of the arm's chains. linear_m_s, angular_rad_s: speed at full
-  deflection. heading_rad: where the person's "away" points, from the
-  workspace's y, turned about its z. dead_zone: deflections up to this, of 1,
-  do nothing. damping: m, how much joint motion is given up near a singular
-  pose; larger is calmer and less exact.
+  chain: index into the arm's chains. linear_m_s, angular_rad_s: speed at full
+  deflection. heading_rad: direction in the workspace in which a push away from
+  the operator moves the tip, from y about z. dead_zone: deflections up to this,
+  of 1, are ignored. damping: m, of the least squares solution; a larger value
+  moves the joints less near a singular pose and is less exact.
   """
 
   chain: int
@@ -46,9 +46,9 @@ class SpaceMouseConfig:
 
 
 class SpaceMouse:
-  """A relative device: deflection is the speed of the tip.
+  """A relative device: the deflection is the speed of the tip.
 
-  Joints outside the chain, grippers among them, stay where they are.
+  Joints outside the chain, such as grippers, stay where they are.
   """
 
   name = 'spacemouse'
@@ -61,7 +61,7 @@ class SpaceMouse:
     *,
     clock: Clock | None = None,
   ):
-    """Takes the arm's file and the map of the buttons.
+    """Takes the arm's spec and the map of the buttons.
 
     Raises:
       ValueError: the arm has no such chain, or a chain that breaks a rule.
@@ -84,8 +84,8 @@ class SpaceMouse:
     """Opens the first mouse that is connected.
 
     Raises:
-      DeviceError: no package, no mouse, or a button of the map that it does
-        not have.
+      DeviceError: the package or the mouse is missing, or the mouse lacks a
+        button of the map.
     """
     try:
       import pyspacemouse
@@ -118,8 +118,8 @@ class SpaceMouse:
     if self._mouse is None:
       raise DeviceError('The SpaceMouse must be opened before it is polled.')
     events, now, before = [], self._clock.now(), None
-    # A call reads one report and a mouse sends several per tick: one report
-    # per tick would lag behind the hand, more with every tick.
+    # A call reads one report, and a mouse sends several per control step: to
+    # read one per step would lag further behind the hand with every step.
     for _ in range(_MAX_REPORTS):
       try:
         state = self._mouse.read()
@@ -137,7 +137,7 @@ class SpaceMouse:
     return events
 
   def pose(self) -> None:
-    """Returns None: the mouse knows only changes."""
+    """Returns None: the mouse gives changes only."""
     return None
 
   def delta(self, pose: np.ndarray, period_s: float) -> np.ndarray:

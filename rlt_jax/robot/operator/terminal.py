@@ -1,4 +1,4 @@
-"""Keys of the terminal the loop runs in, which also works over SSH."""
+"""Keys of the terminal that the loop runs in, also over SSH."""
 
 import atexit
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import termios
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.operator.events import DeviceError, Event, Kind
 
-# Keys are lower case: a person with the shift lock on means the same.
+# Keys are lower case; with caps lock on they mean the same.
 KEYS: Mapping[str, Kind] = {
   't': Kind.TAKEOVER,
   'r': Kind.RELEASE,
@@ -43,7 +43,7 @@ _ESCAPE = '\x1b'
 
 
 def check_keys(keys: Mapping[str, Kind]) -> None:
-  """Raises a ValueError unless every key can be typed and one stops."""
+  """Raises ValueError unless every key can be typed and one of them stops."""
   for key in keys:
     if key in {'esc', *_NAMED.values()}:
       continue
@@ -59,15 +59,15 @@ def check_keys(keys: Mapping[str, Kind]) -> None:
 
 
 def help_lines(keys: Mapping[str, Kind] = KEYS) -> list[str]:
-  """Returns a line per key, for a panel to print."""
+  """Returns a line per key, for the dashboard."""
   return [f'{key:<6} {HELP[kind]}' for key, kind in keys.items()]
 
 
 def split_keys(text: str) -> tuple[list[str], str]:
-  """Returns the keys in what a terminal sent, and the rest to read on from.
+  """Returns the keys in what a terminal sent, and the incomplete rest.
 
-  Arrow and function keys come as an escape character and more; they are left
-  out whole, lest the C of "right" begin a critical phase.
+  Arrow and function keys arrive as an escape character and more. They are
+  dropped as a whole; else the C of "right" would begin a critical phase.
   """
   keys, i = [], 0
   while i < len(text):
@@ -84,7 +84,7 @@ def split_keys(text: str) -> tuple[list[str], str]:
       while end < len(text) and not '@' <= text[end] <= '~':
         end += 1
     if end >= len(text):
-      return keys, text[i:]  # the rest of it is still on its way
+      return keys, text[i:]  # the rest is still to come
     i = end + 1
   return keys, ''
 
@@ -93,9 +93,9 @@ class Terminal:
   """Gives an event per key of a terminal; a context manager.
 
   While open, keys arrive without Enter and are not echoed. Ctrl-C still
-  interrupts; Ctrl-Z, Ctrl-S and Ctrl-\\ do nothing, for a loop that is
-  suspended or that waits to print no longer watches over its arm. The
-  terminal is as before after `close`, an exception or a normal exit.
+  interrupts. Ctrl-Z, Ctrl-S and Ctrl-\\ do nothing, because a loop that is
+  suspended or waits to print does not control its arm. The terminal is restored
+  by `close`, after an exception and at a normal exit.
   """
 
   name = 'terminal'
@@ -110,7 +110,7 @@ class Terminal:
     """Takes a key table and a file descriptor, by default standard input.
 
     Raises:
-      ValueError: a key that cannot be typed, or none that stops.
+      ValueError: a key cannot be typed, or none of them stops.
     """
     check_keys(keys)
     self._keys = dict(keys)
@@ -145,7 +145,7 @@ class Terminal:
       mode[6][key] = bytes([disabled])
     self._before = before
     atexit.register(self.close)
-    # Flush: what was typed before the loop listened was not meant for it.
+    # Flush: what was typed before was not meant for the loop.
     termios.tcsetattr(self._fd, termios.TCSAFLUSH, mode)
 
   def poll(self) -> list[Event]:
@@ -158,7 +158,7 @@ class Terminal:
       raise DeviceError('The terminal must be opened before it is polled.')
     text = self._read()
     if not text and self._rest:
-      keys, self._rest = ['esc'], ''  # nothing followed: the key itself
+      keys, self._rest = ['esc'], ''  # nothing followed: the escape key
     else:
       keys, self._rest = split_keys(self._rest + text)
     now = self._clock.now()
@@ -195,7 +195,7 @@ class Terminal:
     try:
       while select.select([self._fd], [], [], 0.0)[0]:
         block = os.read(self._fd, 1024)
-        if not block:  # readable, yet nothing there: hung up
+        if not block:  # readable but empty: the terminal hung up
           raise OSError('end of file')
         data += block
     except OSError as error:

@@ -9,14 +9,16 @@ def test_the_tolerance_widens_once_the_person_drives():
   config, arm = make_config(), np.zeros(4)
   pose = np.array([0.1, 0.0, 0.0, 0.0])
   for driving in (False, True):
-    command, words = alignment.match(pose, arm, driving=driving, config=config)
+    command, words = alignment.absolute_command(
+      pose, arm, driving=driving, config=config
+    )
     assert (command is not None) == driving
     assert ('yaw is off by +0.100 rad' in words) == (not driving)
 
 
 def test_the_command_is_a_copy():
   pose = np.zeros(4)
-  command, _ = alignment.match(
+  command, _ = alignment.absolute_command(
     pose, np.zeros(4), driving=False, config=make_config()
   )
   pose += 1.0

@@ -6,9 +6,9 @@ from rlt_jax.robot.operator.handover import (
   advance,
   begin,
   Drive,
+  HandoverState,
   Mode,
   reset,
-  State,
 )
 from tests.robot.operator.conftest import make_config
 
@@ -21,7 +21,7 @@ class _Loop:
 
   def __init__(self, config=_CONFIG):
     self.config, self.now, self.arm = config, 10.0, _ARM.copy()
-    self.state = begin(State(), now=self.now)
+    self.state = begin(HandoverState(), now=self.now)
     self.effects = None
 
   def tick(self, *kinds, pose=None, delta=None, ticks=1):
@@ -51,7 +51,7 @@ def test_a_person_takes_over_and_gives_back():
   assert loop.tick().drive is Drive.POLICY
   taken = loop.tick(Kind.TAKEOVER, pose=_ARM)
   assert (taken.drive, taken.clear_queue) == (Drive.HOLD, True)
-  assert taken.words == 'Aligned: keep still.'
+  assert taken.message == 'Aligned: keep still.'
   effects = loop.tick(pose=_ARM, ticks=11)
   assert (loop.state.mode, effects.drive) == (Mode.HUMAN, Drive.HUMAN)
   np.testing.assert_array_equal(effects.command, _ARM)
@@ -70,12 +70,12 @@ def test_while_not_aligned_the_arm_holds_and_says_which_joint():
   loop = _Loop()
   effects = loop.tick(Kind.TAKEOVER, pose=_off(by=0.12), ticks=100)
   assert (effects.drive, effects.command) == (Drive.HOLD, None)
-  assert effects.words == (
+  assert effects.message == (
     'Not aligned: shoulder is off by +0.120 rad (at most 0.050).'
   )
   pose = _off(by=0.12)
   pose[3] -= 0.006
-  words = loop.tick(pose=pose).words
+  words = loop.tick(pose=pose).message
   assert words.index('grip is off by -0.006 m') < words.index('shoulder')
 
 
@@ -109,14 +109,14 @@ def test_a_leader_that_falls_silent_holds_the_arm(pose, words):
   loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=12)
   effects = loop.tick(pose=pose)
   assert (loop.state.mode, effects.drive) == (Mode.ALIGNING, Drive.HOLD)
-  assert effects.words.startswith(words)
+  assert effects.message.startswith(words)
 
 
 def test_an_arm_without_a_pose_is_not_driven():
   loop = _Loop()
   loop.arm[0] = np.nan
   assert 'The arm gives no finite number for yaw' in (
-    loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=50).words
+    loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=50).message
   )
   assert loop.tick(delta=np.zeros(4)).drive is Drive.HOLD
 

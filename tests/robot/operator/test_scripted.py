@@ -5,7 +5,7 @@ from rlt_jax.robot.operator.events import DeviceError, Event, Kind
 from rlt_jax.robot.operator.scripted import (
   Scripted,
   ScriptedTeleoperator,
-  When,
+  StateOperator,
 )
 from tests.robot.fake_clock import FakeClock
 
@@ -42,9 +42,9 @@ def test_times_must_be_in_order(times):
     Scripted([(at, Kind.STOP) for at in times])
 
 
-def test_a_function_of_the_state_speaks():
+def test_a_function_of_the_state_gives_the_events():
   clock, state = FakeClock(), {'depth': 0.0}
-  device = When(
+  device = StateOperator(
     lambda s: [Kind.SUCCESS] if s['depth'] > 0.01 else [],
     lambda: state,
     clock=clock,
