@@ -236,7 +236,8 @@ def test_library_example_runs():
   names = {}
   exec(compile(example, 'docs/design.md', 'exec'), names)
   assert names['metrics']['finite'] == 1
-  assert names['state'].actor_updates == 1
+  agent, state = names['agent'], names['state']
+  assert agent.num_updates(state) == agent.updates_per_dispatch
 
 
 def test_robot_host_needs_only_what_its_page_installs():
