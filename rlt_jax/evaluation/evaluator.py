@@ -17,17 +17,17 @@ from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.types import Array, Features, Outcome, Params, PRNGKey
 
-# A policy maps (percept [B], key) to normalised chunks [B, C, A].
+# A policy maps (features [B], key) to normalized chunks [B, C, A].
 Policy = Callable[[Features, PRNGKey], Array]
 
 _THREADS = 2  # groups at once: physics is serial, the VLA is not
 
 
 class Sizes(NamedTuple):
-  """Worlds a call: two sizes, since each compiles once.
+  """Environments a call: two sizes, since each compiles once.
 
-  The small one serves the stragglers, which would otherwise cost as much as
-  everybody. Practice's own sizes compile nothing new.
+  The small one serves the last running episodes, which would otherwise cost as
+  much as all. The sizes of practice compile nothing new.
   """
 
   small: int
@@ -36,7 +36,7 @@ class Sizes(NamedTuple):
 
 def base_policy(horizon: int) -> Policy:
   """Returns the frozen VLA, run open loop for `horizon` of its H steps."""
-  return lambda percept, key: percept.reference[:, :horizon]
+  return lambda features, key: features.reference[:, :horizon]
 
 
 def agent_policy(
@@ -61,7 +61,7 @@ class Evaluator:
 
   def __init__(
     self,
-    play: RolloutFns,
+    rollout: RolloutFns,
     perception: Perception,
     *,
     seed: int,
@@ -72,23 +72,23 @@ class Evaluator:
     """Prepares evaluation.
 
     Args:
-      play, perception: as practised.
+      rollout, perception: as in practice.
       seed: of the start states.
       chunk: C; a policy's chunks are multiples of it.
-      sizes: worlds a call.
+      sizes: environments a call.
       delay: control steps from what is seen to the step that it decides.
     """
-    self._chunk, self.sizes, self._delay = chunk, sizes, delay
+    self._chunk_size, self.sizes, self._delay = chunk, sizes, delay
     self._perception = perception
     self._key = jax.random.PRNGKey(seed)
-    self._play = play
+    self._rollout = rollout
     self._compiled: set[int] = set()  # group sizes
 
   def initial_states(self, episodes: int) -> Any:
-    """Returns the worlds [M] that every policy starts from."""
+    """Returns the states [M] that every policy starts from."""
     fold = functools.partial(jax.random.fold_in, self._key)
     keys = jax.vmap(fold)(jnp.arange(episodes))
-    return self._play.begin(keys, self.sizes.small)
+    return self._rollout.begin(keys, self.sizes.small)
 
   def run(
     self,
@@ -101,7 +101,7 @@ class Evaluator:
     """Runs a policy to the end of every episode.
 
     Args:
-      policy: maps percepts to chunks.
+      policy: maps features to chunks.
       episodes: M, how many initial states.
       film: the first so many episodes keep their states.
       prompt: replaces the task's instruction.
@@ -109,88 +109,121 @@ class Evaluator:
     Returns:
       The episodes, and per filmed episode its states, one a step.
     """
-    # NumPy: rows come and go in every number, and nothing must recompile.
+    # NumPy: the number of running episodes changes, and nothing must recompile.
     state = jax.tree.map(np.array, self.initial_states(episodes))
-    seen, begun = jax.tree.map(np.copy, state), False
+    seen, started = jax.tree.map(np.copy, state), False
     key = jax.random.fold_in(self._key, 2**31 - 1)
     filmed: list[list[Any]] = [[] for _ in range(film)]
 
-    def decide_and_play(rows: np.ndarray, key: PRNGKey):
-      percept_key, act_key = key
-      part, look = jax.tree.map(lambda x: x[rows], (state, seen))
-      percept = self._perception.perceive(look, percept_key, prompt)
-      # The first look was not before the first step.
-      first = self._delay if begun else 0
-      percept = percept._replace(reference=percept.reference[:, first:])
-      chunk = policy(percept, act_key)
-      commands = self._perception.space.decode(chunk, percept.pose)
-      chunks = []
-      for start in range(0, commands.shape[1], self._chunk):
-        now = commands[:, start : start + self._chunk]
-        chunks.append(self._play.chunk(part, now))
-        part = chunks[-1].final
-      return jax.block_until_ready(chunks)
+    def act_and_step(rows: np.ndarray, keys: PRNGKey) -> list[Trajectory]:
+      return self._act_and_step(
+        policy,
+        *jax.tree.map(lambda x: x[rows], (state, seen)),
+        keys,
+        # What is seen first is not seen before the first step.
+        self._delay if started else 0,
+        prompt,
+      )
 
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-      # Side by side, and each once: two groups would both do the work. In
-      # the end there are stragglers, however it begins.
-      first = map(len, _groups(np.arange(episodes), self.sizes))
-      new = {*first, self.sizes.small} - self._compiled
-      list(pool.map(functools.partial(self._compile, state), new))
-      self._compiled |= new
+      self._compile_sizes(pool, state, episodes)
       while True:
-        live = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
-        if not live.size:
+        running = np.flatnonzero(np.asarray(state.outcome) == Outcome.RUNNING)
+        if not running.size:
           break
-        groups, keys = _groups(live, self.sizes), []
+        groups, keys = _groups(running, self.sizes), []
         for _ in groups:
-          key, *parts = jax.random.split(key, 3)
-          keys.append(parts)
-        done = list(pool.map(decide_and_play, groups, keys))
-        for rows, chunks in zip(groups, done, strict=True):
-          for played in chunks:
-            _keep_film(filmed, rows, played)
-          _write(state, rows, chunks[-1].final)
-          _write(seen, rows, _before_end(chunks[-1], self._delay))
-        begun = True
+          key, *group_keys = jax.random.split(key, 3)
+          keys.append(group_keys)
+        results = list(pool.map(act_and_step, groups, keys))
+        for rows, trajectories in zip(groups, results, strict=True):
+          for trajectory in trajectories:
+            _keep_film(filmed, rows, trajectory)
+          last = trajectories[-1]
+          _write(state, rows, last.final)
+          _write(seen, rows, _before_end(last, self._delay))
+        started = True
     outcome = np.asarray(state.outcome)
-    results = Episodes(
+    return Episodes(
       success=outcome == Outcome.SUCCESS,
       steps=np.asarray(state.steps),
       outcome=outcome,
-    )
-    return results, filmed
+    ), filmed
+
+  def _act_and_step(
+    self,
+    policy: Policy,
+    state: Any,
+    seen: Any,
+    keys: PRNGKey,
+    delay: int,
+    prompt: np.ndarray | None,
+  ) -> list[Trajectory]:
+    """Queries the policy once and executes its chunks.
+
+    Args:
+      policy: maps features to chunks.
+      state: of the group's environments.
+      seen: the same environments, `delay` steps ago.
+      keys: of perception and of the policy, consumed.
+      delay: the first so many steps of the reference have passed.
+      prompt: see `run`.
+    """
+    perceive_key, act_key = keys
+    features = self._perception.perceive(seen, perceive_key, prompt)
+    features = features._replace(reference=features.reference[:, delay:])
+    chunk = policy(features, act_key)
+    commands = self._perception.space.decode(chunk, features.pose)
+    trajectories = []
+    for start in range(0, commands.shape[1], self._chunk_size):
+      part = commands[:, start : start + self._chunk_size]
+      trajectories.append(self._rollout.chunk(state, part))
+      state = trajectories[-1].final
+    return jax.block_until_ready(trajectories)
+
+  def _compile_sizes(
+    self, pool: concurrent.futures.Executor, state: Any, episodes: int
+  ) -> None:
+    """Compiles each group size once, side by side.
+
+    Two groups of one size that run at once would both compile it. The small
+    size serves the last episodes, whatever size comes first.
+    """
+    first = map(len, _groups(np.arange(episodes), self.sizes))
+    new = {*first, self.sizes.small} - self._compiled
+    list(pool.map(functools.partial(self._compile, state), new))
+    self._compiled |= new
 
   def _compile(self, state: Any, size: int) -> None:
-    """Looks and plays once, `size` worlds wide; nothing comes of it."""
+    """Perceives and steps once with `size` environments; drops the result."""
     part = jax.tree.map(lambda x: np.resize(x, (size, *x.shape[1:])), state)
-    percept = self._perception.perceive(part, self._key, None)
-    chunk = percept.reference[:, : self._chunk]
-    commands = self._perception.space.decode(chunk, percept.pose)
-    jax.block_until_ready(self._play.chunk(part, commands))
+    features = self._perception.perceive(part, self._key, None)
+    chunk = features.reference[:, : self._chunk_size]
+    commands = self._perception.space.decode(chunk, features.pose)
+    jax.block_until_ready(self._rollout.chunk(part, commands))
 
 
-def _groups(live: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
+def _groups(running: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
   """Splits row numbers into groups of the two sizes, padded by repeats."""
   groups, start = [], 0
-  while start < live.size:
-    left = live.size - start
+  while start < running.size:
+    left = running.size - start
     size = sizes.large if left > 2 * sizes.small else sizes.small
     # Repeated rows are computed and thrown away.
-    groups.append(np.resize(live[start : start + size], size))
+    groups.append(np.resize(running[start : start + size], size))
     start += size
   return groups
 
 
-def _before_end(played: Trajectory, steps: int) -> Any:
-  """Returns the worlds [E] so many steps before the chunk's end."""
+def _before_end(trajectory: Trajectory, steps: int) -> Any:
+  """Returns the states [E] so many steps before the chunk's end."""
   if not steps:
-    return played.final
-  return jax.tree.map(lambda x: x[-steps], played.states)
+    return trajectory.final
+  return jax.tree.map(lambda x: x[-steps], trajectory.states)
 
 
-def _write(state: Any, rows: np.ndarray, part) -> None:
-  """Writes worlds back in place; of a padded group only the real rows."""
+def _write(state: Any, rows: np.ndarray, part: Any) -> None:
+  """Writes states back in place; of a padded group only the real rows."""
   count = len(np.unique(rows))
   for old, new in zip(
     jax.tree.leaves(state), jax.tree.leaves(part), strict=True
@@ -199,17 +232,15 @@ def _write(state: Any, rows: np.ndarray, part) -> None:
 
 
 def _keep_film(
-  filmed: list[list[Any]],
-  rows: np.ndarray,
-  played: Trajectory,
+  filmed: list[list[Any]], rows: np.ndarray, trajectory: Trajectory
 ) -> None:
   """Appends the steps of filmed episodes."""
   count = len(np.unique(rows))
   wanted = [(e, row) for e, row in enumerate(rows[:count]) if row < len(filmed)]
   if not wanted:
     return
-  states = jax.tree.map(np.asarray, played.states)
-  valid = np.asarray(played.valid)
+  states = jax.tree.map(np.asarray, trajectory.states)
+  valid = np.asarray(trajectory.valid)
   for e, row in wanted:
     for t in np.flatnonzero(valid[e]):
       filmed[row].append(jax.tree.map(lambda x: x[t, e], states))  # noqa: B023

@@ -22,6 +22,7 @@ class PracticeConfig:
   # 'pi_small[:FOLDER]', 'ws://host:port', or one's own as 'module:function'.
   vla: str = 'pi_small'
   task: TaskConfig = TaskConfig()
+  agent_name: str = 'rlt'  # or one's own, as 'module:function'
   # The grippers and the left arm rest in every demonstration.
   agent: RltConfig = RltConfig(frozen_action_dims=_IDLE)
   seed: int = 0

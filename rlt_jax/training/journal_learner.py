@@ -70,7 +70,7 @@ class JournalLearner:
       ValueError: the config's chunk, delay or networks are not the bundle's,
         or the checkpoint is of another config, VLA or token.
     """
-    self._agent = registry.make('rlt', config.agent, sizes_of(spec))
+    self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
     check_bundle(spec, self._agent, config)
     self._journal, self._workdir = journal, pathlib.Path(workdir)
     self._config, self._spec = config, spec

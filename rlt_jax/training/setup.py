@@ -76,7 +76,7 @@ def make_agent(config: PracticeConfig, perception: Perception) -> Agent:
     config.chunk_size,
     perception.action_dim,
   )
-  return registry.make('rlt', config.agent, sizes)
+  return registry.make(config.agent_name, config.agent, sizes)
 
 
 def make_evaluator(
