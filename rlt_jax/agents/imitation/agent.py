@@ -5,6 +5,7 @@ without the value. It can be no better than the VLA: a baseline for what the
 critics add.
 """
 
+import functools
 from typing import Any
 
 import chex
@@ -74,33 +75,6 @@ def make(config: ImitationConfig, sizes: Sizes) -> Agent:
       key=key,
     )
 
-  def update(
-    state: ImitationState, replay_state: Any, sample: Sample
-  ) -> tuple[ImitationState, Metrics]:
-    def step(state: ImitationState, _) -> tuple[ImitationState, Array]:
-      key, sample_key, dropout_key = jax.random.split(state.key, 3)
-      batch = sample(replay_state, sample_key)
-      loss, grads = jax.value_and_grad(imitation_loss)(
-        state.params, actor, batch, dropout_key, config.reference_dropout
-      )
-      change, opt_state = optimizer.update(grads, state.opt_state)
-      return ImitationState(
-        params=optax.apply_updates(state.params, change),
-        opt_state=opt_state,
-        updates=state.updates + 1,
-        key=key,
-      ), loss
-
-    state, losses = jax.lax.scan(
-      step, state, length=config.updates_per_dispatch
-    )
-    finite = [jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(state.params)]
-    finite = jnp.all(jnp.stack([*finite, jnp.all(jnp.isfinite(losses))]))
-    return state, {
-      'actor_loss': jnp.mean(losses),
-      'finite': finite.astype(jnp.float32),
-    }
-
   def act(
     params: Params, features: Features, key: PRNGKey, explore: Array | bool
   ) -> Array:
@@ -121,7 +95,7 @@ def make(config: ImitationConfig, sizes: Sizes) -> Agent:
       z_rl=row.z_rl, proprio=row.proprio, ref_chunk=row.ref_chunk
     ),
     init=init,
-    update=update,
+    update=functools.partial(update, actor, optimizer, config),
     num_updates=lambda state: state.updates,
     policy_params=lambda state: state.params,
     act=act,
@@ -134,6 +108,51 @@ def make(config: ImitationConfig, sizes: Sizes) -> Agent:
       exploration_std=config.exploration_std,
     ),
   )
+
+
+def update(
+  actor: Actor,
+  optimizer: optax.GradientTransformation,
+  config: ImitationConfig,
+  state: ImitationState,
+  replay_state: Any,
+  sample: Sample,
+) -> tuple[ImitationState, Metrics]:
+  """Runs `config.updates_per_dispatch` gradient steps.
+
+  Args:
+    actor, optimizer, config: static.
+    state: donate it when jitting.
+    replay_state: read only; holds at least one batch of rows.
+    sample: static; draws B rows.
+
+  Returns:
+    The new state, and actor_loss and finite; see `agents.agent.Agent`.
+  """
+
+  def step(state: ImitationState, _) -> tuple[ImitationState, Array]:
+    key, sample_key, dropout_key = jax.random.split(state.key, 3)
+    batch = sample(replay_state, sample_key)
+    loss, grads = jax.value_and_grad(imitation_loss)(
+      state.params, actor, batch, dropout_key, config.reference_dropout
+    )
+    change, opt_state = optimizer.update(grads, state.opt_state)
+    state = ImitationState(
+      params=optax.apply_updates(state.params, change),
+      opt_state=opt_state,
+      updates=state.updates + 1,
+      key=key,
+    )
+    return state, loss
+
+  state, losses = jax.lax.scan(step, state, length=config.updates_per_dispatch)
+  finite = [
+    jnp.all(jnp.isfinite(x)) for x in (losses, *jax.tree.leaves(state.params))
+  ]
+  return state, {
+    'actor_loss': jnp.mean(losses),
+    'finite': jnp.all(jnp.stack(finite)).astype(jnp.float32),
+  }
 
 
 def imitation_loss(
