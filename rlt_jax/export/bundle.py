@@ -15,7 +15,7 @@ from rlt_jax.export import onnx_graph
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy import onnx_policy
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
+from rlt_jax.robot.policy.numpy_policy import check_agreement, NumpyPolicy
 from rlt_jax.types import Params
 
 PLATFORMS = ('cpu', 'cuda')
@@ -95,10 +95,10 @@ def write(
   exported = jax_export.export(
     jax.jit(forward(agent.mlp_policy, params, spec)), platforms=PLATFORMS
   )(*shapes)
-  apart = agree('JAX', policy, exported.call)
+  apart = check_agreement('JAX', policy, exported.call)
   if onnx:
     graph = onnx_graph.build(layers, spec)
-    apart = max(apart, agree('ONNX', policy, onnx_policy.make(graph)))
+    apart = max(apart, check_agreement('ONNX', policy, onnx_policy.make(graph)))
   folder.mkdir(parents=True)
   if onnx:
     (folder / reading.ONNX).write_bytes(graph)

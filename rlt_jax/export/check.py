@@ -14,7 +14,7 @@ import numpy as np
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy import onnx_policy
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
+from rlt_jax.robot.policy.numpy_policy import check_agreement, NumpyPolicy
 
 # (z_rl [Z], proprio [P] as measured, reference [C, A]) -> chunk [C, A].
 Form = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -61,7 +61,7 @@ def open_forms(folder: str | os.PathLike[str]) -> tuple[dict[str, Form], str]:
   lines = []
 
   def add(name: str, form: Form) -> None:
-    difference = agree(name, policy, form)
+    difference = check_agreement(name, policy, form)
     forms[name] = form
     lines.append(f'NumPy and {name} differ by at most {difference:.1g} units.')
 

@@ -34,8 +34,8 @@ class ArmError(Exception):
 class Arm(Protocol):
   """A driver. Every method may raise `ArmError`; none may block for long.
 
-  connect: opens the device; imports the vendor's package, so that only who
-    uses an arm needs it. Nothing moves.
+  connect: opens the device and imports the vendor's package, which only the
+    users of this arm need. Nothing moves.
   observe: the newest Reading.
   command: sends joint targets [A] and returns those really sent [A].
   hold: stays where it is, under power, until commanded again.
@@ -85,7 +85,7 @@ class Chain:
 class ArmSpec:
   """An arm's file: names, units, and every safety limit.
 
-  There are no defaults: a limit that was never written down is not a limit.
+  Nothing has a default: every limit must be decided for the arm at hand.
   """
 
   name: str

@@ -12,7 +12,7 @@ from rlt_jax.agents.rlt import networks
 from rlt_jax.export import bundle
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy import onnx_policy
-from rlt_jax.robot.policy.numpy_policy import agree, NumpyPolicy
+from rlt_jax.robot.policy.numpy_policy import check_agreement, NumpyPolicy
 from tests.robot.conftest import make_spec
 
 _SPEC = make_spec()
@@ -68,11 +68,11 @@ def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
   assert bundle.write(tmp_path / 'b', agent, params, spec, onnx=True) <= 1e-5
   policy = NumpyPolicy.load(tmp_path / 'b')
   form = onnx_policy.load(tmp_path / 'b')
-  assert agree('ONNX', policy, form) <= 1e-5
+  assert check_agreement('ONNX', policy, form) <= 1e-5
   other = jax.tree.map(lambda x: 1.01 * x, params)
   bundle.write(tmp_path / 'other', agent, other, spec)
   with pytest.raises(ValueError, match='NumPy and ONNX must agree to 1e-05'):
-    agree('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
+    check_agreement('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
 
 
 def test_an_actor_of_other_idle_entries_is_refused(tmp_path):

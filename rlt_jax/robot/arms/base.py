@@ -17,18 +17,19 @@ _PARTS = ('j1', 'j2', 'j3', 'j4', 'j5', 'j6', 'gripper')
 # Two six-joint arms with grippers, in the order that policies are trained in.
 JOINTS = tuple(f'{side}_{part}' for side in SIDES for part in _PARTS)
 
-_STOW_SPEED = 0.25  # of the joint's largest velocity
-_STOW_GAP_S = 0.05  # a pause between two calls moves the ramp no further
+_STOW_SPEED = 0.25  # of the joint's maximum velocity
+_STOW_GAP_S = 0.05  # s, longest time that one call moves the ramp by
 
 
 class BaseArm:
-  """An `Arm` (see `rlt_jax.robot.arm`); a driver fills in five methods.
+  """An `Arm` (see `rlt_jax.robot.arm`); a driver implements five methods.
 
-  _open, _close: the device; `_close` never moves it, and must cope with one
-    that `_open` failed to open completely.
-  _read: the newest Reading, by the loop's clock.
-  _send: checked targets [A] to those really sent [A]; powers the arm first.
-  _power_off: takes the power off.
+  _open, _close: open and close the device. `_close` never moves it, and is also
+    called when `_open` fails halfway.
+  _read: returns the newest Reading, in the loop's time.
+  _send: sends checked targets [A] and returns those really sent [A]; switches
+    the arm's power on first.
+  _power_off: switches the power off.
   """
 
   def __init__(self, spec: ArmSpec, *, clock: Clock | None = None):
@@ -45,20 +46,20 @@ class BaseArm:
     self._connected = self._disabled = False
     self._dates: dict[str, tuple[float, float]] = {}
     self._sent: np.ndarray | None = None  # the last command
-    self._rest: np.ndarray | None = None  # where hold() stays
-    self._ramp: tuple[np.ndarray, float] | None = None  # stow's target, when
+    self._hold_pose: np.ndarray | None = None  # of hold()
+    self._stow_ramp: tuple[np.ndarray, float] | None = None  # target and time
 
   def connect(self) -> None:
     """Opens the device; nothing moves.
 
     Raises:
-      ArmError: it is open already, cannot be opened, or its package is not
-        installed.
+      ArmError: it is open already, cannot be opened, or its package is
+        missing.
     """
     if self._connected:
       raise ArmError('connect() must come once: the arm is open.')
     self._dates.clear()
-    self._sent = self._rest = self._ramp = None
+    self._sent = self._hold_pose = self._stow_ramp = None
     self._disabled = False
     try:
       self._open()
@@ -68,7 +69,7 @@ class BaseArm:
     self._connected = True
 
   def observe(self) -> Reading:
-    """Returns the newest Reading; its time stops while the device is silent."""
+    """Returns the newest Reading, also an old one of a silent device."""
     self._check_open('observe')
     return self._read()
 
@@ -76,44 +77,44 @@ class BaseArm:
     """Sends targets [A] (rad, m); returns those really sent.
 
     Raises:
-      ArmError: a shape, a number or a joint range that is not the spec's, or
-        a device that did not take them.
+      ArmError: the shape is not [A], a number is outside the joint's range or
+        not finite, or the device refused them.
     """
     self._check_power('command')
     self._sent = self._send(self._checked(target))
-    self._rest = self._ramp = None
+    self._hold_pose = self._stow_ramp = None
     return self._sent.copy()
 
   def hold(self) -> None:
-    """Stays where it is. Repeated calls keep the place of the first."""
+    """Stays where it is; repeated calls keep the pose of the first."""
     self._check_power('hold')
-    if self._rest is None:
-      self._rest = self._resting_place()
-    self._ramp = None
-    self._sent = self._send(self._rest)
+    if self._hold_pose is None:
+      self._hold_pose = self._measured_or_sent()
+    self._stow_ramp = None
+    self._sent = self._send(self._hold_pose)
 
   def stow(self) -> bool:
-    """Moves towards the stow pose; True when there, by `spec.max_step`."""
+    """Moves towards the stow pose; True within `spec.max_step` of it."""
     self._check_power('stow')
     position, now = self._read().position, self._clock.now()
     if not np.isfinite(position).all():
       raise ArmError(f'stow() needs a finite reading: {position}.')
     goal = np.array(self.spec.stow, np.float64)
-    target, before = self._ramp or (position, now)
+    target, before = self._stow_ramp or (position, now)
     step = np.array(self.spec.max_velocity) * _STOW_SPEED
     step = step * np.clip(now - before, 0.0, _STOW_GAP_S)
     target = target + np.clip(goal - target, -step, step)
-    # An arm that something stops must not have the ramp run away from it.
+    # The ramp must not run ahead of an arm that is blocked.
     reach = np.array(self.spec.max_step)
     target = np.clip(target, position - reach, position + reach)
     target = np.clip(target, self._low, self._high)
-    self._rest, self._ramp = None, (target, now)
+    self._hold_pose, self._stow_ramp = None, (target, now)
     self._sent = self._send(target)
     there = np.abs(position - goal) <= reach
     return bool(there.all() and np.array_equal(target, goal))
 
   def disable(self) -> None:
-    """Takes the power off; only connect() gives it back."""
+    """Switches the power off; only connect() switches it on again."""
     self._check_open('disable')
     self._power_off()
     self._disabled = True
@@ -140,10 +141,10 @@ class BaseArm:
     raise NotImplementedError
 
   def _date(self, part: str, stamp: float, now: float) -> float:
-    """Returns when a part's device stamp last changed, by the loop's clock.
+    """Returns when a part's device stamp last changed, in the loop's time.
 
-    The device's own clock drifts against the loop's and may be reset; that
-    its stamp moves is all that is believed of it.
+    The device's clock drifts against the loop's and may be reset, so only the
+    change of the stamp is used.
     """
     if part not in self._dates or self._dates[part][0] != stamp:
       self._dates[part] = (stamp, now)
@@ -155,7 +156,7 @@ class BaseArm:
       raise ArmError(
         f'A target must have the shape {self._low.shape}: {target.shape}.'
       )
-    # A comparison with NaN is false, so this finds what is not finite too.
+    # A comparison with NaN is false, so this finds NaN too.
     inside = (target >= self._low) & (target <= self._high)
     if not inside.all():
       i = int(np.argmin(inside))
@@ -166,16 +167,16 @@ class BaseArm:
       )
     return target
 
-  def _resting_place(self) -> np.ndarray:
+  def _measured_or_sent(self) -> np.ndarray:
     try:
       place = self._read().position
     except ArmError:
       place = None
     if place is None or not np.isfinite(place).all():
-      place = self._sent  # where it is heading is the next best
+      place = self._sent  # the second best: where it moves to
     if place is None:
       raise ArmError('hold() needs a pose: none was measured, none was sent.')
-    # At a joint's end the sensor may read a hair beyond the limit.
+    # At the end of a joint the sensor may read slightly beyond the limit.
     return np.clip(place, self._low, self._high)
 
   def _check_open(self, method: str) -> None:

@@ -1,4 +1,4 @@
-"""An arm of numbers alone, with faults on a schedule."""
+"""A simulated arm without geometry, with faults on a schedule."""
 
 from collections.abc import Sequence
 import math
@@ -12,10 +12,10 @@ from rlt_jax.robot.clock import Clock
 
 
 class FakeArm(BaseArm):
-  """Joints that follow their targets to first order; the same every run.
+  """Joints that follow their targets to first order; deterministic.
 
   events: (time, name) of every change between 'connect', 'command', 'hold',
-  'stow', 'disable' and 'disconnect', for tests to look at.
+  'stow', 'disable' and 'disconnect', for tests.
   """
 
   def __init__(
@@ -32,13 +32,12 @@ class FakeArm(BaseArm):
     Args:
       spec: the arm's file.
       clock: the loop's; a stall sleeps on it.
-      faults: what goes wrong, and when.
+      faults: what fails and when.
       start: [A] the first pose; None is `spec.stow`.
       tau_s: the joints' time constant.
 
     Raises:
-      ValueError: a start of another size, or a time constant that is not
-        positive.
+      ValueError: start has another size, or tau_s is not positive.
     """
     super().__init__(spec, clock=clock)
     if not tau_s > 0.0:
@@ -50,36 +49,36 @@ class FakeArm(BaseArm):
       )
     self._faults, self._tau = tuple(faults), tau_s
     self._target = self._position
-    self._moved = self._began = 0.0
-    self._left: list[int] = []
+    self._move_time = self._start_time = 0.0
+    self._calls_left: list[int] = []
     self._last: Reading | None = None
     self.events: list[tuple[float, str]] = []
 
   def command(self, target: np.ndarray) -> np.ndarray:
     """Sends targets [A]; see `BaseArm`."""
     sent = super().command(target)
-    self._note('command')
+    self._log('command')
     return sent
 
   def hold(self) -> None:
     """Stays; see `BaseArm`."""
     super().hold()
-    self._note('hold')
+    self._log('hold')
 
   def stow(self) -> bool:
     """Moves towards the stow pose; see `BaseArm`."""
     there = super().stow()
-    self._note('stow')
+    self._log('stow')
     return there
 
   def _open(self) -> None:
-    self._moved = self._began = self._clock.now()
-    self._left = [f.calls if f.calls else 1 for f in self._faults]
+    self._move_time = self._start_time = self._clock.now()
+    self._calls_left = [f.calls if f.calls else 1 for f in self._faults]
     self._target, self._last = self._position, None
-    self._note('connect')
+    self._log('connect')
 
   def _close(self) -> None:
-    self._note('disconnect')
+    self._log('disconnect')
 
   def _read(self) -> Reading:
     self._exchange()
@@ -88,10 +87,10 @@ class FakeArm(BaseArm):
       jump = sum(
         f.seconds
         for f in self._faults
-        if f.kind == 'clock_jump' and self._passed() >= f.at_s
+        if f.kind == 'clock_jump' and self._elapsed_s() >= f.at_s
       )
       position = self._position.copy()
-      self._last = Reading(position, velocity, self._moved + jump)
+      self._last = Reading(position, velocity, self._move_time + jump)
     if self._take('nan'):
       nan = np.full_like(self._position, math.nan)
       return Reading(nan, nan.copy(), self._last.time)
@@ -105,38 +104,42 @@ class FakeArm(BaseArm):
   def _power_off(self) -> None:
     self._exchange()
     self._target = self._position
-    self._note('disable')
+    self._log('disable')
 
   def _exchange(self) -> None:
-    """One packet there and back: stalls, gets lost, moves the joints."""
+    """Simulates one packet: it may stall or be lost; the joints move."""
     stall = self._take('stall')
     if stall:
       self._clock.sleep_until(self._clock.now() + stall.seconds)
     now = self._clock.now()
     # A clock that jumps back must not move the joints backwards.
-    decay = math.exp(-max(now - self._moved, 0.0) / self._tau)
+    decay = math.exp(-max(now - self._move_time, 0.0) / self._tau)
     self._position = self._target + (self._position - self._target) * decay
-    self._moved = now
+    self._move_time = now
     if self._take('lost'):
-      raise ArmError(f'The packet of {self._passed():.3f} s was lost.')
+      raise ArmError(f'The packet of {self._elapsed_s():.3f} s was lost.')
 
-  def _passed(self) -> float:
-    return self._clock.now() - self._began
+  def _elapsed_s(self) -> float:
+    return self._clock.now() - self._start_time
 
   def _during(self, kind: str) -> bool:
     return any(
-      f.kind == kind and f.at_s <= self._passed() < f.at_s + f.seconds
+      f.kind == kind and f.at_s <= self._elapsed_s() < f.at_s + f.seconds
       for f in self._faults
     )
 
   def _take(self, kind: str) -> Fault | None:
-    """Returns a fault that is due, and counts it."""
+    """Returns a fault of this kind that happens now, and counts it."""
     for i, fault in enumerate(self._faults):
-      if fault.kind == kind and self._left[i] and self._passed() >= fault.at_s:
-        self._left[i] -= 1
+      if (
+        fault.kind == kind
+        and self._calls_left[i]
+        and self._elapsed_s() >= fault.at_s
+      ):
+        self._calls_left[i] -= 1
         return fault
     return None
 
-  def _note(self, event: str) -> None:
+  def _log(self, event: str) -> None:
     if not self.events or self.events[-1][1] != event:
       self.events.append((self._clock.now(), event))

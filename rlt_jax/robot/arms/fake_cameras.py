@@ -25,41 +25,41 @@ class FakeCameras:
     size: int = 64,
     faults: Sequence[CameraFault] = (),
   ):
-    """Starts at once.
+    """Shows pictures from now on.
 
     Raises:
-      ValueError: a fault of a camera that is not among the names.
+      ValueError: a fault names another camera.
     """
     for fault in faults:
       if fault.camera not in names:
         raise ValueError(f'camera must be one of {names}: {fault.camera}.')
     self.shapes = {name: (size, size, 3) for name in names}
     self._clock, self._size = clock, size
-    self._faults, self._began = tuple(faults), clock.now()
+    self._faults, self._start_time = tuple(faults), clock.now()
     self._oldest = -math.inf
 
   def observe(self) -> dict[str, np.ndarray]:
     """Returns camera name -> uint8 [S, S, 3]."""
     frames = {name: self._frame(name) for name in self.shapes}
-    self._oldest = min(taken for _, taken in frames.values())
+    self._oldest = min(capture_time for _, capture_time in frames.values())
     return {name: image for name, (image, _) in frames.items()}
 
   def age_s(self) -> float:
     """Returns the age, s, of the oldest picture of the last `observe`."""
-    return self._clock.now() - self._began - self._oldest
+    return self._clock.now() - self._start_time - self._oldest
 
   def _frame(self, name: str) -> tuple[np.ndarray, float]:
-    """Returns a picture and the time that it says it was taken, from 0."""
-    said = taken = self._clock.now() - self._began
+    """Returns a picture and its time stamp, s since the start."""
+    stamp = capture_time = self._clock.now() - self._start_time
     dark = False
     for fault in self._faults:
-      if fault.camera == name and fault.at_s <= said < fault.end_s:
+      if fault.camera == name and fault.at_s <= stamp < fault.end_s:
         dark = fault.kind == 'dark'
-        taken = taken if dark else fault.at_s
-        said = fault.at_s if fault.kind == 'stale' else said
-    count = math.floor(taken * _FRAMES_PER_S)
+        capture_time = capture_time if dark else fault.at_s
+        stamp = fault.at_s if fault.kind == 'stale' else stamp
+    count = math.floor(capture_time * _FRAMES_PER_S)
     shift = list(self.shapes).index(name) * 17 + count * 8
     row = ((np.arange(self._size) * 4 + shift) % 256).astype(np.uint8)
     image = np.tile(row[None, :, None], (self._size, 1, 3))
-    said = math.floor(said * _FRAMES_PER_S) / _FRAMES_PER_S
-    return image * np.uint8(not dark), said
+    stamp = math.floor(stamp * _FRAMES_PER_S) / _FRAMES_PER_S
+    return image * np.uint8(not dark), stamp

@@ -1,4 +1,4 @@
-"""What can go wrong with an arm or a camera, and when."""
+"""Faults of fake arms and cameras, and their times."""
 
 import dataclasses
 import math
@@ -10,15 +10,15 @@ _CAMERA = ('frozen', 'stale', 'dark')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Fault:
-  """Something that goes wrong at `at_s`, counted from connect().
+  """A fault of the arm from `at_s` on, counted from connect().
 
   kind:
     lost: the next `calls` reads and writes raise ArmError.
     nan: the next `calls` readings are NaN.
     stall: the next read or write takes `seconds`.
-    frozen: for `seconds`, readings and their time stay what they were.
-    clock_jump: from then on, readings are dated `seconds` later (or, below
-      zero, earlier) than they were taken.
+    frozen: for `seconds`, readings and their times do not change.
+    clock_jump: from then on, the times of readings are `seconds` too late (if
+      negative, too early).
   """
 
   kind: str
@@ -44,10 +44,10 @@ class Fault:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CameraFault:
-  """What `camera` shows from `at_s` (since the cameras were made), `seconds`.
+  """A fault of `camera` for `seconds` from `at_s` on, since its construction.
 
-  kind: frozen repeats a picture under new times, stale keeps picture and
-  time, dark is black.
+  kind: 'frozen' repeats a picture with new times, 'stale' repeats picture and
+  time, 'dark' is black.
   """
 
   camera: str
@@ -63,7 +63,7 @@ class CameraFault:
 
   @property
   def end_s(self) -> float:
-    """When the camera works again."""
+    """s, when the camera works again."""
     return self.at_s + self.seconds
 
 

@@ -1,8 +1,7 @@
 """Any LeRobot `Robot` as an arm.
 
-Runs in LeRobot's own environment: of this project it needs NumPy and
-`rlt_jax.robot` alone, and it is handed a Robot object, so it imports nothing
-of LeRobot.
+It runs in LeRobot's own environment: it takes a Robot object, imports nothing
+of LeRobot, and needs only NumPy and `rlt_jax.robot`.
 """
 
 import dataclasses
@@ -20,12 +19,12 @@ _UNITS = ('same', 'deg', 'normalized', 'percent')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JointMap:
-  """One LeRobot number and the joint it is.
+  """Maps one number of LeRobot to a joint.
 
-  key: LeRobot's name, such as 'elbow_flex.pos'. joint: ours. unit: 'same'
-  (rad or m, as the spec has it), 'deg', 'normalized' (-100 to 100) or
-  'percent' (0 to 100). at_low, at_high: for the last two, the joint at the
-  two ends, rad or m; at_low may be the larger.
+  key: LeRobot's name, such as 'elbow_flex.pos'. joint: name in the spec. unit:
+  'same' (rad or m, as in the spec), 'deg', 'normalized' (-100 to 100) or
+  'percent' (0 to 100). at_low, at_high: for the last two, the joint at the low
+  and high end, rad or m; at_low may be the larger.
   """
 
   key: str
@@ -66,9 +65,9 @@ class JointMap:
 class LeRobotConfig:
   """table: a row per joint of the spec.
 
-  unused: numbers that the robot observes and no joint is, such as
-  velocities. off_at_disconnect: whether closing this robot takes its power
-  (LeRobot's robots differ, and most have a setting for it).
+  unused: observed numbers that are no joints, such as velocities.
+  off_at_disconnect: whether closing this robot switches its power off.
+  LeRobot's robots differ, and most have a setting for it.
   """
 
   table: tuple[JointMap, ...]
@@ -79,8 +78,8 @@ class LeRobotConfig:
 class LeRobotArm(BaseArm):
   """A LeRobot `Robot` as an `Arm`; velocities are differences.
 
-  A robot that loses power when it is closed can only be disconnected after
-  `disable`.
+  A robot that loses its power when it is closed must be disabled before it is
+  disconnected.
   """
 
   def __init__(
@@ -91,11 +90,10 @@ class LeRobotArm(BaseArm):
     *,
     clock: Clock | None = None,
   ):
-    """Opens nothing, and reads the robot's feature names.
+    """Opens nothing; reads the robot's feature names.
 
     Raises:
-      ValueError: a joint or a key of the table, the spec or the robot that
-        has no partner.
+      ValueError: joints of table and spec, or keys of table and robot, differ.
     """
     super().__init__(spec, clock=clock)
     rows = {row.joint: row for row in config.table}
@@ -107,7 +105,7 @@ class LeRobotArm(BaseArm):
         raise ValueError(f'{row.joint} must be in rad to be read in deg: m.')
     self._keys = [row.key for row in table]
     _check_names('action features', robot.action_features, self._keys)
-    # A shape marks a camera.
+    # Cameras have a shape.
     seen = [k for k, v in robot.observation_features.items()
             if not isinstance(v, tuple)]  # fmt: skip
     _check_names(
@@ -123,7 +121,7 @@ class LeRobotArm(BaseArm):
     """Closes the robot.
 
     Raises:
-      ArmError: that would take the power from an arm that has it.
+      ArmError: this would switch off the power of an arm that has it.
     """
     if self._connected and not self._closed and self._config.off_at_disconnect:
       raise ArmError(
@@ -135,9 +133,9 @@ class LeRobotArm(BaseArm):
   def _open(self) -> None:
     self._last = None
     try:
-      # Calibration asks at the keyboard, and moves: LeRobot's own tools do it.
+      # Calibration prompts and moves the arm: use LeRobot's own tools.
       self._robot.connect(calibrate=False)
-    except Exception as error:  # every robot has its own kinds
+    except Exception as error:  # every robot has its own types
       raise ArmError(f'connect() failed: {error}') from error
     self._closed = False
     if not getattr(self._robot, 'is_calibrated', True):
@@ -149,16 +147,18 @@ class LeRobotArm(BaseArm):
       self._robot.disconnect()
 
   def _read(self) -> Reading:
-    began = self._clock.now()  # the joints are no older than this
+    start_time = self._clock.now()  # the joints are not older
     try:
       seen = self._robot.get_observation()
     except Exception as error:
       raise ArmError(f'get_observation() failed: {error}') from error
     position = self._joints(seen, 'get_observation()')
     velocity = np.zeros_like(position)
-    if self._last is not None and began > self._last.time:
-      velocity = (position - self._last.position) / (began - self._last.time)
-    self._last = Reading(position, velocity, began)
+    if self._last is not None and start_time > self._last.time:
+      velocity = (position - self._last.position) / (
+        start_time - self._last.time
+      )
+    self._last = Reading(position, velocity, start_time)
     return self._last
 
   def _send(self, target: np.ndarray) -> np.ndarray:

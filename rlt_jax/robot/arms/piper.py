@@ -1,7 +1,7 @@
 """Two AgileX Piper arms by the vendor's `piper-sdk`, one CAN channel each.
 
-On the bus a joint is a whole number of 0.001 degrees and a gripper of
-0.001 mm; what is sent is the nearest such number inside the limits.
+On the bus a joint is an integer in 0.001 degrees and a gripper in 0.001 mm;
+the nearest integer inside the limits is sent.
 
 The SDK hides frames that it could not send, keeps one object per channel with
 its old reports, and its reading thread may miss a reconnect. `PiperPort` makes
@@ -20,7 +20,7 @@ from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
 from rlt_jax.robot.arms import base
 from rlt_jax.robot.clock import Clock
 
-_UNITS = {'rad': 1000 * 180 / math.pi, 'm': 1e6}  # bus units in one of ours
+_UNITS = {'rad': 1000 * 180 / math.pi, 'm': 1e6}  # bus units in 1 rad or m
 _ALL = 7  # every motor
 _CAN_CONTROL, _MOVE_JOINTS, _POSITION_MODE = 0x01, 0x01, 0x00
 _GRIPPER_OFF, _GRIPPER_ON = 0x00, 0x01
@@ -29,9 +29,9 @@ _FIRST_PACKETS_S = 1.0
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PiperConfig(base.TwoArmConfig):
-  """right, left: CAN channels. interface: python-can's name of the kind.
+  """right, left: CAN channels. interface: python-can's name of the bus type.
 
-  speed_percent: of the arm's largest speed. gripper_mnm: mN m of closing.
+  speed_percent: of the arm's maximum speed. gripper_mnm: mN m, gripper torque.
   """
 
   PLACES: ClassVar[str] = 'channels'
@@ -65,8 +65,8 @@ class PiperArms(base.TwoArms):
     """Opens nothing; see `base.TwoArms`."""
     super().__init__(spec, config, clock=clock)
     self._units = np.array([_UNITS[unit] for unit in spec.joint_units])
-    # Inwards, so that rounding carries no target over its joint's end; after
-    # round(), since a product may miss a whole number by its last bit.
+    # Rounded inwards, so that no rounded target is outside its limits; after
+    # round(), because a product may miss an integer by its last bit.
     self._first = np.ceil(np.round(self._low * self._units, 6))
     self._final = np.floor(np.round(self._high * self._units, 6))
     self._ports: dict[str, PiperPort] = {}
@@ -127,11 +127,11 @@ class PiperArms(base.TwoArms):
     self._powered.clear()
 
   def _power(self, side: str, arm: Any) -> None:
-    """Asks for power until the motors report it; never a second time."""
+    """Requests power until the motors report it, once per connection."""
     if all(arm.GetArmEnableStatus()):
       self._powered.add(side)
     elif side in self._powered:
-      # Switching a motor on again that gave up is a person's decision.
+      # A person must decide to switch on a motor that switched itself off.
       raise ArmError(f'The {side} Piper arm must have power: a motor is off.')
     else:
       arm.EnableArm(_ALL)
@@ -166,7 +166,7 @@ class PiperPort:
       channel, judge_flag=False, can_auto_init=False
     )
     try:
-      # The SDK asks the kernel about the channel, which knows socketcan only.
+      # The SDK checks the channel with the kernel, which knows socketcan only.
       self.arm.CreateCanBus(
         channel, interface, judge_flag=interface == 'socketcan'
       )

@@ -1,7 +1,7 @@
 """Two Trossen WidowX AI arms by the vendor's `trossen-arm` driver.
 
-The vendor's driver takes NaN and targets beyond the joints without a word;
-`BaseArm` refuses them before they get there.
+The vendor's driver accepts NaN and targets outside the joint ranges; `BaseArm`
+refuses them before.
 """
 
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ _FLOAT32 = 1e-5  # the controller keeps its limits in float32
 class TrossenConfig(base.TwoArmConfig):
   """right, left: IP addresses of the two controllers.
 
-  goal_time_s: how long the controller takes, on a straight line, to a new
-  target; the control period. timeout_s: for opening a connection.
+  goal_time_s: in which the controller moves on a straight line to a new target;
+  the control period. timeout_s: for opening a connection.
   """
 
   PLACES: ClassVar[str] = 'addresses'
@@ -35,7 +35,7 @@ class TrossenConfig(base.TwoArmConfig):
   def __post_init__(self):
     super().__post_init__()
     if not 0.001 < self.goal_time_s <= 0.2:
-      # Beyond, the controller jumps, or plans a stop at each target.
+      # Outside, the controller jumps or plans a stop at each target.
       raise ValueError(
         f'goal_time_s must be within 0.001 and 0.2: {self.goal_time_s}.'
       )
@@ -46,7 +46,8 @@ class TrossenConfig(base.TwoArmConfig):
 class TrossenArms(base.TwoArms):
   """Both arms as one; a fault of either is an ArmError.
 
-  Closing an arm brakes its joints, so `disconnect` does what `disable` does.
+  The vendor's driver brakes the joints when it is closed, so `disconnect` has
+  the effect of `disable`.
   """
 
   def __init__(
@@ -77,12 +78,12 @@ class TrossenArms(base.TwoArms):
           trossen_arm.Model.wxai_v0,
           trossen_arm.StandardEndEffector.wxai_v0_follower,
           getattr(self._config, side),
-          False,  # a controller's error is for a person to look at and clear
+          False,  # a person must look at a controller's error and clear it
           self._config.timeout_s,
         )
         self._drivers[side] = driver
         self._check_limits(side, driver.get_joint_limits())
-    self._read()  # dates what is there now, so that a dead link shows its age
+    self._read()  # notes the first stamps, so that a dead link gets old
 
   def _close(self) -> None:
     for driver in self._drivers.values():
@@ -119,7 +120,7 @@ class TrossenArms(base.TwoArms):
     self._powered = False
 
   def _check_limits(self, side: str, limits: list[Any]) -> None:
-    """Refuses a spec that is wider than the controller's own limits."""
+    """Refuses a spec with wider limits than the controller's."""
     start = base.SIDES.index(side) * _SIDE
     for i, limit in enumerate(limits, start):
       if (

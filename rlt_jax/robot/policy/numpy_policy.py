@@ -8,11 +8,11 @@ import numpy as np
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 
-AGREE = 1e-5  # normalised units, the forms of one policy
+TOLERANCE = 1e-5  # normalized units, between the forms of one policy
 
 
 def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
-  """Returns the last layer's output [out] for an input [in].
+  """Returns the output [out] of the last layer for an input [in].
 
   Args:
     layers: kernels [in, out] and biases [out], in turns.
@@ -42,19 +42,19 @@ def draw_noise(spec: BundleSpec, rng: np.random.Generator) -> np.ndarray:
 class NumpyPolicy:
   """The actor's mean: (z_rl, proprioception, reference) to a chunk (Eq. 4).
 
-  Hold BLAS to one thread (`OMP_NUM_THREADS=1`): with more, a call that takes
-  microseconds waits for sleeping threads.
+  Run it with `OMP_NUM_THREADS=1`: with more threads a call that takes
+  microseconds waits for BLAS to wake them.
   """
 
   def __init__(self, spec: BundleSpec, layers: list[np.ndarray]):
-    """Takes what `bundle.load` returns."""
+    """Takes the spec and the layers that `bundle.load` returns."""
     bundle_lib.check_layers(spec, layers)
     self.spec = spec
     self._layers = [np.asarray(x, np.float32) for x in layers]
     self._mean = np.array(spec.proprio_mean, np.float32)
     self._std = np.array(spec.proprio_std, np.float32)
     self._scale = np.array(spec.action_scale, np.float32)
-    self._idle = list(spec.frozen_action_dims)
+    self._frozen = list(spec.frozen_action_dims)
 
   @classmethod
   def load(cls, folder: str | pathlib.Path) -> 'NumpyPolicy':
@@ -64,16 +64,15 @@ class NumpyPolicy:
   def act(
     self, z_rl: np.ndarray, proprio: np.ndarray, reference: np.ndarray
   ) -> np.ndarray:
-    """Returns the chunk [C, A], normalised units.
+    """Returns the chunk [C, A], normalized units.
 
     Args:
       z_rl: [Z] the RL token.
-      proprio: [P] as measured, rad, m and their rates.
-      reference: [C, A] normalised, the first C steps of the VLA's chunk.
+      proprio: [P] as measured, rad, m and per s.
+      reference: [C, A] normalized, the first C steps of the VLA's chunk.
 
     Raises:
-      ValueError: a shape that is not the bundle's, or a number that is not
-        finite.
+      ValueError: a shape differs from the bundle's, or a number is not finite.
     """
     spec = self.spec
     x = []
@@ -93,30 +92,30 @@ class NumpyPolicy:
       x.pop()
     h = forward(self._layers, np.concatenate([part.ravel() for part in x]))
     chunk = h.reshape(spec.chunk_size, spec.action_dim)
-    chunk[:, self._idle] = 0.0
+    chunk[:, self._frozen] = 0.0
     return chunk
 
   def decode(self, chunk: np.ndarray, pose: np.ndarray) -> np.ndarray:
-    """Returns commands [C, A] (rad, m) of a chunk begun at pose [A]."""
+    """Returns commands [C, A] (rad, m) of a chunk relative to pose [A]."""
     steps = chunk * self._scale
     if self.spec.action_mode == 'increment':
       steps = np.cumsum(steps, axis=0)
     return pose + steps
 
 
-def agree(
+def check_agreement(
   name: str, policy: NumpyPolicy, other: Callable, *, draws: int = 32
 ) -> float:
-  """Returns the largest difference of two forms on random inputs.
+  """Returns the largest difference of two forms of a policy on random inputs.
 
   Args:
-    name: what the other form is called in the error.
+    name: of the other form, for the error.
     policy: of the bundle.
-    other: takes and gives what `NumpyPolicy.act` does.
-    draws: random inputs.
+    other: a function like `NumpyPolicy.act`.
+    draws: number of random inputs.
 
   Raises:
-    ValueError: they differ by more than `AGREE`.
+    ValueError: they differ by more than `TOLERANCE`.
   """
   spec, rng, worst = policy.spec, np.random.default_rng(0), 0.0
   for _ in range(draws):
@@ -127,10 +126,11 @@ def agree(
     reference = rng.normal(size=(spec.chunk_size, spec.action_dim))
     reference = reference.astype(np.float32)
     chunk = policy.act(z_rl, proprio, reference)
-    apart = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
-    worst = max(worst, float(apart.max()))
-  if not worst <= AGREE:
+    difference = np.abs(chunk - np.asarray(other(z_rl, proprio, reference)))
+    worst = max(worst, float(difference.max()))
+  if not worst <= TOLERANCE:
     raise ValueError(
-      f'NumPy and {name} must agree to {AGREE:g} normalised units: {worst:g}.'
+      f'NumPy and {name} must agree to {TOLERANCE:g} normalized units: '
+      f'{worst:g}.'
     )
   return worst

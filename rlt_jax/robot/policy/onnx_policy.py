@@ -1,4 +1,4 @@
-"""The exported actor in ONNX Runtime, for hosts that have it anyway."""
+"""The exported actor in ONNX Runtime."""
 
 from collections.abc import Callable
 import pathlib
@@ -12,7 +12,7 @@ Act = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def load(folder: str | pathlib.Path) -> Act:
-  """Returns a bundle's ONNX form; see `make`.
+  """Returns the ONNX form of a bundle; see `make`.
 
   Raises:
     ValueError: the bundle has none.
@@ -28,8 +28,8 @@ def load(folder: str | pathlib.Path) -> Act:
 def make(graph: bytes) -> Act:
   """Returns a graph as a function with `NumpyPolicy.act`'s shapes and units.
 
-  It runs on one thread: more would wait for each other longer than the
-  products take.
+  It runs on one thread, because several would wait for each other longer than
+  they compute.
 
   Raises:
     ModuleNotFoundError: `onnxruntime` is missing; the text says what to

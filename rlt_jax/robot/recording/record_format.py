@@ -1,4 +1,4 @@
-"""Arrays as bytes with a checksum: the records that a journal's files hold.
+"""Arrays as bytes with a checksum: the records of a journal's files.
 
 A record is the length of its payload and the payload's CRC-32 (both uint32,
 little-endian), then the payload: the length of a JSON header (uint32), the
@@ -28,7 +28,7 @@ _DTYPES = frozenset(
 
 
 class Entry(NamedTuple):
-  """One record. kind: what it is for. meta: anything JSON can say."""
+  """One record. kind: its purpose. meta: anything that JSON can hold."""
 
   kind: str
   meta: Any
@@ -39,8 +39,8 @@ def pack(kind: str, meta: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
   """Returns a record.
 
   Raises:
-    ValueError: an array whose dtype is no plain number, meta that JSON
-      cannot say (NaN among it), or more than 1 GiB.
+    ValueError: an array's dtype is not a plain number, meta is not JSON (as
+      with NaN), or the record has more than 1 GiB.
   """
   layout, data = [], []
   for name, value in arrays.items():
@@ -63,10 +63,10 @@ def pack(kind: str, meta: Any, arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def unpack(payload: bytes) -> Entry:
-  """Returns what `pack` was given; the arrays are the caller's to change.
+  """Returns what `pack` was given; the arrays may be changed.
 
   Raises:
-    ValueError: a payload that `pack` does not make.
+    ValueError: the payload is not one of `pack`.
   """
   try:
     (length,) = _LENGTH.unpack_from(payload)
@@ -85,14 +85,14 @@ def unpack(payload: bytes) -> Entry:
     if start != len(payload):
       raise ValueError(f'{len(payload) - start} bytes left over')
   except (ValueError, TypeError, KeyError, struct.error) as error:
-    raise ValueError(f'A payload must be one of ours: {error}.') from None
+    raise ValueError(f'A payload must be one of pack(): {error}.') from None
   return Entry(kind, meta, arrays)
 
 
 def read(file: BinaryIO) -> Iterator[bytes]:
-  """Yields the payloads of whole records, up to the first that is not.
+  """Yields the payloads of the whole records before the first damaged one.
 
-  After the last, the file stands behind the last whole record.
+  Afterwards the file is positioned after the last whole record.
   """
   while True:
     start = file.tell()
@@ -104,7 +104,7 @@ def read(file: BinaryIO) -> Iterator[bytes]:
 
 
 def skip(file: BinaryIO, size: int) -> Iterator[int]:
-  """Yields where each record begins, by the lengths alone, up to `size`."""
+  """Yields the position of each record up to `size`; reads lengths only."""
   start = file.tell()
   while start + MIN_BYTES <= size:
     file.seek(start)
@@ -120,7 +120,7 @@ def _payload(file: BinaryIO) -> bytes | None:
   if len(frame) < _FRAME.size:
     return None
   length, crc = _FRAME.unpack(frame)
-  # Zeros, as a power cut leaves them, would be a whole record of no bytes.
+  # Zeros, which a power cut may leave, would pass as an empty record.
   if not _LENGTH.size <= length <= _MAX_PAYLOAD:
     return None
   payload = file.read(length)

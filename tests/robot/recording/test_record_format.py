@@ -62,7 +62,7 @@ def test_meta_must_be_json(meta):
 )
 def test_foreign_payloads_are_refused(header):
   payload = struct.pack('<I', len(header)) + header + bytes(8)
-  with pytest.raises(ValueError, match='must be one of ours'):
+  with pytest.raises(ValueError, match='must be one of pack'):
     record_format.unpack(payload)
 
 
