@@ -9,15 +9,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 _ZOOM = 3
 _MARGIN = 6  # pixels
-_BAR = 22  # pixels, height of a caption bar
-_PAPER = (24, 26, 30)
-_INK = (236, 236, 236)
-_GOOD = (110, 205, 120)
-_BAD = (240, 130, 90)
-_TEXT = (_INK, _GOOD, _BAD)
-_COLORS = 240  # of 256; the rest is for the text
-_END_HOLD = 10  # film frames: long enough to read both outcomes
-_SUCCESS = 'success'
+_BAR = 22  # pixels, height of a caption
+_BACKGROUND, _TEXT = (24, 26, 30), (236, 236, 236)
+_GOOD, _BAD = (110, 205, 120), (240, 130, 90)
+_COLORS = 240  # of 256; the others are left for the captions
+_END_FRAMES = 10  # long enough to read both outcomes
 
 
 class Clip(NamedTuple):
@@ -60,22 +56,21 @@ def write_film(
     ValueError: no pair, or clips that do not match in cameras or image size.
   """
   _check(before, after)
-  frames = [
-    frame
+  pages = [
+    page
     for pair in zip(before, after, strict=True)
-    for frame in _pair_frames(pair, captions, control_hz, stride)
+    for page in _pages(pair, captions, control_hz, stride)
   ]
-  palette = _shared_palette(frames)
+  palette = _shared_palette(pages)
   # Without dithering unchanged pixels stay equal, and GIF stores changes only.
-  indexed = [
-    frame.quantize(palette=palette, dither=Image.Dither.NONE)
-    for frame in frames
-  ]
-  indexed[0].save(
+  first, *rest = (
+    page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages
+  )
+  first.save(
     path,
     format='GIF',
     save_all=True,
-    append_images=indexed[1:],
+    append_images=rest,
     duration=round(1000 * stride / control_hz),
     loop=0,
     optimize=True,
@@ -83,45 +78,44 @@ def write_film(
   )
 
 
-def _pair_frames(
+def _pages(
   pair: tuple[Clip, Clip],
   captions: tuple[str, str],
   control_hz: float,
   stride: int,
 ) -> Iterator[Image.Image]:
-  """Yields the film frames of one pair, with the hold at its end."""
+  """Yields the film frames of one pair, the last one several times."""
   longest = max(clip.steps for clip in pair)
-  # The last frame is the end itself, wherever the stride falls.
-  times = [*range(0, longest, stride), *[longest] * _END_HOLD]
-  for step in times:
-    yield _frame(pair, captions, step, control_hz)
+  # The last page shows the end itself, even between two strides.
+  for step in [*range(0, longest, stride), *[longest] * _END_FRAMES]:
+    columns = [_pictures(clip, step) for clip in pair]
+    height, width = columns[0].shape[:2]
+    page = Image.new(
+      'RGB',
+      (2 * width + 3 * _MARGIN, height + 2 * _BAR + _MARGIN),
+      _BACKGROUND,
+    )
+    draw = ImageDraw.Draw(page)
+    for i, clip in enumerate(pair):
+      left = _MARGIN + i * (width + _MARGIN)
+      page.paste(Image.fromarray(columns[i]), (left, 2 * _BAR))
+      _write(draw, (left, 4), captions[i], _TEXT, width)
+      _write(draw, (left, _BAR + 2), *_status(clip, step, control_hz), width)
+    yield page
 
 
-def _frame(
-  pair: tuple[Clip, Clip],
-  captions: tuple[str, str],
-  step: int,
-  control_hz: float,
-) -> Image.Image:
-  cameras = list(pair[0].frames)
-  side = _ZOOM * pair[0].frames[cameras[0]].shape[1]
-  rows = len(cameras) * (side + _MARGIN)
-  size = (2 * side + 3 * _MARGIN, 2 * _BAR + rows + _MARGIN)
-  page = Image.new('RGB', size, _PAPER)
-  draw = ImageDraw.Draw(page)
-  for column, clip in enumerate(pair):
-    left = _MARGIN + column * (side + _MARGIN)
-    _text(draw, (left, 4), captions[column], _INK, side)
-    text, color = _status(clip, step, control_hz)
-    _text(draw, (left, _BAR + 2), text, color, side)
-    for row, camera in enumerate(cameras):
-      # Past its end a clip holds its last image.
-      image = clip.frames[camera][min(step, clip.steps - 1)]
-      zoomed = Image.fromarray(image).resize(
-        (side, side), Image.Resampling.NEAREST
-      )
-      page.paste(zoomed, (left, 2 * _BAR + row * (side + _MARGIN) + _MARGIN))
-  return page
+def _pictures(clip: Clip, step: int) -> np.ndarray:
+  """Returns a clip's cameras below each other, enlarged, a margin above each.
+
+  Past its end a clip shows its last image.
+  """
+  rows = []
+  for images in clip.frames.values():
+    image = images[min(step, clip.steps - 1)]
+    image = image.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+    margin = np.full((_MARGIN, image.shape[1], 3), _BACKGROUND, np.uint8)
+    rows += [margin, image]
+  return np.concatenate(rows)
 
 
 def _status(
@@ -129,13 +123,13 @@ def _status(
 ) -> tuple[str, tuple[int, int, int]]:
   """Returns the caption of a clip at `step` and its color."""
   if step < clip.steps:
-    return f'step {step}   {step / control_hz:.1f} s', _INK
-  color = _GOOD if clip.outcome == _SUCCESS else _BAD
+    return f'step {step}   {step / control_hz:.1f} s', _TEXT
+  color = _GOOD if clip.outcome == 'success' else _BAD
   outcome = clip.outcome.replace('_', ' ')
   return f'{outcome} {clip.steps / control_hz:.1f} s', color
 
 
-def _text(
+def _write(
   draw: ImageDraw.ImageDraw,
   place: tuple[int, int],
   text: str,
@@ -150,36 +144,36 @@ def _text(
   draw.text(place, text, fill=color, font=font)
 
 
-def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
-  """Returns an image whose palette suits a sample of all frames.
+def _shared_palette(pages: Sequence[Image.Image]) -> Image.Image:
+  """Returns an image whose palette suits a sample of all pages.
 
-  One palette for the whole film: colors must not flicker between frames.
+  One palette for the whole film, or colors would flicker between pages.
   """
-  picks = np.unique(np.linspace(0, len(frames) - 1, 12).astype(int))
-  sample = np.concatenate([np.asarray(frames[i]) for i in picks], axis=1)
-  fixed = [channel for color in (_PAPER, *_TEXT) for channel in color]
+  picks = np.unique(np.linspace(0, len(pages) - 1, 12).astype(int))
+  sample = np.concatenate([np.asarray(pages[i]) for i in picks], axis=1)
   seen = Image.fromarray(sample).quantize(_COLORS).getpalette()
+  # Quantizing would blend the captions' colors, which have a meaning.
+  fixed = np.ravel((_BACKGROUND, _TEXT, _GOOD, _BAD)).tolist()
   palette = Image.new('P', (1, 1))
-  # The text colors carry meaning: a median cut would blend them away.
   palette.putpalette(fixed + seen[: 3 * _COLORS])
   return palette
 
 
 def _check(before: Sequence[Clip], after: Sequence[Clip]) -> None:
+  """Raises ValueError where the clips cannot stand side by side."""
   if not before or len(before) != len(after):
     raise ValueError(
       'A film needs one clip after for each before, and at least one: '
       f'{len(before)}, {len(after)}.'
     )
-  first = before[0]
-  if not first.frames:
+  cameras = list(before[0].frames)
+  if not cameras:
     raise ValueError('A clip needs at least one camera: none.')
-  side = next(iter(first.frames.values())).shape[1]
+  side = before[0].frames[cameras[0]].shape[1]
   for clip in (*before, *after):
-    if list(clip.frames) != list(first.frames):
+    if list(clip.frames) != cameras:
       raise ValueError(
-        'All clips must show the same cameras: '
-        f'{list(first.frames)}, {list(clip.frames)}.'
+        f'All clips must show the same cameras: {cameras}, {list(clip.frames)}.'
       )
     for camera, images in clip.frames.items():
       if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
