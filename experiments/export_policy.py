@@ -61,7 +61,8 @@ def of_run(workdir: pathlib.Path) -> Source:
     workdir=workdir, config=config, resume=True, assets=_ASSETS.value
   )
   steps = int(run.state.env_steps)
-  return Source(run.state.policy, run.cell, config, str(workdir), steps)
+  setup = run.experiment.shared.setup
+  return Source(run.state.policy, setup, config, str(workdir), steps)
 
 
 def fresh() -> Source:

@@ -41,7 +41,7 @@ def main() -> None:
       command=launch.command_line(),
     )
   with launch.save_on_interrupt(run.save):
-    run.practise()
+    run.practice()
   run.report()
 
 

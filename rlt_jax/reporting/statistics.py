@@ -167,9 +167,9 @@ def count_outcomes(
   return {name: int(np.sum(codes == i)) for i, name in enumerate(outcomes)}
 
 
-def describe(episodes: Episodes) -> str:
+def describe(episodes: Episodes, control_hz: float = 50) -> str:
   """Returns success, median and throughput in one line."""
-  s = summarize(episodes)
+  s = summarize(episodes, control_hz)
   median = '-' if s['median_steps'] is None else f'{s["median_steps"]:.0f}'
   return (
     f'success {s["success"]:.2f} ({s["success_low"]:.2f}-'

@@ -6,6 +6,8 @@ import pathlib
 from typing import Any, NamedTuple
 
 from rlt_jax import vlas
+from rlt_jax.reporting import statistics
+from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.rl_token import rl_token
 from rlt_jax.serving import remote_embedder
 from rlt_jax.serving.embedder import Embedder, LocalEmbedder
@@ -122,3 +124,25 @@ def _find_token(folder: str, vla: str) -> pathlib.Path:
       f'experiments.train_token: {found}.'
     )
   return found
+
+
+def demonstrations(folder: str, vla: str) -> Episodes | None:
+  """Returns how the demonstrations ended that the VLA learned from.
+
+  They are in demos.json of the VLA's folder, as `experiments.make_demos` writes
+  it; None without the file, or for a VLA without such a folder.
+
+  Args:
+    folder: as for `load`.
+    vla: of the run's settings.
+  """
+  if vla != _SHIPPED:
+    return None
+  if folder:
+    path = pathlib.Path(folder) / 'vla' / 'demos.json'
+  else:
+    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
+    path = package / 'vlas' / 'pi_small' / 'assets' / 'ethernet' / 'demos.json'
+  if not path.exists():
+    return None
+  return statistics.from_plain(json.loads(path.read_text()))

@@ -1,92 +1,173 @@
-"""What one run keeps in its workdir: settings, metrics, evaluations, report.
+"""What one run keeps in its workdir: settings, metrics and evaluations.
 
-Who practises is elsewhere: `session` drives one run, `sweep` several at once.
+`practice_run` drives one run and `sweep` several; both use this record.
 """
 
 from collections.abc import Callable, Mapping
+import functools
 import json
 import pathlib
-import signal
-import threading
+import time
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
+from rlt_jax import files
+from rlt_jax.agents.agent import Diagnosis
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import provenance, statistics
 from rlt_jax.reporting.metrics import MetricsWriter
+from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.training import assets as assets_lib
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training import summary
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.setup import TaskSetup
 from rlt_jax.types import Params
 
-STEPS_PER_MINUTE = 60 * insertion.CONTROL_HZ
+_HZ = insertion.CONTROL_HZ
+_STEPS_PER_MINUTE = 60 * _HZ
 _WINDOW = 50  # episodes in the running figures
+_REFERENCE_SAMPLES = 8  # R, see `Shared`
 
 
 class Progress(NamedTuple):
   """How far a run is.
 
-  env_steps, rows, critic_updates: so far. episodes: ended so far, as many as
-  are kept. actor: params that drive the next round.
+  env_steps, rows, critic_updates: so far. episodes: the ended ones, as many as
+  are kept. policy: params that drive the next round.
   """
 
   env_steps: int
   rows: int
   critic_updates: int
-  episodes: statistics.Episodes
-  actor: Params
+  episodes: Episodes
+  policy: Params
 
 
-class Stop:
-  """Ctrl-C, taken at the end of a round: a whole state can then be saved."""
+class Timer:
+  """Adds the seconds of a `with` block to one entry of a table."""
 
-  def __init__(self):
-    self._asked = False
+  def __init__(self, table: dict[str, float], name: str):
+    self._table, self._name = table, name
 
-  def listen(self) -> None:
-    """Takes Ctrl-C from now on, if this is the main thread."""
-    if threading.current_thread() is threading.main_thread():
-      signal.signal(signal.SIGINT, self._ask)
+  def __enter__(self) -> None:
+    self._start = time.perf_counter()
 
-  def heed(self) -> None:
-    """Raises KeyboardInterrupt once Ctrl-C was pressed."""
-    if self._asked:
-      raise KeyboardInterrupt
+  def __exit__(self, *unused_exception) -> None:
+    spent = time.perf_counter() - self._start
+    self._table[self._name] = self._table.get(self._name, 0.0) + spent
 
-  def _ask(self, signum: int, frame: Any) -> None:
-    del signum, frame
-    self.heed()
-    self._asked = True
-    print('\nStopping after this round; Ctrl-C again stops now.', flush=True)
+
+class Record:
+  """Evaluations as JSON on disk, so that a resumed run has them too."""
+
+  def __init__(self, path: pathlib.Path):
+    """Reads the file if it exists."""
+    self._path = path
+    self.data: dict[str, Any] = {}
+    if path.exists():
+      self.data = json.loads(path.read_text())
+
+  def put(self, name: str, value: Any) -> None:
+    """Stores a JSON value under a name."""
+    self.data[name] = value
+    files.write_atomically(self._path, json.dumps(self.data))
+
+  def put_episodes(self, name: str, episodes: Episodes) -> None:
+    """Stores episodes under a name."""
+    self.put(name, statistics.to_plain(episodes))
+
+  def episodes(self, name: str) -> Episodes:
+    """Returns episodes stored under a name."""
+    return statistics.from_plain(self.data[name])
+
+
+class Shared(NamedTuple):
+  """What all runs of one process share.
+
+  setup: task, VLA with its token, and agent. evaluator: runs policies.
+  raise_if_stopped: called between two evaluations; may raise KeyboardInterrupt.
+  sample_references: () -> the VLA's chunks [R, B, C, A], sampled R times at the
+    same B states; they depend on no run's seed and are computed once.
+  demonstrations: what the VLA learned from; None if that is not known.
+  """
+
+  setup: TaskSetup
+  evaluator: evaluator_lib.Evaluator
+  raise_if_stopped: Callable[[], None]
+  sample_references: Callable[[], np.ndarray]
+  demonstrations: Episodes | None
+
+
+def make_shared(
+  setup: TaskSetup,
+  config: PracticeConfig,
+  raise_if_stopped: Callable[[], None],
+  assets: str = '',
+) -> Shared:
+  """Builds what the runs of one process share.
+
+  Args:
+    setup, raise_if_stopped: see `Shared`.
+    config: of the runs; its seed does not matter.
+    assets: folder with vla/ and token/; empty for the shipped ones.
+  """
+  evaluator = setup_lib.make_evaluator(setup, config)
+
+  @functools.cache
+  def sample_references() -> np.ndarray:
+    # The evaluator's own batch size: nothing new to compile.
+    worlds = evaluator.initial_states(evaluator.sizes.large)
+    chunks = [
+      setup.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
+      for i in range(_REFERENCE_SAMPLES)
+    ]
+    return np.stack(chunks)[:, :, : config.chunk_size]
+
+  return Shared(
+    setup=setup,
+    evaluator=evaluator,
+    raise_if_stopped=raise_if_stopped,
+    sample_references=sample_references,
+    demonstrations=assets_lib.demonstrations(assets, config.vla),
+  )
 
 
 def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
-  """Raises ValueError where a run can neither begin nor go on."""
+  """Raises ValueError where a run can neither start nor continue."""
   if workdir.exists() and not resume:
     raise ValueError(
-      f'workdir must be new (or pass --resume to go on): {workdir}.'
+      f'workdir must be new, or --resume be given to continue: {workdir}.'
     )
   if resume and checkpoint.latest(workdir) is None:
     raise ValueError(f'--resume needs a checkpoint in the workdir: {workdir}.')
 
 
+def read_config(workdir: pathlib.Path) -> PracticeConfig:
+  """Returns the settings of the run in a workdir.
+
+  Raises:
+    ValueError: settings of another version, named.
+    OSError: no run in the workdir.
+  """
+  text = (workdir / 'config.json').read_text()
+  return config_lib.from_json(PracticeConfig, text)
+
+
 class Experiment:
-  """One run's record. `progress` is set by whoever practises."""
+  """The record of one run; `progress` is set by whoever practices."""
 
   def __init__(
     self,
     *,
     workdir: pathlib.Path,
     config: PracticeConfig,
-    cell: setup_lib.TaskSetup,
-    evaluator: evaluator_lib.Evaluator,
+    shared: Shared,
     command: str,
-    heed_stop: Callable[[], None],
     name: str = '',
   ):
     """Reads what the workdir has already; writes nothing.
@@ -94,34 +175,32 @@ class Experiment:
     Args:
       workdir: of the run.
       config: the run's settings.
-      cell, evaluator: shared by all runs of one process.
+      shared: with the other runs of this process.
       command: recorded in the report.
-      heed_stop: called between two evaluations; may raise KeyboardInterrupt.
-      name: goes before printed lines, where several runs print.
+      name: printed before the run's lines, where several runs print.
     """
     self.workdir, self.config, self.command = workdir, config, command
-    # Now, not when the report is written: the code may move on meanwhile.
+    # Now, not when the report is written: the code may change meanwhile.
     self.commit = provenance.commit()
-    self.cell, self.evaluator = cell, evaluator
-    self.record = summary.Record(workdir / 'evaluations.json')
+    self.shared = shared
+    self.record = Record(workdir / 'evaluations.json')
     self.meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {
-        'vla': cell.embedder.spec.vla_fingerprint,
-        'token': cell.embedder.spec.token_fingerprint,
+        'vla': shared.setup.embedder.spec.vla_fingerprint,
+        'token': shared.setup.embedder.spec.token_fingerprint,
       },
     )
-    self._wanted = {x: self.meta[x] for x in ('config', 'fingerprints')}
     self.progress: Progress | None = None
+    self.latest_metrics: dict[str, Any] = {}  # of the agent, after the warm-up
     self.seconds: dict[str, float] = {}
-    self._heed = heed_stop
     self._name = f'{name}: ' if name else ''
-    self._made: int | None = None
+    self._updates_before: int | None = None
     self._metrics: MetricsWriter | None = None
 
   def check_checkpoint(self) -> None:
     """Raises ValueError if it is of other settings or assets, named."""
-    checkpoint.find(self.workdir, expected_meta=self._wanted)
+    checkpoint.find(self.workdir, expected_meta=self._expected_meta())
 
   def restore(self, like: Any) -> checkpoint.Restored:
     """Returns the newest checkpoint, with the structure of `like`.
@@ -130,11 +209,14 @@ class Experiment:
       ValueError: it is of other settings or assets, named.
     """
     restored = checkpoint.restore(
-      self.workdir, like, expected_meta=self._wanted
+      self.workdir, like, expected_meta=self._expected_meta()
     )
-    steps = restored.env_steps
-    print(f'{self._name}Resumed at {steps} control steps.', flush=True)
+    self.say(f'Resumed at {restored.env_steps} control steps.')
     return restored
+
+  def save(self, state: Any, env_steps: int, **kwargs: Any) -> None:
+    """Writes a checkpoint; see `checkpoint.save` for `kwargs`."""
+    checkpoint.save(self.workdir, env_steps, state, self.meta, **kwargs)
 
   def write_config(self) -> None:
     """Makes the workdir, with the settings in it."""
@@ -143,93 +225,95 @@ class Experiment:
     (self.workdir / 'config.json').write_text(text)
 
   def open_metrics(self, resume_steps: int | None) -> None:
-    """Opens metrics.jsonl; `note` writes to it. See MetricsWriter."""
+    """Opens metrics.jsonl; `log_round` writes to it. See MetricsWriter."""
     self._metrics = MetricsWriter(self.workdir, resume_steps=resume_steps)
 
   def close_metrics(self) -> None:
     """Closes metrics.jsonl."""
     self._metrics.close()
 
-  def note(
+  def log_round(
     self, progress: Progress, metrics: Mapping[str, Any]
   ) -> dict[str, Any]:
-    """Writes down a round; returns its row.
+    """Writes a row of metrics.jsonl and returns it.
 
     Args:
       progress: after the round.
       metrics: of the round, with its 'phase' and 'round_s'.
     """
     self.progress = progress
-    recent = statistics.Episodes(*(x[-_WINDOW:] for x in progress.episodes))
+    recent = Episodes(*(x[-_WINDOW:] for x in progress.episodes))
     row = {'env_steps': progress.env_steps, 'rows': progress.rows}
     if len(recent.success):
       row['success'] = float(recent.success.mean())
-      row['throughput_per_10min'] = statistics.throughput_per_10min(recent)
-    made = progress.critic_updates
-    before = made if self._made is None else self._made
-    row['critic_updates'] = self._made = made
-    row['updates_per_s'] = (made - before) / max(metrics['round_s'], 1e-9)
+      row['throughput_per_10min'] = statistics.throughput_per_10min(recent, _HZ)
+    updates = progress.critic_updates
+    before = updates if self._updates_before is None else self._updates_before
+    row['critic_updates'] = self._updates_before = updates
+    row['updates_per_s'] = (updates - before) / max(metrics['round_s'], 1e-9)
     row |= metrics
     self._metrics.write(row)
     return row
 
-  def diagnose_agent(
-    self,
-    metrics: Mapping[str, Any],
-    references: Callable[[], np.ndarray] | None = None,
-  ) -> None:
+  def say(self, text: str) -> None:
+    """Prints a line, with the run's name before it."""
+    print(f'{self._name}{text}', flush=True)
+
+  def diagnose_agent(self, metrics: Mapping[str, Any]) -> None:
     """Lets the agent say once, after the warm-up, if its settings suit.
 
     Args:
       metrics: of a round.
-      references: of `reference_samples`, where somebody has them already.
     """
-    diagnose = self.cell.agent.diagnose
     # A round that made no update has no metrics of the agent.
-    if diagnose is None or metrics['phase'] == 'warm-up':
+    if metrics['phase'] == 'warm-up' or 'finite' not in metrics:
       return
-    if 'finite' not in metrics:
-      return
-    self.record.latest_metrics = dict(metrics)
+    self.latest_metrics = dict(metrics)
     if 'diagnosis' in self.record.data:
       return
-    found = diagnose(metrics, (references or self.reference_samples)())
-    self.record.put('diagnosis', dict(found.numbers))
-    print(f'\n{self._name}{found.text}', flush=True)
+    if (found := self.diagnose(metrics)) is not None:
+      self.record.put('diagnosis', dict(found.numbers))
+      print()  # ends the live line
+      self.say(found.text)
 
-  def reference_samples(self, samples: int = 8) -> np.ndarray:
-    """Returns references [samples, B, C, A], sampled at the same B states."""
-    # As many states as are seen at once anyway: nothing new to compile.
-    worlds = self.evaluator.initial_states(self.evaluator.sizes.large)
-    chunks = [
-      self.cell.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
-      for i in range(samples)
-    ]
-    return np.stack(chunks)[:, :, : self.config.chunk_size]
+  def diagnose(self, metrics: Mapping[str, Any]) -> Diagnosis | None:
+    """Returns what the agent says of its settings, None if it has no opinion.
+
+    Args:
+      metrics: of a round that made updates.
+    """
+    diagnose = self.shared.setup.agent.diagnose
+    if diagnose is None:
+      return None
+    return diagnose(metrics, self.shared.sample_references())
 
   def evaluate_base(self) -> None:
     """Evaluates the VLA alone, unless that is known."""
     if 'base' in self.record.data:
       return
-    with summary.Timer(self.seconds, 'evaluation_s'):
-      episodes, _ = self.evaluator.run(
+    with Timer(self.seconds, 'evaluation_s'):
+      episodes, _ = self.shared.evaluator.run(
         evaluator_lib.base_policy(self.config.open_loop_steps),
         self.config.num_final_episodes,
       )
     self.record.put_episodes('base', episodes)
-    print('base:', statistics.describe(episodes), flush=True)
-    self._heed()
+    print('base:', self.describe(episodes), flush=True)
+    self.shared.raise_if_stopped()
 
-  def marks(self) -> list[tuple[float, int]]:
-    """Returns (robot minutes, control steps) of every evaluation to come."""
+  def checkpoint_steps(self) -> int:
+    """Returns the control steps between two checkpoints."""
+    return round(self.config.checkpoint_minutes * _STEPS_PER_MINUTE)
+
+  def eval_schedule(self) -> list[tuple[float, int]]:
+    """Returns (robot minutes, control steps) of every evaluation."""
     end = self.config.num_env_steps
     return [
-      (minutes, min(round(minutes * STEPS_PER_MINUTE), end))
+      (minutes, min(round(minutes * _STEPS_PER_MINUTE), end))
       for minutes in (*self.config.eval_at_minutes, self.config.minutes(end))
     ]
 
-  def evaluate_actor(self, minutes: float, steps: int) -> None:
-    """Evaluates the present actor as that of one of the `marks`."""
+  def evaluate_agent(self, minutes: float, steps: int) -> None:
+    """Evaluates the present policy as that of one entry of `eval_schedule`."""
     final = steps >= self.config.num_env_steps
     count = (
       self.config.num_final_episodes if final else self.config.num_eval_episodes
@@ -238,22 +322,25 @@ class Experiment:
       key = f'{name}@{minutes:g}'
       if key in self.record.data:
         continue
-      policy = self.actor(explore)
-      with summary.Timer(self.seconds, 'evaluation_s'):
-        episodes, _ = self.evaluator.run(policy, count)
+      with Timer(self.seconds, 'evaluation_s'):
+        episodes, _ = self.shared.evaluator.run(self.policy(explore), count)
       self.record.put_episodes(key, episodes)
-      print(
-        f'\n{self._name}{minutes:g} min, {name} policy:',
-        statistics.describe(episodes),
-        flush=True,
-      )
-      self._heed()
+      print()  # ends the live line
+      self.say(f'{minutes:g} min, {name} policy: {self.describe(episodes)}')
+      self.shared.raise_if_stopped()
 
-  def actor(self, explore: bool) -> evaluator_lib.Policy:
-    """Returns the present actor as a policy."""
+  def policy(self, explore: bool) -> evaluator_lib.Policy:
+    """Returns the present agent as a policy, with or without exploration."""
     return evaluator_lib.agent_policy(
-      self.cell.agent,
-      self.progress.actor,
+      self.shared.setup.agent,
+      self.progress.policy,
       chunk_size=self.config.chunk_size,
       explore=explore,
     )
+
+  def describe(self, episodes: Episodes) -> str:
+    """Returns success, median and throughput in one line."""
+    return statistics.describe(episodes, _HZ)
+
+  def _expected_meta(self) -> dict[str, Any]:
+    return {name: self.meta[name] for name in ('config', 'fingerprints')}

@@ -1,19 +1,23 @@
-"""One run in one workdir: practised, evaluated along the way, reported."""
+"""One run in one workdir: practice, evaluations along the way, report."""
 
 import pathlib
 from typing import Any
 
-from rlt_jax.export import checkpoint
 from rlt_jax.reporting.metrics import LiveLine
 from rlt_jax.training import experiment as experiment_lib
 from rlt_jax.training import loop as loop_lib
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training import summary
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.interrupt import StopRequest
 
 
-class PracticeRun(experiment_lib.Experiment):
-  """A practice run; see `experiments/practice.py` for how it is used."""
+class PracticeRun:
+  """A practice run; see `experiments/practice.py` for its use.
+
+  experiment: what it keeps in its workdir. loop: Algorithm 1. state: after the
+  newest round; None before the first one.
+  """
 
   def __init__(
     self,
@@ -29,7 +33,7 @@ class PracticeRun(experiment_lib.Experiment):
     Args:
       workdir: a new folder, or with `resume` the folder of the same run.
       config: the run's settings.
-      resume: go on from the workdir's last checkpoint.
+      resume: continue from the workdir's last checkpoint.
       assets: folder with vla/ and token/; empty for the shipped ones.
       command: recorded in the report.
 
@@ -37,37 +41,37 @@ class PracticeRun(experiment_lib.Experiment):
       ValueError: an existing workdir, or assets or a checkpoint that do not
         fit, each by name.
     """
-    self._stop = experiment_lib.Stop()
-    cell = setup_lib.make(config, assets)
+    self._stop = StopRequest()
+    setup = setup_lib.make(config, assets)
     experiment_lib.check_workdir(workdir, resume)
-    self.practice = loop_lib.Practice(
-      cell.play, cell.perception, cell.agent, config
+    self.loop = loop_lib.Practice(
+      setup.play, setup.perception, setup.agent, config
     )
-    super().__init__(
+    self.experiment = experiment_lib.Experiment(
       workdir=workdir,
       config=config,
-      cell=cell,
-      evaluator=setup_lib.make_evaluator(cell, config),
+      shared=experiment_lib.make_shared(
+        setup, config, self._stop.raise_if_stopped, assets
+      ),
       command=command,
-      heed_stop=self._stop.heed,
     )
     self.state: loop_lib.PracticeState | None = None
     self._resumed_steps: int | None = None
+    self._live = LiveLine()
     if resume:
-      self.check_checkpoint()  # before anything compiles
-      restored = self.restore(self.practice.init())
+      self.experiment.check_checkpoint()  # before anything compiles
+      restored = self.experiment.restore(self.loop.init())
       self._resumed_steps = restored.env_steps
-      self._come_to(restored.state)
-    self.write_config()
+      self._set_state(restored.state)
+    self.experiment.write_config()
 
   def save(self) -> None:
     """Writes a checkpoint of the last complete round, if there was one."""
-    if self.state is None:
-      return
-    checkpoint.save(self.workdir, self.state.env_steps, self.state, self.meta)
+    if self.state is not None:
+      self.experiment.save(self.state, self.state.env_steps)
 
-  def practise(self) -> None:
-    """Evaluates the base, practises, and evaluates along the way.
+  def practice(self) -> None:
+    """Evaluates the base, practices, and evaluates along the way.
 
     Ctrl-C is taken at the end of a round, so that there is always a whole
     state to save.
@@ -77,57 +81,54 @@ class PracticeRun(experiment_lib.Experiment):
       FloatingPointError: a number is no longer finite; the last good
         checkpoint stays as it is.
     """
-    self._stop.listen()
-    self.evaluate_base()
-    with summary.Timer(self.seconds, 'compile_and_start_s'):
-      self._come_to(self.state or self.practice.init())
-    self.open_metrics(self._resumed_steps)
-    self._live = LiveLine()
-    for minutes, steps in self.marks():
+    self._stop.install_handler()
+    self.experiment.evaluate_base()
+    with experiment_lib.Timer(self.experiment.seconds, 'compile_and_start_s'):
+      self._set_state(self.state or self.loop.init())
+    self.experiment.open_metrics(self._resumed_steps)
+    for minutes, steps in self.experiment.eval_schedule():
       self._run_to(steps)
-      self.evaluate_actor(minutes, steps)
+      self.experiment.evaluate_agent(minutes, steps)
     self.save()
     self._live.close()
-    self.close_metrics()
+    self.experiment.close_metrics()
 
   def report(self) -> None:
     """Films matched episodes and writes the report."""
-    summary.write(self, self.seconds)
+    summary.write(self.experiment, self.experiment.seconds)
 
-  def _come_to(self, state: loop_lib.PracticeState) -> None:
+  def _set_state(self, state: loop_lib.PracticeState) -> None:
     self.state = state
-    self.progress = experiment_lib.Progress(
+    agent = self.experiment.shared.setup.agent
+    self.experiment.progress = experiment_lib.Progress(
       env_steps=state.env_steps,
       rows=state.learner.rows,
-      critic_updates=int(self.cell.agent.num_updates(state.learner.agent)),
+      critic_updates=int(agent.num_updates(state.learner.agent)),
       episodes=state.episodes(),
-      actor=state.policy,
+      policy=state.policy,
     )
 
   def _run_to(self, steps: int) -> None:
-    every = round(
-      self.config.checkpoint_minutes * experiment_lib.STEPS_PER_MINUTE
-    )
+    """Practices until `steps` control steps, with checkpoints on the way."""
+    every = self.experiment.checkpoint_steps()
     while self.state.env_steps < steps:
-      mark = (self.state.env_steps // every + 1) * every
-      with summary.Timer(self.seconds, 'practice_s'):
-        self.state = self.practice.run(
-          self.state, min(mark, steps), self._on_round
-        )
-      if self.state.env_steps >= mark:
+      due = (self.state.env_steps // every + 1) * every
+      with experiment_lib.Timer(self.experiment.seconds, 'practice_s'):
+        self.state = self.loop.run(self.state, min(due, steps), self._on_round)
+      if self.state.env_steps >= due:
         self.save()
 
   def _on_round(
     self, state: loop_lib.PracticeState, metrics: dict[str, Any]
   ) -> None:
-    self._come_to(state)
-    row = self.note(self.progress, metrics)
+    self._set_state(state)
+    row = self.experiment.log_round(self.experiment.progress, metrics)
     self._live.show(
-      self.progress.episodes,
+      self.experiment.progress.episodes,
       env_steps=state.env_steps,
       updates_per_s=row['updates_per_s'],
       phase=metrics['phase'],
       beta_ratio=metrics.get('beta_ratio'),
     )
-    self.diagnose_agent(metrics)
-    self._stop.heed()
+    self.experiment.diagnose_agent(metrics)
+    self._stop.raise_if_stopped()

@@ -1,9 +1,8 @@
-"""A sweep: seeds of one practice in one process, a folder a seed.
+"""A sweep: several seeds of one practice in one process, one folder each.
 
-`workdir/seed-N` is what a run of its own would have left there, checkpoints
-included: it can be evaluated, exported, or gone on with alone. A sweep that was
-stopped goes on from its seeds' checkpoints, on as many devices as there are
-then.
+`workdir/seed-N` is the folder that a run of its own would have left, with
+checkpoints: it can be evaluated, exported or continued alone. A stopped sweep
+continues from its seeds' checkpoints, on as many devices as there are then.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,10 +12,9 @@ import pathlib
 from typing import Any
 
 import jax
-import numpy as np
 
 from rlt_jax import sharding
-from rlt_jax.export import checkpoint
+from rlt_jax.reporting import statistics
 from rlt_jax.reporting.metrics import LiveLine
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.training import experiment as experiment_lib
@@ -25,12 +23,17 @@ from rlt_jax.training import multi_seed as multi_seed_lib
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training import summary
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.interrupt import StopRequest
 
-_SHOWN = 50  # episodes in the live line
+_WINDOW = 50  # episodes in the live line
 
 
 class Sweep:
-  """Several runs at once; see `experiments/sweep.py` for how it is used."""
+  """Several runs at once; see `experiments/sweep.py` for its use.
+
+  runs: what each seed keeps in its folder. loop: Algorithm 1 of all seeds.
+  state: after the newest round; None before the first one.
+  """
 
   def __init__(
     self,
@@ -48,10 +51,10 @@ class Sweep:
     Args:
       workdir: of the sweep; a seed's own folder must be new, or with `resume`
         one with a checkpoint.
-      config: of every seed, but for its seed.
+      config: of every seed; only `seed` differs.
       seeds: S of them.
-      resume: go on from the seeds' last checkpoints.
-      devices: that the seeds are spread over.
+      resume: continue from the seeds' last checkpoints.
+      devices: number of devices, which the seeds are spread over.
       assets: folder with vla/ and token/; empty for the shipped ones.
       command: recorded in the reports.
 
@@ -64,30 +67,29 @@ class Sweep:
     folders = [workdir / f'seed-{seed}' for seed in self.seeds]
     for folder in folders:
       experiment_lib.check_workdir(folder, resume)
-    self._stop = experiment_lib.Stop()
-    self._seconds = {'practice_s': 0.0}
-    self._learning: list[tuple[int, float]] = []
-    cell = setup_lib.make(config, assets)
-    self._practice = multi_seed_lib.MultiSeed(
-      cell.play, cell.perception, cell.agent, config, self.seeds, place
+    self._stop = StopRequest()
+    self._seconds = {'practice_s': 0.0}  # of all seeds together
+    self._rounds: list[tuple[int, float]] = []  # updates, s; where it learned
+    setup = setup_lib.make(config, assets)
+    self.loop = multi_seed_lib.MultiSeed(
+      setup.play, setup.perception, setup.agent, config, self.seeds, place
     )
-    evaluator = setup_lib.make_evaluator(cell, config)
+    shared = experiment_lib.make_shared(
+      setup, config, self._stop.raise_if_stopped, assets
+    )
     self.runs = [
       experiment_lib.Experiment(
         workdir=folder,
         config=dataclasses.replace(config, seed=seed),
-        cell=cell,
-        evaluator=evaluator,
+        shared=shared,
         command=command,
-        heed_stop=self._stop.heed,
         name=f'seed {seed}',
       )
       for seed, folder in zip(self.seeds, folders, strict=True)
     ]
-    # It has no seed: one answer serves all.
-    self._references = functools.cache(self.runs[0].reference_samples)
     self.state: loop_lib.PracticeState | None = None
-    self._resumed: list[int | None] = [None] * len(self.seeds)
+    self._resumed_steps: list[int | None] = [None] * len(self.seeds)
+    self._live = LiveLine()
     if resume:
       self._restore()
     for run in self.runs:
@@ -97,29 +99,28 @@ class Sweep:
     """Writes every seed's checkpoint, if there was a round."""
     if self.state is None:
       return
-    states = self._practice.split(self.state)
+    states = self.loop.split(self.state)
     for run, state in zip(self.runs, states, strict=True):
-      # One is enough, and S times a replay is much.
-      checkpoint.save(run.workdir, state.env_steps, state, run.meta, keep=1)
+      # Only the newest: the replay buffers of all seeds take much space.
+      run.save(state, state.env_steps, keep=1)
 
-  def practise(self) -> None:
-    """Evaluates the base once, and every seed where a run of its own would.
+  def practice(self) -> None:
+    """Evaluates the base once, and every seed where its own run would.
 
     Raises:
       KeyboardInterrupt: after the round in which Ctrl-C came.
       FloatingPointError: a seed's number is no longer finite; the last good
         checkpoints stay as they are.
     """
-    self._stop.listen()
+    self._stop.install_handler()
     self._evaluate_base()
-    with summary.Timer(self._seconds, 'compile_and_start_s'):
-      self._come_to(self.state or self._practice.init())
-    for run, steps in zip(self.runs, self._resumed, strict=True):
+    with experiment_lib.Timer(self._seconds, 'compile_and_start_s'):
+      self._set_state(self.state or self.loop.init())
+    for run, steps in zip(self.runs, self._resumed_steps, strict=True):
       run.open_metrics(steps)
-    self._live = LiveLine()
-    # A stop may have come between a round and what was due after it.
+    # A stop may have come between a round and the evaluations after it.
     self._evaluate_due()
-    self._practice.run(self.state, self._on_round)
+    self.loop.run(self.state, self._on_round)
     self.save()
     self._live.close()
     for run in self.runs:
@@ -139,44 +140,43 @@ class Sweep:
       summary.write(run, seconds, film=False)
       total += sum(seconds.values())
     print(
-      f'\n{len(self.runs)} seeds: {self.updates_per_s():.0f} updates a second '
-      f'all together, {total:.0f} s, {total / len(self.runs):.0f} s a seed.',
+      f'\n{len(self.runs)} seeds: {self.updates_per_s():.0f} updates per '
+      f'second all together, {total:.0f} s, {total / len(self.runs):.0f} s per '
+      'seed.',
       flush=True,
     )
 
   def updates_per_s(self) -> float:
-    """Returns critic updates a second of all seeds in rounds that learned.
+    """Returns critic updates per second of all seeds, in rounds that learned.
 
     The first of them compiles and is left out; 0 where there is no other.
     """
-    rounds = self._learning[1:]
+    rounds = self._rounds[1:]
     seconds = sum(spent for _, spent in rounds)
-    return sum(made for made, _ in rounds) / seconds if rounds else 0.0
+    return sum(updates for updates, _ in rounds) / seconds if rounds else 0.0
 
   def _restore(self) -> None:
     for run in self.runs:
       run.check_checkpoint()  # before anything compiles
-    like = self._practice.split(self._practice.init())
+    like = self.loop.split(self.loop.init())
     found = [run.restore(x) for run, x in zip(self.runs, like, strict=True)]
-    self._resumed = [x.env_steps for x in found]
-    self.state = self._practice.join([x.state for x in found])
+    self._resumed_steps = [x.env_steps for x in found]
+    self.state = self.loop.join([x.state for x in found])
 
-  def _come_to(self, state: loop_lib.PracticeState) -> None:
+  def _set_state(self, state: loop_lib.PracticeState) -> None:
     self.state = state
-    # On the host: evaluation needs no mesh.
-    actors, made = jax.device_get(
-      (
-        state.policy,
-        self.runs[0].cell.agent.num_updates(state.learner.agent),
-      )
+    agent = self.runs[0].shared.setup.agent
+    # On the host: evaluation runs on one device.
+    policies, updates = jax.device_get(
+      (state.policy, agent.num_updates(state.learner.agent))
     )
     for i, run in enumerate(self.runs):
       run.progress = experiment_lib.Progress(
         env_steps=int(state.env_steps[i]),
         rows=int(state.learner.rows[i]),
-        critic_updates=int(made[i]),
+        critic_updates=int(updates[i]),
         episodes=loop_lib.to_episodes(state.outcome[i], state.length[i]),
-        actor=jax.tree.map(lambda x: x[i], actors),  # noqa: B023
+        policy=jax.tree.map(lambda x: x[i], policies),  # noqa: B023
       )
 
   def _on_round(
@@ -184,63 +184,66 @@ class Sweep:
     state: loop_lib.PracticeState,
     metrics: Sequence[multi_seed_lib.RoundMetrics],
   ) -> None:
-    before, mark = self._made(), self._checkpoints()
-    self._come_to(state)
+    updates, checkpoints = self._num_updates(), self._num_checkpoints()
+    self._set_state(state)
     active = [x for x in zip(self.runs, metrics, strict=True) if x[1]]
-    rows = [run.note(run.progress, own) for run, own in active]
-    made, spent = self._made() - before, rows[0]['round_s']
+    rows = [run.log_round(run.progress, own) for run, own in active]
+    made, spent = self._num_updates() - updates, rows[0]['round_s']
     self._seconds['practice_s'] += spent
     if made:
-      self._learning.append((made, spent))
+      self._rounds.append((made, spent))
     self._show(rows[0], made / spent)
     for run, own in active:
-      run.diagnose_agent(own, self._references)
-    if self._checkpoints() > mark:
+      run.diagnose_agent(own)
+    if self._num_checkpoints() > checkpoints:
       self.save()
-    self._stop.heed()
+    self._stop.raise_if_stopped()
     self._evaluate_due()
 
   def _show(self, row: Mapping[str, Any], updates_per_s: float) -> None:
     """Shows all seeds together; phase and beta ratio are the first one's."""
-    share = -(-_SHOWN // len(self.runs))
-    recent = zip(*(run.progress.episodes for run in self.runs), strict=True)
+    window = -(-_WINDOW // len(self.runs))  # of each seed
+    recent = [
+      Episodes(*(x[-window:] for x in run.progress.episodes))
+      for run in self.runs
+    ]
     self._live.show(
-      Episodes(*(np.concatenate([x[-share:] for x in c]) for c in recent)),
+      statistics.pool(recent),
       env_steps=sum(run.progress.env_steps for run in self.runs),
       updates_per_s=updates_per_s,
       phase=row['phase'],
       beta_ratio=row.get('beta_ratio'),
-      window=share * len(self.runs),
+      window=window * len(self.runs),
     )
 
-  def _made(self) -> int:
+  def _num_updates(self) -> int:
     return sum(run.progress.critic_updates for run in self.runs)
 
-  def _checkpoints(self) -> int:
+  def _num_checkpoints(self) -> int:
     """Returns how many checkpoints the slowest seed has had by now."""
-    every = self.config.checkpoint_minutes * experiment_lib.STEPS_PER_MINUTE
-    return min(run.progress.env_steps for run in self.runs) // round(every)
+    slowest = min(run.progress.env_steps for run in self.runs)
+    return slowest // self.runs[0].checkpoint_steps()
 
   def _evaluate_base(self) -> None:
     first, *others = self.runs
-    with summary.Timer(self._seconds, 'evaluation_s'):
+    with experiment_lib.Timer(self._seconds, 'evaluation_s'):
       first.evaluate_base()
-    # Split between the seeds, as it is everybody's.
+    # These seconds are split between the seeds instead.
     first.seconds.clear()
     for run in others:
       run.record.put('base', first.record.data['base'])
 
   def _evaluate_due(self) -> None:
     for run in self.runs:
-      for minutes, steps in run.marks():
+      for minutes, steps in run.eval_schedule():
         if run.progress.env_steps >= steps:
-          run.evaluate_actor(minutes, steps)
+          run.evaluate_agent(minutes, steps)
 
 
-def _placing(width: int, devices: int) -> Callable[[Any], Any] | None:
-  """Returns what spreads S seeds over so many devices, None for one."""
-  if devices < 1 or width % devices:
-    raise ValueError(f'devices must divide the {width} seeds: {devices}.')
+def _placing(num_seeds: int, devices: int) -> Callable[[Any], Any] | None:
+  """Returns a function that spreads S seeds over devices; None for one."""
+  if devices < 1 or num_seeds % devices:
+    raise ValueError(f'devices must divide the {num_seeds} seeds: {devices}.')
   if devices == 1:
     return None
   return functools.partial(sharding.shard, mesh=sharding.make_mesh(devices))

@@ -1,5 +1,6 @@
 """A small practice with untrained assets, shared by the rollout tests."""
 
+import json
 import pathlib
 
 import jax
@@ -38,6 +39,8 @@ def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
     control_hz=CONTROL_HZ,
   )
   pi_vla.save(folder / 'vla', vla, metrics={}, command=['test'], seed=seed)
+  demonstrations = {'outcome': [1, 1, 0], 'steps': [30, 35, 40]}
+  (folder / 'vla' / 'demos.json').write_text(json.dumps(demonstrations))
   config = TokenConfig(
     token_dim=32,
     num_image_tokens=48,

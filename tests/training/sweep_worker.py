@@ -45,8 +45,7 @@ def main(assets, workdir, devices):
     devices=int(devices),
     assets=assets,
   )
-  practice = run._practice
-  run.state = practice.run(practice.begin(), lambda *_: None)
+  run.state = run.loop.run(run.loop.begin(), lambda *_: None)
   for leaf in (run.state.robots.worlds.qpos, run.state.learner.replay.size):
     assert len(leaf.sharding.device_set) == int(devices)
     assert not leaf.sharding.is_fully_replicated

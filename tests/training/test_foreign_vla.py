@@ -71,7 +71,7 @@ def _practice(workdir, config, assets=''):
   run = practice_run.PracticeRun(
     workdir=workdir, config=config, resume=False, assets=assets
   )
-  run.practise()
+  run.practice()
   rows = (workdir / 'metrics.jsonl').read_text().splitlines()
   return run, [json.loads(row) for row in rows]
 
@@ -79,7 +79,7 @@ def _practice(workdir, config, assets=''):
 def test_practice_runs_with_a_vla_of_ones_own(foreign, config, tmp_path):
   vla, token, folder = foreign
   run, rows = _practice(tmp_path, _config(config, _TOY), str(folder))
-  assert run.meta['fingerprints'] == {
+  assert run.experiment.meta['fingerprints'] == {
     'vla': vla.spec.fingerprint,
     'token': token.spec.fingerprint,
   }
@@ -89,7 +89,7 @@ def test_practice_runs_with_a_vla_of_ones_own(foreign, config, tmp_path):
 def test_practice_runs_through_a_socket(foreign, address, config, tmp_path):
   vla, _, _ = foreign
   run, rows = _practice(tmp_path, _config(config, address))
-  assert run.meta['fingerprints']['vla'] == vla.spec.fingerprint
+  assert run.experiment.meta['fingerprints']['vla'] == vla.spec.fingerprint
   assert rows[-1]['env_steps'] >= 160
 
 

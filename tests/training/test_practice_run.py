@@ -9,12 +9,13 @@ import pytest
 
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import metrics
-from rlt_jax.training import practice_run, summary
+from rlt_jax.training import policies, practice_run
 from rlt_jax.training import setup as setup_lib
+from rlt_jax.training.experiment import Record
 from tests.training.conftest import write_assets
 
 
-def _session(workdir, config, assets, *, resume=False):
+def _run(workdir, config, assets, *, resume=False):
   return practice_run.PracticeRun(
     workdir=workdir, config=config, resume=resume, assets=str(assets)
   )
@@ -22,12 +23,12 @@ def _session(workdir, config, assets, *, resume=False):
 
 @pytest.fixture(scope='module', autouse=True)
 def made_once(config, assets):
-  """One cell serves all sessions with these assets: tracing it takes long."""
+  """One setup serves all runs with these assets: tracing it takes long."""
   make = setup_lib.make
-  cell = functools.cache(functools.partial(make, config, str(assets)))
+  setup = functools.cache(functools.partial(make, config, str(assets)))
 
   def find(other, folder):
-    return cell() if folder == str(assets) else make(other, folder)
+    return setup() if folder == str(assets) else make(other, folder)
 
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(setup_lib, 'make', find)
@@ -36,13 +37,13 @@ def made_once(config, assets):
 
 @pytest.fixture(scope='module')
 def unbroken(tmp_path_factory, config, assets):
-  run = _session(tmp_path_factory.mktemp('runs') / 'a', config, assets)
-  run.practise()
+  run = _run(tmp_path_factory.mktemp('runs') / 'a', config, assets)
+  run.practice()
   return run
 
 
 def test_every_key_of_the_metrics_file_is_documented(unbroken):
-  rows = metrics.read_metrics(unbroken.workdir)
+  rows = metrics.read_metrics(unbroken.experiment.workdir)
   assert {name for row in rows for name in row} <= metrics.METRICS.keys()
   assert {'beta_ratio', 'success', 'phase'} <= rows[-1].keys()
 
@@ -67,17 +68,18 @@ def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
 def test_a_resumed_run_ends_where_the_unbroken_one_does(
   tmp_path, unbroken, config, assets
 ):
-  broken = _session(tmp_path / 'b', config, assets)
+  broken = _run(tmp_path / 'b', config, assets)
   # Dies between two checkpoints: what came after the first is repeated.
   broken._on_round = _die_at(broken, 220)
   with pytest.raises(RuntimeError, match='power cut'):
-    broken.practise()
+    broken.practice()
   assert checkpoint.latest(tmp_path / 'b') < 220
-  resumed = _session(tmp_path / 'b', config, assets, resume=True)
-  resumed.practise()
+  resumed = _run(tmp_path / 'b', config, assets, resume=True)
+  resumed.practice()
   chex.assert_trees_all_equal(resumed.state, unbroken.state)
+  stored = unbroken.experiment.record.data
   for name in ('base', 'mean@0.05', 'exploring@0.1'):
-    assert resumed.record.data[name] == unbroken.record.data[name]
+    assert resumed.experiment.record.data[name] == stored[name]
   lines = (tmp_path / 'b' / 'metrics.jsonl').read_text().splitlines()
   steps = [json.loads(line)['env_steps'] for line in lines]
   assert steps == sorted(set(steps))
@@ -96,7 +98,7 @@ def _die_at(run, steps):
 
 def test_the_report_has_the_promised_figures(unbroken, config):
   unbroken.report()
-  report = json.loads((unbroken.workdir / 'report.json').read_text())
+  report = json.loads((unbroken.experiment.workdir / 'report.json').read_text())
   wanted = {
     'episodes', 'success', 'success_low', 'success_high', 'median_steps',
     'throughput_per_10min',
@@ -107,13 +109,47 @@ def test_the_report_has_the_promised_figures(unbroken, config):
   assert minutes == [0.0, 0.05, 0.1]
   assert all(wanted <= point.keys() for point in report['along'])
   for name in ('report.md', 'film.gif', 'steps.png', 'learning.png'):
-    assert (unbroken.workdir / name).stat().st_size > 0
+    assert (unbroken.experiment.workdir / name).stat().st_size > 0
+
+
+def test_the_report_says_where_beta_stands(unbroken):
+  report = json.loads((unbroken.experiment.workdir / 'report.json').read_text())
+  last = metrics.read_metrics(unbroken.experiment.workdir)[-1]
+  after, final = report['beta']['after_warmup'], report['beta']['final']
+  variance = after['reference_variance']
+  assert (
+    final['ratio']
+    == last['beta_ratio']
+    == pytest.approx(last['beta_term'] / last['q_mean'], rel=0.2)
+  )  # a mean of ratios, and a ratio of means
+  assert final['distance'] == pytest.approx(
+    last['reference_distance'] / variance
+  )
+  assert final['ratio'] != after['ratio']
+
+
+def test_the_policies_of_a_run_are_those_that_it_evaluated(
+  unbroken, config, assets
+):
+  found = policies.of_run(
+    unbroken.experiment.workdir, str(assets), config.eval_seed
+  )
+  assert list(found.policies) == ['mean', 'exploring']
+  episodes, _ = found.evaluator.run(found.policies['mean'], 2)
+  stored = unbroken.experiment.record.episodes('mean@0.1')
+  np.testing.assert_array_equal(episodes.steps, stored.steps)
+  np.testing.assert_array_equal(episodes.outcome, stored.outcome)
+
+
+def test_a_horizon_that_does_not_fit_is_refused(config, assets):
+  with pytest.raises(ValueError, match='open_loop_steps must be a multiple'):
+    policies.of_base(config, [20, 25], str(assets), 0)
 
 
 def test_no_pairs_make_no_film(tmp_path, unbroken, config, monkeypatch):
   none = dataclasses.replace(config, num_eval_videos=0)
-  monkeypatch.setattr(unbroken, 'config', none)
-  monkeypatch.setattr(unbroken, 'workdir', tmp_path)
+  monkeypatch.setattr(unbroken.experiment, 'config', none)
+  monkeypatch.setattr(unbroken.experiment, 'workdir', tmp_path)
   unbroken.report()
   assert 'film.gif' not in (tmp_path / 'report.md').read_text()
   assert not (tmp_path / 'film.gif').exists()
@@ -121,7 +157,7 @@ def test_no_pairs_make_no_film(tmp_path, unbroken, config, monkeypatch):
 
 def test_an_existing_workdir_is_refused(unbroken, config, assets):
   with pytest.raises(ValueError, match='must be new'):
-    _session(unbroken.workdir, config, assets)
+    _run(unbroken.experiment.workdir, config, assets)
 
 
 def test_resuming_with_other_settings_names_the_one_that_differs(
@@ -129,12 +165,12 @@ def test_resuming_with_other_settings_names_the_one_that_differs(
 ):
   other = dataclasses.replace(config, gamma=0.9)
   with pytest.raises(ValueError, match='gamma'):
-    _session(unbroken.workdir, other, assets, resume=True)
+    _run(unbroken.experiment.workdir, other, assets, resume=True)
 
 
 def test_resuming_needs_a_checkpoint(tmp_path, config, assets):
   with pytest.raises(ValueError, match='needs a checkpoint'):
-    _session(tmp_path, config, assets, resume=True)
+    _run(tmp_path, config, assets, resume=True)
 
 
 def test_a_token_of_another_vla_is_refused(tmp_path, config, assets):
@@ -142,14 +178,14 @@ def test_a_token_of_another_vla_is_refused(tmp_path, config, assets):
   (other / 'token').rename(tmp_path / 'unused')
   (other / 'token').symlink_to(assets / 'token')
   with pytest.raises(ValueError, match='trained on, fingerprint'):
-    _session(tmp_path / 'run', config, other)
+    _run(tmp_path / 'run', config, other)
   assert not (tmp_path / 'run').exists()
 
 
 def test_a_nan_from_the_vla_stops_the_run_by_name(
   tmp_path, unbroken, config, assets, monkeypatch
 ):
-  run = _session(tmp_path / 'c', config, assets)
+  run = _run(tmp_path / 'c', config, assets)
   state = unbroken.state
   poisoned = state.actors.features._replace(
     reference=np.full_like(state.actors.features.reference, np.nan)
@@ -157,13 +193,13 @@ def test_a_nan_from_the_vla_stops_the_run_by_name(
   state = state.replace(actors=state.actors.replace(features=poisoned))
   state = jax.tree.map(lambda x: x.copy() if hasattr(x, 'copy') else x, state)
   with pytest.raises(FloatingPointError, match='action_chunk'):
-    run.practice.run(state, state.env_steps + 1, lambda *_: None)
+    run.loop.run(state, state.env_steps + 1, lambda *_: None)
 
 
 def test_episodes_survive_their_file(tmp_path, unbroken):
-  stored = unbroken.record.episodes('base')
-  record = summary.Record(tmp_path / 'x.json')
+  stored = unbroken.experiment.record.episodes('base')
+  record = Record(tmp_path / 'x.json')
   record.put_episodes('base', stored)
-  again = summary.Record(tmp_path / 'x.json').episodes('base')
+  again = Record(tmp_path / 'x.json').episodes('base')
   np.testing.assert_array_equal(again.steps, stored.steps)
   np.testing.assert_array_equal(again.success, stored.success)

@@ -36,7 +36,7 @@ def dark():
 @pytest.fixture(scope='module')
 def swept(tmp_path_factory, assets):
   run = _sweep(tmp_path_factory.mktemp('runs') / 'a', assets)
-  run.practise()
+  run.practice()
   return run
 
 
@@ -45,15 +45,15 @@ def traced_once(swept, monkeypatch):
   """Other sweeps take over the pure parts: tracing them takes the time."""
   first = swept.runs[0]
   for module, name, made in (
-    (sweep.setup_lib, 'make', first.cell),
-    (sweep.setup_lib, 'make_evaluator', first.evaluator),
-    (sweep.multi_seed_lib, 'make', swept._practice),
+    (sweep.setup_lib, 'make', first.shared.setup),
+    (sweep.setup_lib, 'make_evaluator', first.shared.evaluator),
+    (sweep.multi_seed_lib, 'make', swept.loop),
   ):
     monkeypatch.setattr(module, name, lambda *_, made=made: made)
 
 
 def _states(run):
-  return run._practice.split(run.state)
+  return run.loop.split(run.state)
 
 
 def _rms(tree, other):
@@ -77,9 +77,9 @@ def _check_same(found, expected):
 
 
 def test_a_seed_ends_where_a_run_of_its_own_does(swept):
-  cell = swept.runs[1].cell
+  setup = swept.runs[1].shared.setup
   config = dataclasses.replace(CONFIG, seed=SEEDS[1])
-  alone = loop.make(cell.play, cell.perception, config)
+  alone = loop.make(setup.play, setup.perception, config)
   state = alone.run(alone.begin(), config.num_env_steps, lambda *_: None)
   _check_same(_states(swept)[1], state)
 
@@ -138,10 +138,10 @@ def test_a_resumed_sweep_ends_where_the_unbroken_one_does(
 
   broken._on_round = die
   with pytest.raises(RuntimeError, match='power cut'):
-    broken.practise()
+    broken.practice()
   resumed = _sweep(tmp_path / 'b', assets, resume=True)
   assert 90 <= resumed.state.env_steps.min() < 140
-  resumed.practise()
+  resumed.practice()
   chex.assert_trees_all_equal(resumed.state, swept.state)
   for ours, theirs in zip(resumed.runs, swept.runs, strict=True):
     assert ours.record.data == theirs.record.data
@@ -171,15 +171,15 @@ def test_two_devices_give_what_one_gives_and_one_reads_their_checkpoints(
 
 
 def test_a_seed_may_be_in_another_round(swept):
-  early = swept._practice.split(swept._practice.begin())[0]
+  early = swept.loop.split(swept.loop.begin())[0]
   late = _states(swept)[1]
-  both = swept._practice.join([early, late])
+  both = swept.loop.join([early, late])
   steps = []
-  after = swept._practice.run(
+  after = swept.loop.run(
     both, lambda state, metrics: steps.append([m is None for m in metrics])
   )
   assert all(done == [False, True] for done in steps)
-  one, other = swept._practice.split(after)
+  one, other = swept.loop.split(after)
   chex.assert_trees_all_equal(other, late)
   chex.assert_trees_all_equal(one, _states(swept)[0])
 
