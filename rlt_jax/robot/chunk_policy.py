@@ -45,7 +45,7 @@ class ChunkPolicy:
       and progress.practice_steps < self._vla_warmup_steps
     )
 
-  def choose(
+  def make_chunk(
     self, query: VlaQuery, reply: Reply, since: int
   ) -> tuple[np.ndarray, CommandSource]:
     """Returns commands [n, A] and whose they are.

@@ -81,7 +81,7 @@ class EpisodeController:
     )
     self.scheduler = ChunkScheduler(
       spec,
-      self.chunk_policy.choose,
+      self.chunk_policy.make_chunk,
       open_loop_steps=config.open_loop_steps,
       starved_steps=config.starved_steps,
     )
