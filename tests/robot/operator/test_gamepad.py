@@ -36,6 +36,14 @@ def test_buttons_become_events(pygame):
     pad.poll()
 
 
+@pytest.mark.parametrize('button, kind', [(7, Kind.CLEAR), (8, Kind.STOW)])
+def test_start_clears_a_stop_and_guide_stows(pygame, button, kind):
+  pad = Gamepad()
+  pad.open()
+  pygame.press(JOY_DOWN, button=button)
+  assert [event.kind for event in pad.poll()] == [kind]
+
+
 def test_sdl_needs_no_screen_and_leaves_signals_alone(pygame):
   Gamepad().open()
   environment = pygame.log[0]
