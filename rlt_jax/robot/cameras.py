@@ -1,4 +1,4 @@
-"""What the robot asks of its cameras."""
+"""The interface of the cameras."""
 
 from collections.abc import Mapping
 from typing import Protocol

@@ -103,7 +103,7 @@ class EpisodeOperator:
     )
     elapsed_s = max(now - self._last_time, 0.0)
     presses = tuple(x for x in effects.accepted if x.device != _TIMER)
-    self.effort.tick(
+    self.effort.step(
       self._handover.mode, effects._replace(accepted=presses), elapsed_s
     )
     self._last_time = now

@@ -141,9 +141,9 @@ def misalignment(
 def _not_finite(
   given: np.ndarray, arm_pose: np.ndarray, config: HandoverConfig
 ) -> str:
-  for whose, values in (('arm', arm_pose), ('teleoperator', given)):
+  for name, values in (('arm', arm_pose), ('teleoperator', given)):
     bad = np.flatnonzero(~np.isfinite(values))
     if bad.size:
       joints = ', '.join(config.joint_names[i] for i in bad)
-      return f'The {whose} gives no finite number for {joints}: the arm holds.'
+      return f'The {name} gives no finite number for {joints}: the arm holds.'
   return ''

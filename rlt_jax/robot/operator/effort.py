@@ -18,7 +18,7 @@ class Effort:
     self.human_s = 0.0
     self._episode_s, self._episode_presses = 0.0, 0
 
-  def tick(self, mode: Mode, effects: Effects, elapsed_s: float) -> None:
+  def step(self, mode: Mode, effects: Effects, elapsed_s: float) -> None:
     """Adds one control step.
 
     Args:

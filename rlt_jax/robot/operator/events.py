@@ -13,7 +13,7 @@ class Kind(enum.Enum):
 
   TAKEOVER, RELEASE: the operator wants to drive, or gives the arm back.
   ENTER_CRITICAL: the critical phase begins; the actor may drive from here.
-  SUCCESS, FAILURE: the label of the attempt; ends the episode.
+  SUCCESS, FAILURE: the label of the episode, which it ends.
   ABORT: ends the episode without a label.
   RERECORD: ends the episode; its rows must not be learned from.
   STOP: the arm holds; latched until CLEAR, and RELEASE then lets it run.

@@ -21,7 +21,7 @@ import numpy as np
 from rlt_jax.robot.lock import lock_folder
 from rlt_jax.robot.recording import record_format
 
-MAGIC = b'RLTJRNL1'
+MAGIC = b'RLTJRNL2'
 _NAME = re.compile(r'(\d{6,})-(\d{9,})\.(rows|open|bad)')
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -188,7 +188,7 @@ class Journal:
       ValueError: no file is open, or meta is not JSON.
     """
     self._check_open()
-    self._put(record_format.pack('end', {'said': meta}, {}))
+    self._put(record_format.pack('end', {'meta': meta}, {}))
     self._finish()
 
   def close(self) -> None:
@@ -258,7 +258,7 @@ class Journal:
     """Cuts off an incomplete record, ends the file and closes it."""
     kinds, size = [], entry.path.stat().st_size
     with entry.path.open('rb') as file:
-      if file.read(len(MAGIC)) == MAGIC:
+      if _has_magic(entry, file):
         for payload in record_format.read(file):
           kinds.append(record_format.unpack(payload).kind)
       keep = file.tell()
@@ -288,7 +288,8 @@ def _rows(entry: JournalFile, after: int) -> Iterator[Row]:
     file = entry.path.open('rb')
   with file:
     end = _end(entry, file)[1] if entry.closed else None
-    file.seek(len(MAGIC))
+    file.seek(0)
+    _has_magic(entry, file)
     index, begin, kind = entry.first, None, ''
     for payload in record_format.read(file):
       kind, meta, arrays = record_format.unpack(payload)
@@ -304,7 +305,7 @@ def _rows(entry: JournalFile, after: int) -> Iterator[Row]:
 
 def _end(entry: JournalFile, file: BinaryIO) -> tuple[int, Any]:
   """Returns the number of rows of a closed file, and the meta of its end."""
-  if file.read(len(MAGIC)) != MAGIC:
+  if not _has_magic(entry, file):
     raise _damage(entry, 0)
   starts = list(record_format.skip(file, os.fstat(file.fileno()).st_size))
   last = starts[-1] if starts else len(MAGIC)
@@ -312,8 +313,23 @@ def _end(entry: JournalFile, file: BinaryIO) -> tuple[int, Any]:
   for payload in record_format.read(file):
     kind, meta, _ = record_format.unpack(payload)
     if kind == 'end':
-      return len(starts) - 2, meta and meta['said']
+      return len(starts) - 2, meta and meta['meta']
   raise _damage(entry, last)
+
+
+def _has_magic(entry: JournalFile, file: BinaryIO) -> bool:
+  """Reads the magic number; False where there is none.
+
+  Raises:
+    JournalError: it is of another version of the format.
+  """
+  magic = file.read(len(MAGIC))
+  if magic[:-1] == MAGIC[:-1] and magic != MAGIC:
+    raise JournalError(
+      f'{entry.path} must have the format {MAGIC.decode()}: {magic.decode()}. '
+      'Start a new journal.'
+    )
+  return magic == MAGIC
 
 
 def _damage(entry: JournalFile, at: int) -> JournalError:

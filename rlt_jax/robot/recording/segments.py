@@ -121,10 +121,10 @@ def _segment(
   end: str,
 ) -> Segment:
   num = len(steps)
-  ticks = np.arange(start, start + chunk_size)
+  indices = np.arange(start, start + chunk_size)
   last = start + chunk_size >= num
   # After the end nothing was executed; the last step is repeated as invalid.
-  executed = [steps[t] for t in np.minimum(ticks, num - 1)]
+  executed = [steps[i] for i in np.minimum(indices, num - 1)]
   reward = np.zeros((1, chunk_size), np.float32)
   if last and end == RowEnd.SUCCESS:
     reward[0, num - 1 - start] = 1.0
@@ -133,7 +133,7 @@ def _segment(
     final=Features(*(x[None] for x in final)),
     command=np.stack([x.command for x in executed])[None].astype(np.float32),
     reward=reward,
-    valid=ticks[None] < num,
+    valid=indices[None] < num,
     terminated=np.array([last and end != RowEnd.CUT]),
     truncated=np.array([last and end == RowEnd.CUT]),
     source=np.array([[x.source for x in executed]], np.int32),

@@ -120,7 +120,7 @@ def test_hold_without_a_reading_stays_at_the_last_command(spec, clock):
   np.testing.assert_allclose(arm.observe().position, _TARGET)
 
 
-def test_stow_is_slow_and_says_when_it_is_there(spec, clock):
+def test_stow_is_slow_and_reports_when_it_is_there(spec, clock):
   arm = make(spec, clock)
   ticks, last = 0, arm.observe().position
   while not arm.stow():
@@ -135,7 +135,7 @@ def test_stow_is_slow_and_says_when_it_is_there(spec, clock):
   np.testing.assert_allclose(last, spec.stow, atol=0.02)
 
 
-def test_a_pause_while_stowing_makes_no_leap(spec, clock):
+def test_stowing_goes_on_slowly_after_a_pause(spec, clock):
   arm = make(spec, clock, tau_s=1e-3)
   arm.stow()
   clock.time += 60.0
@@ -144,7 +144,7 @@ def test_a_pause_while_stowing_makes_no_leap(spec, clock):
   assert arm.observe().position[0] <= 0.25 * 0.05 + 1e-9
 
 
-def test_after_disable_only_connect_gives_power_back(spec, clock):
+def test_only_connect_switches_the_power_on_after_disable(spec, clock):
   arm = make(spec, clock)
   arm.disable()
   for call in (lambda: arm.command(_TARGET), arm.hold, arm.stow):
@@ -195,6 +195,6 @@ def test_a_bad_target_is_refused_and_moves_nothing(
     ({'kind': 'stall', 'at_s': 0.0, 'seconds': -1.0}, 'must not be negative'),
   ],
 )
-def test_a_fault_says_what_it_lacks(fields, message):
+def test_a_bad_fault_is_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     Fault(**fields)

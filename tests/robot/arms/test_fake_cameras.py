@@ -33,7 +33,7 @@ def test_pictures_change_and_are_fresh(clock):
 
 
 @pytest.mark.parametrize('kind', ['frozen', 'stale', 'dark'])
-def test_a_fault_hits_its_camera_for_its_time(clock, kind):
+def test_a_fault_affects_its_camera_for_its_time(clock, kind):
   cameras = make(clock, kind)
   clock.time += 1.2
   one = cameras.observe()
@@ -49,7 +49,7 @@ def test_a_fault_hits_its_camera_for_its_time(clock, kind):
   assert cameras.age_s() < 1 / 30
 
 
-def test_a_fault_of_no_camera_is_refused(clock):
+def test_a_fault_of_an_unknown_camera_is_refused(clock):
   fault = CameraFault(camera='roof', kind='dark', at_s=0.0, seconds=1.0)
   with pytest.raises(ValueError, match='camera must be one of'):
     FakeCameras(_NAMES, clock=clock, faults=[fault])

@@ -66,7 +66,7 @@ def make(spec, robot, clock, table=_ROWS, off=True, unused=('pan.current',)):
   )
 
 
-def test_a_reading_is_in_our_units_and_order(spec, robot, clock):
+def test_a_reading_is_in_the_units_and_order_of_the_spec(spec, robot, clock):
   arm = make(spec, robot, clock)
   arm.connect()
   assert robot.calls == [('connect', False)]
@@ -82,9 +82,7 @@ def test_a_reading_is_in_our_units_and_order(spec, robot, clock):
   np.testing.assert_allclose(second.velocity, [0, -80.0, 0], atol=1e-9)
 
 
-def test_a_command_is_converted_and_what_was_sent_comes_back(
-  spec, robot, clock
-):
+def test_a_command_is_converted_and_the_sent_one_returned(spec, robot, clock):
   arm = make(spec, robot, clock)
   arm.connect()
   sent = arm.command(np.array([math.pi / 4, 0.2, 0.003]))
@@ -132,7 +130,7 @@ def test_an_answer_that_lacks_a_joint_is_an_error(spec, robot, clock):
     arm.observe()
 
 
-def test_power_goes_before_the_line_and_only_once(spec, robot, clock):
+def test_power_is_switched_off_before_disconnecting(spec, robot, clock):
   arm = make(spec, robot, clock)
   arm.connect()
   with pytest.raises(ArmError, match='must come after stow'):
@@ -186,7 +184,7 @@ def replaced(old, **changes):
     ),
   ],
 )
-def test_a_key_without_a_partner_is_refused(
+def test_a_key_of_only_one_side_is_refused(
   spec, robot, clock, changes, message
 ):
   with pytest.raises(ValueError, match=message):
@@ -202,6 +200,6 @@ def test_a_key_without_a_partner_is_refused(
     ({'unit': 'percent', 'at_low': 1.0, 'at_high': 1.0}, 'must be two numbers'),
   ],
 )
-def test_a_row_of_the_table_says_what_it_lacks(changes, message):
+def test_a_bad_row_of_the_table_is_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     JointMap(**{'key': 'x.pos', 'joint': 'a'} | changes)

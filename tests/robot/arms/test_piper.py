@@ -142,7 +142,7 @@ def test_rounding_stays_inside_the_limits(arms, controllers):
     np.testing.assert_allclose(sent, end, atol=_MILLIDEGREE)
 
 
-def test_a_reading_is_in_our_units(arms, controllers):
+def test_a_reading_is_in_rad_and_m(arms, controllers):
   controllers['right'].numbers = [-90000, 1, -57296, 0, 0, 0, 70000]
   controllers['left'].speeds = [1000, -2000, 0, 0, 0, 0]
   settle()
@@ -154,7 +154,7 @@ def test_a_reading_is_in_our_units(arms, controllers):
   np.testing.assert_allclose(reading.velocity[7:9], [1.0, -2.0])
 
 
-def test_what_is_commanded_is_read_back(arms, controllers):
+def test_a_commanded_pose_is_read_back(arms, controllers):
   target = middle(arms.spec)
   for _ in range(3):
     sent = arms.command(target)
@@ -175,7 +175,7 @@ def test_the_time_stops_with_one_silent_arm(arms, controllers):
   assert arms.observe().time > last
 
 
-def test_a_motor_that_gives_up_is_not_switched_on_again(arms, controllers):
+def test_a_motor_that_switched_off_is_not_switched_on_again(arms, controllers):
   target = middle(arms.spec)
   for _ in range(2):
     arms.command(target)
@@ -242,7 +242,7 @@ def test_both_arms_at_50_hz(arms, controllers):
   assert sent.count(0x155) == sent.count(0x159) == 200
 
 
-def test_a_missing_package_says_how_to_get_it(spec, monkeypatch):
+def test_a_missing_package_is_reported(spec, monkeypatch):
   monkeypatch.setitem(sys.modules, 'piper_sdk', None)
   with pytest.raises(ArmError, match='pip install piper-sdk==0.6.2'):
     PiperArms(spec, config()).connect()

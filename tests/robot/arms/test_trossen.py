@@ -120,7 +120,7 @@ def test_each_arm_gets_its_own_half(arms):
 
 
 @pytest.mark.parametrize('bad', [math.nan, 9.0])
-def test_what_the_vendor_would_take_silently_is_refused(arms, bad):
+def test_targets_that_the_vendor_accepts_silently_are_refused(arms, bad):
   go(arms, np.zeros(14))
   target = np.zeros(14)
   target[3] = bad
@@ -173,7 +173,7 @@ def test_a_dead_controller_is_named(spec, stand_ins):
     TrossenArms(spec, TrossenConfig(**_ADDRESSES, timeout_s=0.5)).connect()
 
 
-def test_a_missing_package_says_how_to_get_it(spec, monkeypatch):
+def test_a_missing_package_is_reported(spec, monkeypatch):
   monkeypatch.setitem(sys.modules, 'trossen_arm', None)
   arms = TrossenArms(spec, TrossenConfig(**_ADDRESSES))
   with pytest.raises(ArmError, match='pip install trossen-arm==1.11.0'):

@@ -5,7 +5,7 @@ from rlt_jax.robot.operator import alignment
 from tests.robot.operator.conftest import JOINTS, make_config
 
 
-def test_the_tolerance_widens_once_the_person_drives():
+def test_the_tolerance_widens_once_the_operator_drives():
   config, arm = make_config(), np.zeros(4)
   pose = np.array([0.1, 0.0, 0.0, 0.0])
   for driving in (False, True):

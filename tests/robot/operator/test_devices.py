@@ -87,7 +87,7 @@ def test_a_leader_is_an_arm_with_the_joints_of_the_file(tmp_path):
   leader.close()
 
 
-def test_a_group_drives_by_its_leader_and_hears_its_gamepad(tmp_path, pygame):
+def test_a_group_has_the_pose_of_its_leader_and_all_events(tmp_path, pygame):
   entries = [
     {'kind': 'gamepad'},
     {'kind': 'leader', 'arguments': {'arm': 'fake'}},

@@ -15,13 +15,13 @@ def _pressed(*kinds):
 
 def test_seconds_and_presses_per_success():
   effort = Effort()
-  effort.tick(Mode.AUTONOMOUS, _QUIET, 5.0)
-  effort.tick(Mode.ALIGNING, _pressed(Kind.TAKEOVER), 1.0)
-  effort.tick(Mode.HUMAN, _QUIET, 2.0)
-  effort.tick(Mode.RELEASING, _pressed(Kind.RELEASE), 0.5)
-  effort.tick(Mode.ENDED, _pressed(Kind.SUCCESS), 0.5)
+  effort.step(Mode.AUTONOMOUS, _QUIET, 5.0)
+  effort.step(Mode.ALIGNING, _pressed(Kind.TAKEOVER), 1.0)
+  effort.step(Mode.HUMAN, _QUIET, 2.0)
+  effort.step(Mode.RELEASING, _pressed(Kind.RELEASE), 0.5)
+  effort.step(Mode.ENDED, _pressed(Kind.SUCCESS), 0.5)
   assert effort.end(Kind.SUCCESS) == {'human_s': 3.0, 'presses': 3}
-  effort.tick(Mode.HUMAN, _QUIET, 4.0)
+  effort.step(Mode.HUMAN, _QUIET, 4.0)
   assert effort.end(Kind.FAILURE) == {'human_s': 4.0, 'presses': 0}
   assert effort.end(Kind.SUCCESS) == {'human_s': 0.0, 'presses': 0}
   assert effort.report() == {
@@ -36,9 +36,9 @@ def test_seconds_and_presses_per_success():
   }
 
 
-def test_what_was_recorded_again_was_spent_but_is_no_episode():
+def test_a_discarded_episode_counts_only_as_effort():
   effort = Effort()
-  effort.tick(Mode.HUMAN, _pressed(Kind.RERECORD), 2.0)
+  effort.step(Mode.HUMAN, _pressed(Kind.RERECORD), 2.0)
   effort.end(Kind.RERECORD)
   assert effort.report()['human_s_per_success'] is None
   effort.end(Kind.SUCCESS)
@@ -49,4 +49,4 @@ def test_what_was_recorded_again_was_spent_but_is_no_episode():
 @pytest.mark.parametrize('elapsed', [-0.1, float('nan')])
 def test_time_must_go_forward(elapsed):
   with pytest.raises(ValueError, match='elapsed_s must be at least 0'):
-    Effort().tick(Mode.HUMAN, _QUIET, elapsed)
+    Effort().step(Mode.HUMAN, _QUIET, elapsed)

@@ -4,7 +4,7 @@ from rlt_jax.robot.operator.events import ButtonMap, Event, Kind
 from rlt_jax.robot.operator.pedal import PEDALS
 
 
-def test_the_vocabulary_is_spelled_once():
+def test_the_values_of_the_events_are_stable():
   assert [kind.value for kind in Kind] == [
     'takeover',
     'release',

@@ -80,7 +80,7 @@ def test_a_pad_that_does_not_fit_is_refused_and_closed(
   assert pygame.log[-1] == 'display quit'
 
 
-def test_where_sdl_cannot_start_it_says_why(pygame):
+def test_an_sdl_that_cannot_start_is_reported(pygame):
   def fail():
     raise RuntimeError('x11 not available')
 
@@ -89,7 +89,7 @@ def test_where_sdl_cannot_start_it_says_why(pygame):
     Gamepad().open()
 
 
-def test_without_the_package_it_says_how_to_get_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_install_command(monkeypatch):
   monkeypatch.setitem(sys.modules, 'pygame', None)
   with pytest.raises(DeviceError, match="pip install 'pygame"):
     Gamepad().open()

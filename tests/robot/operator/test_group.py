@@ -50,14 +50,14 @@ def test_a_lost_device_stops_once_and_the_others_go_on():
     assert group.faults == ['pedal: pulled out']
 
 
-def test_if_one_does_not_open_the_others_are_closed():
+def test_the_others_are_closed_when_a_device_does_not_open():
   log = []
   with pytest.raises(DeviceError, match='no such device'):
     Group([_Device('a', log), _Device('b', log, opens=False)]).open()
   assert log == ['open a', 'close a']
 
 
-def test_if_one_does_not_close_the_others_do():
+def test_the_others_are_closed_when_a_device_does_not_close():
   log = []
   group = Group([_Device('a', log), _Device('b', log, closes=False)])
   group.open()

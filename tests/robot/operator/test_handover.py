@@ -17,15 +17,15 @@ _ARM = np.array([0.1, -0.2, 0.3, 0.01])
 
 
 class _Loop:
-  """Ticks at 50 Hz and remembers the effects."""
+  """Advances at 50 Hz and keeps the last effects."""
 
   def __init__(self, config=_CONFIG):
     self.config, self.now, self.arm = config, 10.0, _ARM.copy()
     self.state = begin(HandoverState(), now=self.now)
     self.effects = None
 
-  def tick(self, *kinds, pose=None, delta=None, ticks=1):
-    for i in range(ticks):
+  def step(self, *kinds, pose=None, delta=None, steps=1):
+    for i in range(steps):
       self.now += 0.02
       events = [Event(k, self.now, 'test') for k in kinds] if i == 0 else []
       self.state, self.effects = advance(
@@ -46,55 +46,55 @@ def _off(joint=1, by=0.1):
   return pose
 
 
-def test_a_person_takes_over_and_gives_back():
+def test_an_operator_takes_over_and_gives_back():
   loop = _Loop()
-  assert loop.tick().drive is Drive.POLICY
-  taken = loop.tick(Kind.TAKEOVER, pose=_ARM)
+  assert loop.step().drive is Drive.POLICY
+  taken = loop.step(Kind.TAKEOVER, pose=_ARM)
   assert (taken.drive, taken.clear_queue) == (Drive.HOLD, True)
   assert taken.message == 'Aligned: keep still.'
-  effects = loop.tick(pose=_ARM, ticks=11)
+  effects = loop.step(pose=_ARM, steps=11)
   assert (loop.state.mode, effects.drive) == (Mode.HUMAN, Drive.HUMAN)
   np.testing.assert_array_equal(effects.command, _ARM)
-  assert not loop.tick(pose=_off()).clear_queue
-  released = loop.tick(Kind.RELEASE, pose=_off())
+  assert not loop.step(pose=_off()).clear_queue
+  released = loop.step(Kind.RELEASE, pose=_off())
   assert (loop.state.mode, released.drive) == (Mode.RELEASING, Drive.HOLD)
   assert released.command is None
   while loop.state.mode is Mode.RELEASING:
-    effects = loop.tick(pose=_off())
+    effects = loop.step(pose=_off())
   held = loop.now - released.accepted[0].time
   assert held == pytest.approx(0.2, abs=0.021)
   assert (effects.drive, effects.clear_queue) == (Drive.POLICY, True)
 
 
-def test_while_not_aligned_the_arm_holds_and_says_which_joint():
+def test_the_arm_holds_and_names_the_joints_until_aligned():
   loop = _Loop()
-  effects = loop.tick(Kind.TAKEOVER, pose=_off(by=0.12), ticks=100)
+  effects = loop.step(Kind.TAKEOVER, pose=_off(by=0.12), steps=100)
   assert (effects.drive, effects.command) == (Drive.HOLD, None)
   assert effects.message == (
     'Not aligned: shoulder is off by +0.120 rad (at most 0.050).'
   )
   pose = _off(by=0.12)
   pose[3] -= 0.006
-  words = loop.tick(pose=pose).message
+  words = loop.step(pose=pose).message
   assert words.index('grip is off by -0.006 m') < words.index('shoulder')
 
 
-def test_alignment_must_last():
+def test_alignment_must_last_for_align_s():
   loop = _Loop()
-  loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=8)
-  loop.tick(pose=_off())  # swings past
-  assert loop.tick(pose=_ARM, ticks=8).drive is Drive.HOLD
-  assert loop.tick(pose=_ARM, ticks=4).drive is Drive.HUMAN
+  loop.step(Kind.TAKEOVER, pose=_ARM, steps=8)
+  loop.step(pose=_off())  # swings past
+  assert loop.step(pose=_ARM, steps=8).drive is Drive.HOLD
+  assert loop.step(pose=_ARM, steps=4).drive is Drive.HUMAN
 
 
 def test_a_jump_of_the_leader_is_not_followed():
   loop = _Loop()
-  loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=12)
-  assert loop.tick(pose=_off(by=0.14)).drive is Drive.HUMAN
-  assert loop.tick(pose=_off(by=0.16)).drive is Drive.HOLD
+  loop.step(Kind.TAKEOVER, pose=_ARM, steps=12)
+  assert loop.step(pose=_off(by=0.14)).drive is Drive.HUMAN
+  assert loop.step(pose=_off(by=0.16)).drive is Drive.HOLD
   assert loop.state.mode is Mode.ALIGNING
   # Back within keep_tolerance is not enough to drive again.
-  assert loop.tick(pose=_off(by=0.14), ticks=20).drive is Drive.HOLD
+  assert loop.step(pose=_off(by=0.14), steps=20).drive is Drive.HOLD
 
 
 @pytest.mark.parametrize(
@@ -104,10 +104,10 @@ def test_a_jump_of_the_leader_is_not_followed():
     (_off(2, np.nan), 'The teleoperator gives no finite number for elbow'),
   ],
 )
-def test_a_leader_that_falls_silent_holds_the_arm(pose, words):
+def test_a_silent_leader_makes_the_arm_hold(pose, words):
   loop = _Loop()
-  loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=12)
-  effects = loop.tick(pose=pose)
+  loop.step(Kind.TAKEOVER, pose=_ARM, steps=12)
+  effects = loop.step(pose=pose)
   assert (loop.state.mode, effects.drive) == (Mode.ALIGNING, Drive.HOLD)
   assert effects.message.startswith(words)
 
@@ -116,41 +116,41 @@ def test_an_arm_without_a_pose_is_not_driven():
   loop = _Loop()
   loop.arm[0] = np.nan
   assert 'The arm gives no finite number for yaw' in (
-    loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=50).message
+    loop.step(Kind.TAKEOVER, pose=_ARM, steps=50).message
   )
-  assert loop.tick(delta=np.zeros(4)).drive is Drive.HOLD
+  assert loop.step(delta=np.zeros(4)).drive is Drive.HOLD
 
 
 def test_a_relative_device_drives_at_once_from_where_the_arm_is():
   loop = _Loop()
   delta = np.array([0.01, 0.0, 0.0, 0.0])
-  effects = loop.tick(Kind.TAKEOVER, delta=delta)
+  effects = loop.step(Kind.TAKEOVER, delta=delta)
   assert effects.drive is Drive.HUMAN
   np.testing.assert_allclose(effects.command, _ARM + delta)
   # It goes on from its target: an arm that sags is not followed down.
   loop.arm = _ARM - 0.003
-  np.testing.assert_allclose(loop.tick(delta=delta).command, _ARM + 2 * delta)
+  np.testing.assert_allclose(loop.step(delta=delta).command, _ARM + 2 * delta)
   # A wall: the target leads by keep_tolerance, and comes back at once.
-  command = loop.tick(delta=delta, ticks=100).command
+  command = loop.step(delta=delta, steps=100).command
   assert command[0] == pytest.approx(loop.arm[0] + 0.15)
-  assert loop.tick(delta=-delta).command[0] == pytest.approx(command[0] - 0.01)
+  assert loop.step(delta=-delta).command[0] == pytest.approx(command[0] - 0.01)
 
 
 @pytest.mark.parametrize('mode', list(Mode))
 def test_a_stop_latches_from_every_mode(mode):
   loop = _Loop()
   loop.state = loop.state._replace(mode=mode)
-  effects = loop.tick(Kind.STOP, pose=_ARM)
+  effects = loop.step(Kind.STOP, pose=_ARM)
   assert (loop.state.mode, effects.drive) == (Mode.STOPPED, Drive.HOLD)
   assert effects.stopped == (mode is not Mode.STOPPED)
-  effects = loop.tick(*(k for k in Kind), pose=_ARM, ticks=100)
+  effects = loop.step(*(k for k in Kind), pose=_ARM, steps=100)
   assert (loop.state.mode, effects.drive) == (Mode.STOPPED, Drive.HOLD)
   with pytest.raises(ValueError, match='must begin from ended: stopped'):
     begin(loop.state, now=loop.now)
   loop.state = reset(loop.state, now=loop.now)
-  assert loop.tick(pose=_ARM).drive is Drive.HOLD
+  assert loop.step(pose=_ARM).drive is Drive.HOLD
   loop.state = begin(loop.state, now=loop.now)
-  assert loop.tick(pose=_ARM).drive is Drive.POLICY
+  assert loop.step(pose=_ARM).drive is Drive.POLICY
 
 
 @pytest.mark.parametrize('kind', [Kind.STOW, Kind.DISABLE])
@@ -184,17 +184,17 @@ def test_only_a_stop_can_be_reset():
 )
 def test_an_episode_ends_once(kind):
   loop = _Loop()
-  loop.tick(ticks=50)
-  effects = loop.tick(kind)
+  loop.step(steps=50)
+  effects = loop.step(kind)
   assert (effects.ended, effects.drive) == (kind, Drive.HOLD)
   assert effects.clear_queue
   for other in (Kind.FAILURE, Kind.SUCCESS, kind):
     loop.now += 1.0
-    effects = loop.tick(other)
+    effects = loop.step(other)
     assert effects.ended is None and effects.ignored
 
 
-def test_of_two_labels_in_a_tick_the_first_counts():
+def test_of_two_labels_in_a_step_the_first_counts():
   loop = _Loop()
   loop.now += 1.0
   events = [
@@ -217,9 +217,9 @@ def test_of_two_labels_in_a_tick_the_first_counts():
 
 def test_the_critical_phase_begins_once_per_episode():
   loop = _Loop()
-  assert loop.tick(Kind.ENTER_CRITICAL).entered_critical
+  assert loop.step(Kind.ENTER_CRITICAL).entered_critical
   loop.now += 1.0
-  effects = loop.tick(Kind.ENTER_CRITICAL, Kind.ABORT)
+  effects = loop.step(Kind.ENTER_CRITICAL, Kind.ABORT)
   assert not effects.entered_critical and loop.state.critical
   assert effects.drive is Drive.HOLD
   loop.state = begin(loop.state, now=loop.now)
@@ -228,30 +228,30 @@ def test_the_critical_phase_begins_once_per_episode():
 
 def test_a_late_second_press_does_not_label_the_next_episode():
   loop = _Loop()
-  loop.tick(ticks=50)
-  loop.tick(Kind.SUCCESS)
+  loop.step(steps=50)
+  loop.step(Kind.SUCCESS)
   loop.state = begin(loop.state, now=loop.now)
-  assert loop.tick(Kind.SUCCESS).ignored[0][1] == 'bounce'
+  assert loop.step(Kind.SUCCESS).ignored[0][1] == 'bounce'
   loop.now += 0.3
-  assert 'too soon for a label' in loop.tick(Kind.SUCCESS).ignored[0][1]
-  assert loop.tick(Kind.ABORT).ended is Kind.ABORT
+  assert 'too soon for a label' in loop.step(Kind.SUCCESS).ignored[0][1]
+  assert loop.step(Kind.ABORT).ended is Kind.ABORT
 
 
-def test_a_pedal_that_bounces_ends_where_it_settles():
+def test_the_last_event_of_a_bouncing_pedal_counts():
   loop = _Loop()
-  loop.tick(Kind.TAKEOVER, Kind.RELEASE, Kind.TAKEOVER, pose=_ARM)
+  loop.step(Kind.TAKEOVER, Kind.RELEASE, Kind.TAKEOVER, pose=_ARM)
   assert loop.state.mode is Mode.ALIGNING
-  loop.tick(Kind.RELEASE, Kind.TAKEOVER, Kind.RELEASE, pose=_ARM)
+  loop.step(Kind.RELEASE, Kind.TAKEOVER, Kind.RELEASE, pose=_ARM)
   assert loop.state.mode is Mode.RELEASING
 
 
-def test_a_clock_that_goes_back_locks_no_button():
+def test_buttons_work_after_the_clock_goes_back():
   loop = _Loop()
-  loop.tick(Kind.ENTER_CRITICAL)
-  loop.tick(Kind.ABORT)
+  loop.step(Kind.ENTER_CRITICAL)
+  loop.step(Kind.ABORT)
   loop.now -= 5.0
   loop.state = begin(loop.state, now=loop.now)
-  assert loop.tick(Kind.ENTER_CRITICAL).entered_critical
+  assert loop.step(Kind.ENTER_CRITICAL).entered_critical
 
 
 @pytest.mark.parametrize(
@@ -263,10 +263,10 @@ def test_a_clock_that_goes_back_locks_no_button():
 )
 def test_bad_commands_are_refused(changes, message):
   with pytest.raises(ValueError, match=message):
-    _Loop().tick(**changes)
+    _Loop().step(**changes)
 
 
-def test_no_sequence_of_events_breaks_the_rules():
+def test_no_random_sequence_of_events_breaks_the_rules():
   rng = np.random.default_rng(0)
   loop, ends, was = _Loop(make_config(align_s=0.1)), 0, None
   kinds = [*Kind, Kind.TAKEOVER, Kind.TAKEOVER]
@@ -282,10 +282,10 @@ def test_no_sequence_of_events_breaks_the_rules():
     if rng.random() < 0.01:
       pose[rng.integers(4)] = rng.choice([np.nan, np.inf])
     silent = rng.random() < 0.01
-    said = [k for k in kinds if rng.random() < chance]
-    rng.shuffle(said)
-    effects = loop.tick(
-      *said,
+    given = [k for k in kinds if rng.random() < chance]
+    rng.shuffle(given)
+    effects = loop.step(
+      *given,
       pose=None if silent or relative else pose,
       delta=pose - loop.arm if relative and not silent else None,
     )
@@ -296,7 +296,7 @@ def test_no_sequence_of_events_breaks_the_rules():
       limit = _CONFIG.align_tolerance if begins else _CONFIG.keep_tolerance
       assert np.all(off <= np.array(limit) + 1e-12)
       by_pose += not relative
-    if was is Mode.STOPPED or Kind.STOP in said:
+    if was is Mode.STOPPED or Kind.STOP in given:
       assert loop.state.mode is Mode.STOPPED and effects.drive is Drive.HOLD
     running = loop.state.mode not in (Mode.ENDED, Mode.STOPPED)
     ends += effects.ended is not None

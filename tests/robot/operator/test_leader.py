@@ -70,7 +70,7 @@ def test_a_leader_that_fails_is_lost(arm):
   assert leader.pose() is None
 
 
-def test_a_leader_that_cannot_be_reached_is_said(arm):
+def test_a_leader_that_cannot_be_reached_is_reported(arm):
   arm.fault = 'no such port'
   with pytest.raises(DeviceError, match='cannot be opened: no such port'):
     _leader(arm).open()

@@ -16,7 +16,7 @@ def _open():
   return pedal, FakeInput.opened
 
 
-def test_feet_become_events():
+def test_pedals_become_events():
   pedal, device = _open()
   assert device.grabbed and pedal.poll() == []
   device.press(
@@ -66,7 +66,7 @@ def test_a_pedal_in_use_is_refused():
   assert FakeInput.opened.closed
 
 
-def test_without_the_package_it_says_how_to_get_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_install_command(monkeypatch):
   monkeypatch.setitem(sys.modules, 'evdev', None)
   with pytest.raises(DeviceError, match="pip install 'evdev"):
     _open()

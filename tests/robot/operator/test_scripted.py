@@ -30,7 +30,7 @@ def test_each_event_comes_once_with_its_own_time():
   assert device.poll() == [Event(Kind.TAKEOVER, 13.0, 'scripted')]
 
 
-def test_a_script_that_is_not_open_is_no_quiet_operator():
+def test_a_script_must_be_opened_before_it_is_polled():
   device = Scripted([])
   with pytest.raises(DeviceError, match='must be opened'):
     device.poll()
@@ -55,7 +55,7 @@ def test_a_function_of_the_state_gives_the_events():
   assert device.poll() == [Event(Kind.SUCCESS, clock.time, 'scripted')]
 
 
-def test_a_scripted_hand_gives_a_pose_or_a_delta():
+def test_a_scripted_teleoperator_gives_a_pose_or_a_delta():
   clock = FakeClock()
   absolute = ScriptedTeleoperator([], pose=lambda t: np.full(2, t), clock=clock)
   relative = ScriptedTeleoperator(

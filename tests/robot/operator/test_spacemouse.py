@@ -35,7 +35,7 @@ def _tip(pose):
   return kinematics.tip_position(chain, pose[:3])
 
 
-def test_every_report_since_the_last_tick_is_read(mouse):
+def test_every_report_since_the_last_poll_is_read(mouse):
   device = _open()
   mouse.reports = [
     {'x': 0.2},
@@ -68,7 +68,7 @@ def test_deflection_is_the_speed_of_the_tip(mouse, axis, direction, heading):
   assert change[3] == 0.0  # the gripper stays
 
 
-def test_a_motion_that_the_arm_can_make_is_made(mouse):
+def test_a_reachable_motion_of_the_tip_is_executed(mouse):
   chain = make_arm_spec().chains[0]
   # Ask for what the first joint alone does.
   column = kinematics.tip_jacobian(chain, _POSE[:3])[:, 0]
@@ -82,7 +82,7 @@ def test_a_motion_that_the_arm_can_make_is_made(mouse):
   np.testing.assert_allclose(change, [0.5 * scale, 0, 0, 0], atol=1e-6)
 
 
-def test_a_hand_at_rest_moves_nothing(mouse):
+def test_a_small_deflection_moves_nothing(mouse):
   device = _open()
   mouse.reports = [{'x': 0.04, 'yaw': -0.05}]
   device.poll()
@@ -106,7 +106,7 @@ def test_a_mouse_without_the_buttons_is_refused(mouse):
   assert mouse.closed
 
 
-def test_no_mouse_or_no_package_is_said(monkeypatch):
+def test_a_missing_mouse_or_package_is_reported(monkeypatch):
   def fail(axis_convention):
     raise RuntimeError('No connected or supported devices found.')
 

@@ -71,7 +71,7 @@ def test_what_was_typed_before_is_not_meant_for_the_loop(ends):
     assert _kinds(terminal) == [Kind.FAILURE]
 
 
-def test_an_arrow_is_no_letter_and_escape_stops(ends):
+def test_an_arrow_key_gives_no_event_and_escape_stops(ends):
   master, slave = ends
   with Terminal(fd=slave) as terminal:
     os.write(master, b'\x1b[C\x1b[15~\x1bOAf')

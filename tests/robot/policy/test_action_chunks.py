@@ -28,14 +28,14 @@ def test_before_the_first_chunk_there_is_nothing(buffer):
 
 
 @pytest.mark.parametrize('delay, first', [(0.0, 0), (0.06, 3), (0.071, 4)])
-def test_a_chunk_begins_at_the_step_whose_time_it_is(buffer, delay, first):
+def test_a_chunk_starts_at_the_step_that_is_meant_for_now(buffer, delay, first):
   buffer.put(_chunk(), obs_time=5.0)
   times = 5.0 + delay + _DT * np.arange(3)
   assert _steps(buffer, times) == [first, first + 1, first + 2]
   assert buffer.statistics()['delay_worst_s'] == pytest.approx(delay)
 
 
-def test_late_ticks_use_each_step_once(buffer):
+def test_late_loop_steps_use_each_step_once(buffer):
   # Half a period off the grid, where rounding to it would stumble.
   buffer.put(_chunk(), obs_time=5.0)
   rng = np.random.default_rng(0)
@@ -44,12 +44,12 @@ def test_late_ticks_use_each_step_once(buffer):
   assert _steps(buffer, times)[:9] == list(range(1, 10))
 
 
-def test_a_missed_tick_leaves_its_step_out(buffer):
+def test_a_missed_loop_step_skips_its_step(buffer):
   buffer.put(_chunk(), obs_time=0.0)
   assert _steps(buffer, [0.0, 0.02, 0.08]) == [0, 1, 4]
 
 
-def test_dry_it_holds_its_last_command_and_counts(buffer):
+def test_an_empty_buffer_repeats_the_last_command_and_counts(buffer):
   buffer.put(_chunk(num=2), obs_time=0.0)
   planned = [buffer.next(t) for t in (0.0, 0.02, 0.04, 0.06)]
   assert [p.command[0] for p in planned] == [0, 1, 1, 1]
@@ -60,7 +60,7 @@ def test_dry_it_holds_its_last_command_and_counts(buffer):
   assert buffer.statistics()['starved'] == 2
 
 
-def test_the_seam_is_as_small_as_the_chunks_agree(buffer):
+def test_the_seam_is_the_difference_between_two_chunks(buffer):
   # Two chunks of one motion: at the measured delay there is no seam but the
   # motion's own step; from its first step the second would jump back by 4.
   buffer.put(_chunk(), obs_time=0.0)
@@ -71,7 +71,7 @@ def test_the_seam_is_as_small_as_the_chunks_agree(buffer):
   assert buffer.statistics()['chunks'] == 2
 
 
-def test_a_chunk_whose_time_is_over_never_begins(buffer):
+def test_a_chunk_that_is_over_never_starts(buffer):
   buffer.put(_chunk(), obs_time=0.0)
   assert _steps(buffer, [0.0]) == [0]
   buffer.put(_chunk(start=50.0, num=2), obs_time=0.01)
@@ -88,12 +88,12 @@ def test_a_chunk_older_than_the_one_in_use_is_dropped(buffer):
   assert buffer.statistics()['stale'] == 2
 
 
-def test_the_clock_may_go_back_the_chunk_does_not(buffer):
+def test_a_chunk_does_not_go_back_with_the_clock(buffer):
   buffer.put(_chunk(), obs_time=0.0)
   assert _steps(buffer, [0.0, 0.06, 0.02, 0.08]) == [0, 3, 3, 4]
 
 
-def test_clear_forgets_the_plan_and_reset_the_counts(buffer):
+def test_clear_drops_the_chunks_and_reset_the_counts_too(buffer):
   buffer.put(_chunk(num=1), obs_time=0.0)
   _steps(buffer, [0.0, 0.02])
   buffer.put(_chunk(), obs_time=0.04)
@@ -110,7 +110,7 @@ def test_clear_forgets_the_plan_and_reset_the_counts(buffer):
   }  # fmt: skip
 
 
-def test_what_comes_out_is_not_the_buffers_own(buffer):
+def test_a_returned_command_is_a_copy(buffer):
   chunk = _chunk()
   buffer.put(chunk, obs_time=0.0)
   chunk[:] = 7.0
@@ -127,7 +127,7 @@ def test_what_comes_out_is_not_the_buffers_own(buffer):
     (np.zeros((3, 2)), np.nan, 'obs_time must be finite: nan'),
   ],
 )
-def test_what_is_no_chunk_is_refused(buffer, chunk, obs_time, message):
+def test_a_bad_chunk_is_refused(buffer, chunk, obs_time, message):
   with pytest.raises(ValueError, match=message):
     buffer.put(chunk, obs_time)
 
@@ -140,7 +140,7 @@ def test_numbers_that_are_not_finite_are_left_to_the_safety_limits(buffer):
   assert buffer.statistics()['seam_worst'] == [0.0, 0.0]
 
 
-def test_one_thread_may_put_while_another_takes(buffer):
+def test_two_threads_may_put_and_read(buffer):
   def put():
     for i in range(200):
       buffer.put(np.full((5, 2), float(i)), obs_time=i * _DT)

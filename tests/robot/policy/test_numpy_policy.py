@@ -25,7 +25,7 @@ def test_the_forward_pass_is_the_actors(spec):
   np.testing.assert_allclose(chunk, expected, atol=1e-5)
 
 
-def test_without_the_reference_it_changes_nothing():
+def test_an_actor_without_reference_input_ignores_it():
   spec = make_spec(reference_input=False)
   policy = NumpyPolicy(spec, make_layers(spec))
   np.testing.assert_array_equal(

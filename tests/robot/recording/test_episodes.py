@@ -56,7 +56,7 @@ def test_episodes_come_back_in_order(tmp_path):
   ]
 
 
-def test_what_a_dead_writer_left_is_kept_as_far_as_it_was_seen(tmp_path):
+def test_the_steps_of_a_dead_writer_are_kept_up_to_the_first_gap(tmp_path):
   journal = Journal(tmp_path)
   log = episodes.EpisodeLog(journal)
   log.begin()
@@ -71,7 +71,7 @@ def test_what_a_dead_writer_left_is_kept_as_far_as_it_was_seen(tmp_path):
   assert (len(steps), end) == (2, 'cut')
 
 
-def test_a_gap_takes_the_label_with_it(tmp_path):
+def test_an_episode_with_a_gap_loses_its_label(tmp_path):
   with Journal(tmp_path) as journal:
     log = episodes.EpisodeLog(journal)
     _write(log, 6, 'success', observed=[0, 2, 4])

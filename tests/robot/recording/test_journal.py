@@ -59,7 +59,7 @@ def _indices(folder, **arguments):
   return [row.index for row in tail(folder, **arguments)]
 
 
-def test_rows_come_back_in_order_with_what_was_said(tmp_path):
+def test_rows_come_back_in_order_with_their_meta(tmp_path):
   with Journal(tmp_path) as journal:
     for episode in range(3):
       assert journal.begin({'version': episode}) == episode
@@ -125,15 +125,15 @@ def test_kill_9_loses_no_row(tmp_path, how):
     stdout=subprocess.PIPE,
     text=True,
   )
-  said = 0
+  num_written = 0
   for line in writer.stdout:
-    said = int(line)
-    if how == 'any' and said == 57:
+    num_written = int(line)
+    if how == 'any' and num_written == 57:
       writer.send_signal(signal.SIGKILL)
   assert writer.wait() == -signal.SIGKILL
   writer.stdout.close()
   # Before anybody recovers it, what was whole can be read.
-  assert len(_indices(tmp_path, closed_only=False)) >= said
+  assert len(_indices(tmp_path, closed_only=False)) >= num_written
   with Journal(tmp_path) as journal:
     dropped = sum(found.dropped_bytes for found in journal.recovered)
     assert dropped > 0 or how == 'any'
@@ -141,14 +141,14 @@ def test_kill_9_loses_no_row(tmp_path, how):
     journal.append({'x': np.full(100, -1.0)})
     journal.end()
   *rows, last = tail(tmp_path)
-  assert len(rows) >= said >= (25 if how == 'torn' else 57)
+  assert len(rows) >= num_written >= (25 if how == 'torn' else 57)
   for i, row in enumerate(rows):
     assert row.index == i and np.all(row.arrays['x'] == i)
   assert rows[-1].end is None or how == 'any'
   assert last.index == len(rows)
 
 
-def test_wherever_a_file_is_cut_the_whole_rows_are_kept(tmp_path):
+def test_whole_rows_survive_a_cut_at_any_byte(tmp_path):
   _write(tmp_path / 'whole', episodes=1)
   (entry,) = files(tmp_path / 'whole')
   data = entry.path.read_bytes()
@@ -182,7 +182,7 @@ class _Disk:
     return written
 
 
-def test_a_full_disk_keeps_what_is_there_and_may_be_emptied(tmp_path):
+def test_writing_goes_on_after_a_full_disk_has_room_again(tmp_path):
   disk = _Disk(400)
   with Journal(tmp_path, write=disk.write) as journal:
     journal.begin()
@@ -234,7 +234,7 @@ def test_a_disk_that_fails_ends_the_writing(tmp_path):
   assert next(tail(tmp_path)).end == {'outcome': 'success'}
 
 
-def test_order_of_calls(tmp_path):
+def test_calls_in_the_wrong_order_are_refused(tmp_path):
   with Journal(tmp_path) as journal:
     for call in (lambda: journal.append({}), journal.end):
       with pytest.raises(ValueError, match=r'call begin\(\) first'):
@@ -268,7 +268,7 @@ def test_the_tail_follows_the_writer(tmp_path):
     assert _indices(tmp_path, after=0) == [1, 2]
 
 
-def test_a_file_that_closes_while_it_is_read_is_read_on(tmp_path):
+def test_a_file_may_close_while_it_is_read(tmp_path):
   with Journal(tmp_path) as journal:
     journal.begin()
     journal.append(_row(0))
@@ -309,3 +309,17 @@ def test_a_file_cut_after_it_was_closed_is_damaged(tmp_path):
     _indices(tmp_path)
   with pytest.raises(JournalError, match='is damaged at byte'):
     Journal(tmp_path)
+
+
+def test_a_journal_of_another_version_is_refused_and_kept(tmp_path):
+  _write(tmp_path, episodes=1)
+  (entry,) = files(tmp_path)
+  data = b'RLTJRNL1' + entry.path.read_bytes()[8:]
+  entry.path.write_bytes(data)
+  with pytest.raises(JournalError, match='format RLTJRNL2: RLTJRNL1'):
+    _indices(tmp_path)
+  # Also where its writer died: it must not pass for an empty file.
+  entry.path.rename(entry.path.with_suffix('.open'))
+  with pytest.raises(JournalError, match='format RLTJRNL2: RLTJRNL1'):
+    Journal(tmp_path)
+  assert entry.path.with_suffix('.open').read_bytes() == data

@@ -38,7 +38,7 @@ def test_arrays_come_back_as_they_were():
 @pytest.mark.parametrize(
   'value', [np.array([None]), np.array(['a']), np.array([(1,)], [('a', 'i4')])]
 )
-def test_only_plain_numbers_are_taken(value):
+def test_other_dtypes_are_refused(value):
   with pytest.raises(ValueError, match='x must hold plain numbers'):
     record_format.pack('row', None, {'x': value})
 
@@ -66,7 +66,7 @@ def test_foreign_payloads_are_refused(header):
     record_format.unpack(payload)
 
 
-def test_reading_stops_where_a_record_is_not_whole():
+def test_reading_stops_at_an_incomplete_record():
   record = record_format.pack('row', None, {'x': np.arange(4)})
   for rest in (record[:-1], record[:5], bytes(4096), b'\xff' * 64, b''):
     file = io.BytesIO(record + rest)

@@ -91,7 +91,7 @@ def test_rows_end_where_the_episode_did(end, starts):
     assert [r.next_z_rl[0] for r in rows] == [4.0, 6.0]
 
 
-def test_an_odd_number_of_steps_needs_no_more_than_was_seen():
+def test_an_odd_number_of_steps_needs_no_further_observation():
   steps, features = _episode(5)
   assert max(features) == 4
   rows = _rows(_cut(steps, features, end='cut'))
@@ -108,14 +108,14 @@ def test_an_odd_number_of_steps_needs_no_more_than_was_seen():
     ({'features': {}}, r'not at \[0, 2, 4, 6\]'),
   ],
 )
-def test_what_cannot_be_cut_is_refused(changes, message):
+def test_bad_arguments_are_refused(changes, message):
   steps, features = _episode(6)
   call = {'steps': steps, 'features': features, 'end': 'cut'} | changes
   with pytest.raises(ValueError, match=message):
     _cut(**call)
 
 
-def test_a_step_is_decided_by_what_was_seen_before_it():
+def test_with_a_delay_an_earlier_observation_decides_a_step():
   steps, features = _episode(9)
   features = {
     t: seen._replace(
