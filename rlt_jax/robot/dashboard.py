@@ -47,7 +47,7 @@ def rows(view: DashboardView) -> list[tuple[str, str]]:
     ('arm', view.arm),
     ('driver', view.driver),
     (
-      'practised',
+      'practiced',
       f'{_clock(view.robot_s)} of {_clock(view.budget_s)}, '
       f'{view.num_episodes} episodes',
     ),

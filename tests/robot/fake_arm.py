@@ -17,7 +17,7 @@ CHAIN = Chain(
 
 def make_arm_spec(**changes) -> ArmSpec:
   fields = {
-    'name': 'stand-in',
+    'name': 'test-arm',
     'joint_names': ('a', 'b', 'c', 'grip'),
     'joint_units': ('rad', 'rad', 'rad', 'm'),
     'joint_low': (-1.0, -1.0, -1.0, 0.0),
@@ -59,7 +59,7 @@ class Clock:
     self.time = max(self.time, deadline + self.late)
 
 
-class StandIn:
+class RecordingArm:
   """calls: what was called, in order. faults: method -> errors still due.
 
   io_s: what a call of `observe` or `command` takes.

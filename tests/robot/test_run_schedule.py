@@ -73,7 +73,7 @@ def test_weights_change_between_episodes_only(tmp_path):
   assert schedule.run.updates.updates_per_s() == pytest.approx(100.0)
 
 
-def test_the_view_counts_labelled_episodes_only(tmp_path):
+def test_the_view_counts_labeled_episodes_only(tmp_path):
   kinds = [Kind.SUCCESS, Kind.ABORT, Kind.FAILURE, Kind.SUCCESS]
 
   def say(steps):

@@ -12,7 +12,7 @@ from rlt_jax.robot.control.stop_states import (
   StopState,
 )
 from rlt_jax.robot.policy.action_chunks import ActionChunkBuffer
-from tests.robot.fake_arm import Clock, StandIn
+from tests.robot.fake_arm import Clock, RecordingArm
 
 _DT = 0.02
 _CONFIG = LoopConfig(hold_steps=4, fault_steps=3)
@@ -69,7 +69,7 @@ class Heartbeat:
 class FakeLoop:
   def __init__(self, **changes):
     self.clock = Clock()
-    self.arm = StandIn(self.clock)
+    self.arm = RecordingArm(self.clock)
     self.driver = Driver(self.clock)
     self.steps = []
     changes = {'config': _CONFIG, 'on_step': self.steps.append} | changes
@@ -251,7 +251,7 @@ def test_a_hold_that_fails_is_tried_again(setup):
 
 def test_a_stop_empties_the_queue_and_latches():
   clock = Clock()
-  arm, queue = StandIn(clock), ActionChunkBuffer(4, _DT)
+  arm, queue = RecordingArm(clock), ActionChunkBuffer(4, _DT)
   loop = Loop(arm, ChunkDriver(queue), clock)
   loop.step()
   queue.put(np.zeros((5, 4)), clock.time)
