@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -17,6 +19,8 @@ from rlt_jax.serving.remote_embedder import RemoteEmbedder
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training import practice_run
 
+_PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending_vla.md'
+_PYTHON = re.compile(r'```python\n(.*?)```', re.DOTALL)
 _TOY = 'tests.vlas.toy_vla:make'
 
 
@@ -67,7 +71,8 @@ def _config(config, vla):
   )
 
 
-def _practice(workdir, config, assets=''):
+def _practice(folder, config, assets=''):
+  workdir = folder / 'run'
   run = practice_run.PracticeRun(
     workdir=workdir, config=config, resume=False, assets=assets
   )
@@ -83,6 +88,19 @@ def test_practice_runs_with_a_vla_of_ones_own(foreign, config, tmp_path):
     'vla': vla.spec.fingerprint,
     'token': token.spec.fingerprint,
   }
+  assert rows[-1]['env_steps'] >= 160
+
+
+def test_practice_runs_with_the_example_of_the_page(
+  config, tmp_path, monkeypatch
+):
+  (example,) = _PYTHON.findall(_PAGE.read_text('utf-8'))
+  assert example.count('\n') < 60
+  (tmp_path / 'my_vla.py').write_text(example)
+  monkeypatch.syspath_prepend(tmp_path)
+  vla = vlas.load('my_vla:make')
+  _write_token(tmp_path, vla.spec)
+  _, rows = _practice(tmp_path, _config(config, 'my_vla:make'), str(tmp_path))
   assert rows[-1]['env_steps'] >= 160
 
 
