@@ -23,6 +23,7 @@ from absl import app, flags
 import jax
 import numpy as np
 
+from rlt_jax.demonstrations import writer
 from rlt_jax.reporting import statistics
 from rlt_jax.sim import action_space, camera, kinematics
 from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
@@ -52,43 +53,6 @@ _AIM_DEG = flags.DEFINE_float('aim_error_deg', None, 'The same for angles.')
 
 HORIZON = 50  # H
 CHUNK = 10  # C, whose deviation is the action unit
-
-
-def arrays(demo, index, space, way):
-  """Returns one demonstration as the arrays that training reads.
-
-  Args:
-    demo: to store. index: its number. space: of its chunks.
-    way: (poses [F, A], final pose [A]) -> the tip's way left [F, 6].
-  """
-  commands, valid = demonstrations_lib.chunks(demo, HORIZON)
-  proprio = demo.proprio[demo.frame_steps]
-  pose = proprio[:, : commands.shape[-1]]
-  rows = len(proprio)
-  return {
-    **{f'images/{name}': image for name, image in demo.images.items()},
-    'proprio': proprio.astype(np.float32),
-    'instruction': np.full(rows, demo.prompt),
-    'chunk': np.asarray(space.encode(commands, pose), np.float32),
-    'chunk_valid': valid,
-    'remaining_motion': np.asarray(way(pose, demo.final_pose), np.float32),
-    'episode': np.full(rows, index, np.int32),
-  }
-
-
-def unit(demos) -> action_space.ActionSpace:
-  """Measures the action unit on the insertions' chunks of C steps."""
-  commands, poses = [], []
-  for demo in demos:
-    if demo.prompt != scripted_expert_lib.INSERT:
-      continue
-    chunk, valid = demonstrations_lib.chunks(demo, CHUNK)
-    whole = valid.all(axis=1)
-    commands.append(chunk[whole])
-    poses.append(demo.proprio[demo.frame_steps][whole, : chunk.shape[-1]])
-  return action_space.fit(
-    np.concatenate(commands), np.concatenate(poses), mode=_MODE.value
-  )
 
 
 def main(argv: list[str]) -> None:
@@ -129,10 +93,7 @@ def main(argv: list[str]) -> None:
   lift = np.arange(_WORLDS.value) % _LIFT_EVERY.value == 0
   key, space, count = jax.random.PRNGKey(_SEED.value), None, 0
   if _LIKE.value:
-    with np.load(sorted(pathlib.Path(_LIKE.value).glob('*.npz'))[0]) as demos:
-      space = action_space.ActionSpace(
-        demos['action_scale'], str(demos['action_mode'])
-      )
+    space = writer.load_space(_LIKE.value)
   table = {'outcome': [], 'steps': [], 'command': shlex.join(sys.argv)}
   for shard in range(_EPISODES.value // _WORLDS.value):
     key, roll_key = jax.random.split(key)
@@ -154,17 +115,26 @@ def main(argv: list[str]) -> None:
       if d.prompt == scripted_expert_lib.LIFT
       or d.outcome == insertion.Outcome.SUCCESS
     ]
-    space = space or unit(demos)
-    parts = [arrays(d, count + i, space, way) for i, d in enumerate(demos)]
+    space = space or writer.measure_unit(
+      demos,
+      scripted_expert_lib.INSERT,
+      chunk_size=CHUNK,
+      mode=_MODE.value,
+    )
+    merged = writer.to_columns(
+      demos,
+      space,
+      first=count,
+      horizon=HORIZON,
+      remaining_motion=way,
+    )
     count += len(demos)
-    merged = {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    np.savez(
+    writer.save_shard(
       out / f'shard_{shard:03d}.npz',
-      **merged,
-      action_scale=space.scale,
-      action_mode=np.array(space.mode),
-      joint_names=np.array(scene_lib.JOINTS),
-      control_hz=np.array(insertion.CONTROL_HZ),
+      merged,
+      space,
+      joint_names=scene_lib.JOINTS,
+      control_hz=insertion.CONTROL_HZ,
     )
     print(
       f'shard {shard}: {len(demos)} episodes, {len(merged["episode"])} '

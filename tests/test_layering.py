@@ -23,6 +23,7 @@ _MAY_IMPORT = {
   'agents': {'types', 'plugins', 'replay'},
   'sim': {'types', 'tasks'},
   'tasks': {'types', 'sim'},
+  'demonstrations': {'types', 'sim', 'tasks'},
   'envs': {'types', 'sim', 'tasks'},
   'vlas': {'types', 'files', 'plugins'},
   'serving': {'types', 'rl_token', 'sim', 'tasks', 'vlas'},

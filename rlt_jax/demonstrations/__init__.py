@@ -1,0 +1,1 @@
+"""Demonstrations by the scripted expert: rolled out, rendered, recorded."""

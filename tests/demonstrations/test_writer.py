@@ -1,0 +1,97 @@
+"""The files of demonstrations, from recorded episodes to training's reader."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from rlt_jax.demonstrations import writer
+from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.vlas import demos as demos_lib
+
+_A = 7
+_SPACE = ActionSpace(np.full(_A, 0.5, np.float32))
+
+
+class Demo(NamedTuple):
+  images: dict
+  frame_steps: np.ndarray
+  proprio: np.ndarray
+  commands: np.ndarray
+  final_pose: np.ndarray
+  prompt: str
+
+
+def demo(steps, prompt='insert', rate=1.0):
+  """Every joint is commanded `rate` further a step; the pose lags one step."""
+  commands = rate * np.arange(1, steps + 1)[:, None] * np.ones(_A)
+  frames = np.arange(0, steps, 2)
+  return Demo(
+    images={'base': np.zeros((len(frames), 8, 8, 3), np.uint8)},
+    frame_steps=frames,
+    proprio=np.hstack([commands - rate, np.zeros((steps, _A))]),
+    commands=commands,
+    final_pose=commands[-1],
+    prompt=prompt,
+  )
+
+
+def columns(demos, first=0):
+  return writer.to_columns(
+    demos,
+    _SPACE,
+    first=first,
+    horizon=4,
+    remaining_motion=lambda poses, goal: (goal - poses)[:, :6],
+  )
+
+
+def test_chunks_hold_the_last_command_past_the_end():
+  commands, valid = writer.cut_chunks(demo(5), 4)
+  assert commands[:, :, 0].tolist() == [
+    [1, 2, 3, 4], [3, 4, 5, 5], [5, 5, 5, 5],
+  ]  # fmt: skip
+  assert valid.sum(1).tolist() == [4, 3, 1]
+
+
+def test_the_unit_is_that_of_whole_chunks_of_the_instruction():
+  demos = [demo(5), demo(9, prompt='lift', rate=100.0)]
+  space = writer.measure_unit(demos, 'insert', chunk_size=4, mode='offset')
+  # One whole chunk: offsets 1 to 4 of the pose it began at.
+  np.testing.assert_allclose(space.scale, np.sqrt(30 / 4), rtol=1e-6)
+  with pytest.raises(ValueError, match='chunk_size steps long: none with 6'):
+    writer.measure_unit(demos, 'insert', chunk_size=6, mode='offset')
+
+
+def test_columns_are_relative_to_the_pose_of_their_frame():
+  found = columns([demo(5), demo(3, prompt='lift')], first=7)
+  assert found['episode'].tolist() == [7, 7, 7, 8, 8]
+  assert found['chunk'][1, :, 0].tolist() == [2.0, 4.0, 6.0, 6.0]
+  assert found['remaining_motion'][:, 0].tolist() == [5, 3, 1, 3, 1]
+  assert found['instruction'].tolist() == ['insert'] * 3 + ['lift'] * 2
+
+
+def test_training_reads_what_was_written(tmp_path):
+  for shard in range(2):
+    writer.save_shard(
+      tmp_path / f'shard_{shard}.npz',
+      columns([demo(5)], first=shard),
+      _SPACE,
+      joint_names=[f'joint{i}' for i in range(_A)],
+      control_hz=50.0,
+    )
+  demos = demos_lib.load(
+    tmp_path, ['base'], lambda text: np.array([len(text), 0], np.int32)
+  )
+  assert len(demos) == 6
+  assert demos.frames.episode.tolist() == [0, 0, 0, 1, 1, 1]
+  assert demos.frames.prompt.tolist() == [[6, 0]] * 6
+  assert demos.action_scale == (0.5,) * _A and demos.control_hz == 50.0
+  space = writer.load_space(tmp_path)
+  np.testing.assert_array_equal(space.scale, _SPACE.scale)
+  assert space.mode == 'offset'
+
+
+def test_a_folder_without_demonstrations_is_refused(tmp_path):
+  with pytest.raises(ValueError, match='must hold .npz files'):
+    writer.load_space(tmp_path)
