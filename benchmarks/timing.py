@@ -51,7 +51,7 @@ def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
 
   The first call of each is timed apart, the second warms up. Every round has
   an order of its own (always the same ones), so that none has to live with
-  what one neighbour leaves in the caches.
+  what one neighbor leaves in the caches.
   """
   first, rates = {}, {c.name: [] for c in contenders}
   for c in contenders:

@@ -1,8 +1,8 @@
 """The same update in PyTorch: as one would write it, and at its best.
 
-'plain' keeps a module per network and an optimiser of the default kind.
+'plain' keeps a module per network and an optimizer of the default kind.
 'stacked' batches the critics into one product a layer and uses the fused
-optimiser. Either can be compiled. 'rlinf' runs the losses as RLinf's RLT worker
+optimizer. Either can be compiled. 'rlinf' runs the losses as RLinf's RLT worker
 does (`RlinfUpdate`).
 """
 
@@ -92,7 +92,7 @@ def tensors(rows: Transition) -> dict[str, torch.Tensor]:
 
 
 class TorchUpdate:
-  """Holds networks, optimisers and replay; `cycle` runs a 2:1 cycle."""
+  """Holds networks, optimizers and replay; `cycle` runs a 2:1 cycle."""
 
   def __init__(
     self,
@@ -205,7 +205,7 @@ class RlinfUpdate(TorchUpdate):
   One module holds actor and critics, so either loss's backward pass reaches
   both, and one norm over all gradients clips them; the target is a copy of the
   whole module, moved parameter by parameter. Its log-probabilities, metrics
-  and data loader are left out, which is in its favour.
+  and data loader are left out, which is in its favor.
   """
 
   def __init__(self, shared, rows, *, form: str, compiled: bool):
@@ -215,12 +215,12 @@ class RlinfUpdate(TorchUpdate):
     self.online = [*self.actor.parameters(), *self.critics.parameters()]
     self.moved = [*self.target_actor.parameters(), *self.targets.parameters()]
 
-  def _step(self, loss, optimiser):
-    optimiser.zero_grad()
+  def _step(self, loss, optimizer):
+    optimizer.zero_grad()
     loss.backward()
     # Without a bound the mathematics stays that of the other forms.
     torch.nn.utils.clip_grad_norm_(self.online, float('inf'))
-    optimiser.step()
+    optimizer.step()
     loss.item()
     return loss
 

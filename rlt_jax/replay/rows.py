@@ -80,7 +80,7 @@ def build_rows(
       the same episode unless `prev` terminated or was truncated. None stands
       for a segment that never comes: rows that would end in it are not kept.
     encode: absolute commands [C, A] and the pose [A] at the row's start ->
-      normalised action chunk [C, A].
+      normalized action chunk [C, A].
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
     intervention_reference: one of INTERVENTION_REFERENCES. A successor's

@@ -28,10 +28,10 @@ def reference_variance(chunks: Array) -> float:
   """Returns the variance of the reference at a state, summed over C and A.
 
   Args:
-    chunks: [R, B, C, A] normalised references, R >= 2 samples per state.
+    chunks: [R, B, C, A] normalized references, R >= 2 samples per state.
 
   Returns:
-    E|ref - E[ref]|^2, normalised action units squared, mean over B.
+    E|ref - E[ref]|^2, normalized action units squared, mean over B.
   """
   chex.assert_rank(chunks, 4)
   if chunks.shape[0] < 2:
