@@ -21,14 +21,23 @@ from rlt_jax.types import Params
 PLATFORMS = ('cpu', 'cuda')
 
 
-def check_policy(spec: BundleSpec, agent: Agent) -> None:
-  """Raises ValueError, by name, if a bundle is not of this agent's networks."""
-  policy = agent.mlp_policy
-  if policy is None:
+def exportable(agent: Agent) -> MlpPolicy:
+  """Returns how an agent's policy runs on a robot host.
+
+  Raises:
+    ValueError: the agent does not say it.
+  """
+  if agent.mlp_policy is None:
     raise ValueError(
-      'The agent must have an mlp_policy to run on a robot: '
+      'The agent must have an mlp_policy to run on a robot: that of '
       f'{type(agent.config).__name__} has none.'
     )
+  return agent.mlp_policy
+
+
+def check_policy(spec: BundleSpec, agent: Agent) -> None:
+  """Raises ValueError, by name, if a bundle is not of this agent's networks."""
+  policy = exportable(agent)
   for name in (
     'hidden_dims', 'frozen_action_dims', 'reference_input', 'exploration_std',
     'exploration_noise',
