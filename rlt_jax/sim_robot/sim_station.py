@@ -85,7 +85,7 @@ def build(
     raise ValueError('bundle must name a folder for the simulated station.')
   task = task or TaskConfig()
   spec = arm_lib.load_spec(
-    pathlib.Path(arms.__file__).parent / 'specs' / 'twin.json'
+    pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json'
   )
   stack.enter_context(lock.lock_arm(spec.name))
   patient = dataclasses.replace(task, time_limit=_PAUSES * task.time_limit)

@@ -13,9 +13,7 @@ from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
 
-_SPEC = arm.load_spec(
-  pathlib.Path(arms.__file__).parent / 'specs' / 'twin.json'
-)
+_SPEC = arm.load_spec(pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json')
 _PERIOD = 0.02  # s
 _HOME = np.zeros(scene_lib.ACTION_DIM)
 _ABOVE = 0.002  # m, where a push starts

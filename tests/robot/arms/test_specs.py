@@ -12,7 +12,7 @@ _NAMES = sorted(path.stem for path in SPECS.glob('*.json'))
 
 
 def test_the_files_are_those_of_the_arms():
-  assert _NAMES == ['piper', 'trossen_widowx_ai', 'twin']
+  assert _NAMES == ['piper', 'sim', 'trossen_widowx_ai']
 
 
 @pytest.mark.parametrize('name', _NAMES)
