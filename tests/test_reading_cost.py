@@ -54,10 +54,9 @@ def closure(*starts: str) -> set[pathlib.Path]:
     # The fused update.
     (['rlt_jax/agents/rlt/fused_update.py'], 1000),
     # One learner step: rows, ring, update.
-    pytest.param(
+    (
       ['rlt_jax/training/learner.py', 'rlt_jax/agents/rlt/fused_update.py'],
       1600,
-      marks=pytest.mark.xfail(reason='the config imports the simulator'),
     ),
   ],
 )

@@ -1,7 +1,7 @@
 """The learner: rows in, updates of the agent out, at a fixed ratio."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import chex
 import jax
@@ -10,8 +10,18 @@ import numpy as np
 from rlt_jax import replay
 from rlt_jax.agents.agent import Agent
 from rlt_jax.replay import ReplayState
-from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Array, PRNGKey, Segment, Transition
+
+
+class LearnerConfig(Protocol):
+  """The settings of a run that the learner reads; see `PracticeConfig`."""
+
+  gamma: float  # discount of a control step
+  replay_stride: int  # control steps between row starts
+  intervention_reference: str  # of `replay.INTERVENTION_REFERENCES`
+  replay_capacity: int  # rows
+  learning_starts: int  # rows stored before the first update
+  utd_ratio: int  # updates a stored row
 
 
 @chex.dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Learner:
     self,
     agent: Agent,
     encode: Callable[[Array, Array], Array],
-    config: PracticeConfig,
+    config: LearnerConfig,
   ):
     """Binds the learner to one agent; holds no state.
 

@@ -61,7 +61,7 @@ def test_imitation_practices_and_reports(tmp_path, imitating, assets):
   run = practice_run.PracticeRun(
     workdir=tmp_path / 'a', config=imitating, resume=False, assets=str(assets)
   )
-  run.practise()
+  run.practice()
   run.report()
   report = json.loads((tmp_path / 'a' / 'report.json').read_text())
   assert report['final']['episodes'] == imitating.num_final_episodes
@@ -75,7 +75,7 @@ def test_imitation_is_swept(tmp_path, imitating, assets):
   several = sweep.Sweep(
     workdir=tmp_path / 's', config=imitating, seeds=(0, 1), assets=str(assets)
   )
-  several.practise()
+  several.practice()
   for seed in (0, 1):
     rows = metrics.read_metrics(tmp_path / 's' / f'seed-{seed}')
     assert rows[-1]['critic_updates'] > 0 and rows[-1]['finite'] == 1.0
