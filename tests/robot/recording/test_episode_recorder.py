@@ -1,0 +1,151 @@
+"""Recordings of episodes, with queries that are answered late or never."""
+
+import numpy as np
+import pytest
+
+from rlt_jax.robot.policy.vla_queries import VlaQuery
+from rlt_jax.robot.recording import episodes
+from rlt_jax.robot.recording.episode_recorder import EpisodeRecorder
+from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.segments import Step
+from rlt_jax.robot.recording.write_buffer import WriteBuffer
+from rlt_jax.serving.schema import Reply
+from rlt_jax.types import Source
+from tests.robot.fakes import BUNDLE, InlineExecutor
+
+
+class _Queries:
+  """Queries whose retries are answered once `answers` is true."""
+
+  def __init__(self):
+    self.pending, self.answers = {}, True
+
+  def has_pending(self, stamp):
+    return stamp in self.pending
+
+  def discard(self, stamp):
+    self.pending.pop(stamp, None)
+
+  def retry(self, stamps, timeout_s):
+    del timeout_s
+    return [(self.pending[x], _reply(x.step)) for x in stamps if self.answers]
+
+  def cause(self):
+    return 'VLA lost'
+
+
+def _reply(value):
+  chunk = np.full((20, 3), value, np.float32)
+  return Reply(chunk, np.full(6, value, np.float32), chunk)
+
+
+class _Recording:
+  """Drives control steps; `reply` answers the query of each observed step."""
+
+  def __init__(self, folder):
+    self.folder, self.queries = folder, _Queries()
+    self.journal = Journal(folder)
+    self.recorder = EpisodeRecorder(
+      BUNDLE,
+      WriteBuffer(episodes.EpisodeLog(self.journal)),
+      self.queries,
+      InlineExecutor(),
+      timeout_s=1.0,
+    )
+    self.recorder.begin(policy_version=4)
+
+  def query(self):
+    stamp = self.recorder.stamp_query()
+    query = VlaQuery(
+      stamp, 0.0, 0.0, np.zeros(3), np.full(6, 0.1, np.float32), 0
+    )
+    if stamp is not None:
+      self.queries.pending[stamp] = query
+    return query
+
+  def drive(self, num_steps, *, reply=True):
+    for _ in range(num_steps):
+      if self.recorder.needs_query():
+        query = self.query()
+        if reply:
+          self.recorder.on_reply(query, _reply(query.stamp.step))
+      self.recorder.step(Step(np.zeros(3), np.zeros(3), Source.ACTOR))
+
+  def read(self):
+    return list(episodes.read(self.folder))
+
+
+def test_steps_and_answers_are_recorded_at_the_stride(tmp_path):
+  recording = _Recording(tmp_path)
+  recording.drive(5)
+  assert recording.recorder.active and recording.recorder.num_steps == 5
+  assert recording.recorder.end('success') == ''
+  (episode,) = recording.read()
+  assert (episode.outcome, episode.begin) == ('success', {'policy_version': 4})
+  assert len(episode.steps) == 5 and sorted(episode.features) == [0, 2, 4]
+  # Normalized by the bundle's mean of 0.1.
+  np.testing.assert_array_equal(episode.features[2].proprio, 0.0)
+  np.testing.assert_array_equal(episode.features[4].z_rl, 4.0)
+  assert episode.features[0].reference.shape == (BUNDLE.chunk_size, 3)
+  assert not episode.late and not recording.queries.pending
+
+
+def test_before_the_first_step_the_newest_answer_counts(tmp_path):
+  recording = _Recording(tmp_path)
+  for value in (7, 8):
+    recording.recorder.on_reply(recording.query(), _reply(value))
+  recording.drive(1)
+  recording.recorder.end('failure')
+  np.testing.assert_array_equal(recording.read()[0].features[0].z_rl, 8.0)
+
+
+def test_a_hold_ends_a_file_and_late_answers_are_marked(tmp_path):
+  recording = _Recording(tmp_path)
+  recording.drive(3)
+  recording.drive(2, reply=False)
+  recording.recorder.hold()
+  assert not recording.recorder.active
+  assert recording.recorder.stamp_query() is None
+  assert recording.recorder.resume(give_up=False) == ''
+  recording.drive(2)
+  recording.recorder.end('success')
+  first, second = recording.read()
+  assert (first.outcome, second.outcome) == ('hold', 'success')
+  assert (len(first.steps), len(second.steps)) == (5, 2)
+  assert sorted(first.features) == [0, 2, 4] and first.late == {4}
+  assert recording.recorder.late_queries == 1
+
+
+@pytest.mark.parametrize('give_up', [False, True])
+def test_the_arm_waits_for_the_vla_unless_the_operator_drives(
+  tmp_path, give_up
+):
+  recording = _Recording(tmp_path)
+  recording.queries.answers = False
+  recording.drive(4, reply=False)
+  recording.recorder.hold()
+  waiting = recording.recorder.resume(give_up=give_up)
+  assert waiting == ('' if give_up else f'{_busy()} VLA lost.')
+  recording.queries.answers = True
+  while recording.recorder.resume(give_up=give_up):
+    pass
+  recorder = recording.recorder
+  # Step 4 was never queried: the arm held before.
+  counts = recorder.late_queries, recorder.missing_queries
+  assert counts == ((0, 3) if give_up else (2, 1))
+  assert not recording.queries.pending
+
+
+def _busy():
+  return 'What came before the hold must be on the disk first.'
+
+
+def test_an_answer_to_an_earlier_file_is_ignored(tmp_path):
+  recording = _Recording(tmp_path)
+  old = recording.query()
+  recording.drive(2)
+  recording.recorder.end('success')
+  recording.drive(1, reply=False)
+  recording.recorder.on_reply(old, _reply(9))
+  recording.recorder.end('abort')
+  assert all(x.z_rl[0] != 9 for x in recording.read()[1].features.values())
