@@ -45,8 +45,8 @@ def main(assets, workdir, devices):
     devices=int(devices),
     assets=assets,
   )
-  run.state = run.loop.run(run.loop.begin(), lambda *_: None)
-  for leaf in (run.state.robots.worlds.qpos, run.state.learner.replay.size):
+  run.state = run.loop.run(run.loop.init(), lambda *_: None)
+  for leaf in (run.state.actors.env_states.qpos, run.state.learner.replay.size):
     assert len(leaf.sharding.device_set) == int(devices)
     assert not leaf.sharding.is_fully_replicated
   run.save()

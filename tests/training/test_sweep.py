@@ -47,7 +47,7 @@ def traced_once(swept, monkeypatch):
   for module, name, made in (
     (sweep.setup_lib, 'make', first.shared.setup),
     (sweep.setup_lib, 'make_evaluator', first.shared.evaluator),
-    (sweep.multi_seed_lib, 'make', swept.loop),
+    (sweep.multi_seed_lib, 'MultiSeed', swept.loop),
   ):
     monkeypatch.setattr(module, name, lambda *_, made=made: made)
 
@@ -67,31 +67,36 @@ def _check_same(found, expected):
   for name in ('env_steps', 'outcome', 'length'):
     np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
   assert found.learner.rows == expected.learner.rows
-  assert found.learner.owed == expected.learner.owed
+  assert found.learner.pending_updates == expected.learner.pending_updates
   rewards = [x.learner.replay.rows.reward for x in (found, expected)]
   np.testing.assert_allclose(*rewards, atol=1e-5)
   # Two seeds are 0.05 apart, and 0.005 rad.
-  assert _rms(found.actor, expected.actor) < 2e-3
-  worlds = [x.robots.worlds.qpos for x in (found, expected)]
+  assert _rms(found.policy, expected.policy) < 2e-3
+  worlds = [x.actors.env_states.qpos for x in (found, expected)]
   assert _rms(*worlds) < 1e-3
 
 
 def test_a_seed_ends_where_a_run_of_its_own_does(swept):
   setup = swept.runs[1].shared.setup
   config = dataclasses.replace(CONFIG, seed=SEEDS[1])
-  alone = loop.make(setup.play, setup.perception, config)
-  state = alone.run(alone.begin(), config.num_env_steps, lambda *_: None)
+  alone = loop.Practice(setup.play, setup.perception, setup.agent, config)
+  state = alone.run(alone.init(), config.num_env_steps, lambda *_: None)
   _check_same(_states(swept)[1], state)
 
 
 def test_every_seed_learns_at_the_stated_ratio(swept):
   for state in _states(swept):
     assert 0 <= state.env_steps - CONFIG.num_env_steps < 2 * CONFIG.chunk_size
-    made = int(state.learner.train.critic_updates)
+    made = int(state.learner.agent.critic_updates)
     assert made > 0
-    assert made + state.learner.owed == CONFIG.utd_ratio * state.learner.rows
+    assert (
+      made + state.learner.pending_updates
+      == CONFIG.utd_ratio * state.learner.rows
+    )
   one, other = _states(swept)
-  assert not np.allclose(one.robots.worlds.qpos, other.robots.worlds.qpos)
+  assert not np.allclose(
+    one.actors.env_states.qpos, other.actors.env_states.qpos
+  )
 
 
 def test_the_folders_are_those_of_runs(swept):
@@ -171,7 +176,7 @@ def test_two_devices_give_what_one_gives_and_one_reads_their_checkpoints(
 
 
 def test_a_seed_may_be_in_another_round(swept):
-  early = swept.loop.split(swept.loop.begin())[0]
+  early = swept.loop.split(swept.loop.init())[0]
   late = _states(swept)[1]
   both = swept.loop.join([early, late])
   steps = []
@@ -190,8 +195,8 @@ def test_a_seed_can_be_gone_on_with_alone(swept):
   assert restored.env_steps == like.env_steps
   chex.assert_trees_all_equal(restored.state, like)
   assert isinstance(restored.state, loop.PracticeState)
-  assert isinstance(restored.state.learner.owed, int)
-  assert isinstance(jax.tree.leaves(restored.state.actor)[0], np.ndarray)
+  assert isinstance(restored.state.learner.pending_updates, int)
+  assert isinstance(jax.tree.leaves(restored.state.policy)[0], np.ndarray)
 
 
 @pytest.mark.parametrize(
