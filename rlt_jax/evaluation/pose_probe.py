@@ -3,6 +3,7 @@
 Only a simulator can ask this: no policy is told the pose.
 """
 
+from collections.abc import Callable, Sequence
 import functools
 
 import flax.linen as nn
@@ -150,3 +151,48 @@ def fit(x: Array, y: Array, key: PRNGKey, steps: int) -> np.ndarray:
     params, opt_state = step(params, opt_state, jax.random.fold_in(key, i))
   error = (jax.jit(net.apply)(params, x[count:]) - target[count:]) * std
   return np.sqrt(np.square(error).mean(0))
+
+
+def measure(
+  seed: int,
+  *,
+  vla: FrozenVla,
+  token: RlToken,
+  prompt: np.ndarray,
+  poses: int,
+  steps: int,
+  log: Callable[[str], None] = print,
+) -> dict[str, dict[str, float]]:
+  """Returns the rms error of each kind of features, by axis of `AXES`.
+
+  'constant' predicts the mean pose. The joints are given to every probe.
+
+  Args:
+    seed: of poses and probes.
+    vla, token, prompt, poses: see `features`.
+    steps: of each `fit`.
+    log: takes the lines of a table.
+
+  Raises:
+    ValueError: a wrong number of poses.
+  """
+  pose_key, fit_key = jax.random.split(jax.random.key(seed))
+  columns, truth = features(
+    pose_key, vla=vla, token=token, prompt=prompt, poses=poses
+  )
+  errors = {'constant': truth.std(0)}
+  log(_line('rms error', [f'{name:>12s}' for name in AXES]))
+  log(_line('constant', [f'{e:12.3f}' for e in errors['constant']]))
+  for name, x in columns.items():
+    if name != 'joints':
+      x = np.concatenate([x, columns['joints']], axis=1)
+    errors[name] = fit(x, truth, fit_key, steps)
+    log(_line(name, [f'{e:12.3f}' for e in errors[name]]))
+  return {
+    name: dict(zip(AXES, np.round(error, 4).tolist(), strict=True))
+    for name, error in errors.items()
+  }
+
+
+def _line(name: str, cells: Sequence[str]) -> str:
+  return ' '.join((f'{name:12s}', *cells))

@@ -46,3 +46,23 @@ def test_too_few_poses_or_no_whole_hundreds_are_refused(poses):
     pose_probe.features(
       jax.random.key(0), vla=None, token=None, prompt=None, poses=poses
     )
+
+
+def test_every_kind_of_features_gets_a_line_and_an_error(monkeypatch):
+  rng = np.random.default_rng(0)
+  truth = rng.normal(size=(1100, 6)).astype(np.float32)
+  columns = {'joints': truth[:, :3], 'z_rl': truth[:, 3:]}
+  monkeypatch.setattr(
+    pose_probe, 'features', lambda *unused, **kwargs: (columns, truth)
+  )
+  lines = []
+  table = pose_probe.measure(
+    0, vla=None, token=None, prompt=None, poses=1100, steps=300,
+    log=lines.append,
+  )  # fmt: skip
+  assert [line.split()[0] for line in lines[1:]] == list(table)
+  assert list(table) == ['constant', 'joints', 'z_rl']
+  constant, joints, z_rl = (list(row.values()) for row in table.values())
+  np.testing.assert_allclose(constant, truth.std(0), atol=1e-4)
+  assert max(joints[:3]) < 0.4 < min(joints[3:])
+  assert max(z_rl) < 0.5  # the joints are given to it too
