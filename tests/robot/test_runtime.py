@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from rlt_jax import config as config_lib
 from rlt_jax.robot import robot_setup, runtime
-from rlt_jax.robot.arms.faults import Fault
+from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.policy import bundle as bundle_lib
@@ -132,12 +132,18 @@ def test_the_stations_times_stow_and_disable_the_arm(tmp_path, station):
 
   def build_with_fault(clock, stack):
     setup = build(clock, stack)
-    arms.append(setup.arm)
+    arm, observe = setup.arm, setup.arm.observe
+    arms.append(arm)
 
     def prepare(mode, number):
-      at_s = clock.now() - setup.arm._began + 0.2
-      setup.arm._faults = (Fault(kind='lost', at_s=at_s, calls=6),)
-      setup.arm._left = [6]
+      began, errors = clock.now(), iter(range(6))
+
+      def lose():
+        if clock.now() > began + 0.2 and next(errors, None) is not None:
+          raise ArmError('a packet was lost')
+        return observe()
+
+      arm.observe = lose
 
     return setup._replace(prepare=prepare)
 

@@ -156,19 +156,19 @@ def test_a_stop_latches_from_every_mode(mode):
 @pytest.mark.parametrize('kind', [Kind.STOW, Kind.DISABLE])
 def test_stow_and_disable_end_an_episode_and_are_never_lost(kind):
   loop = _Loop()
-  loop.tick(Kind.TAKEOVER, pose=_ARM, ticks=20)
-  effects = loop.tick(kind, pose=_ARM)
+  loop.step(Kind.TAKEOVER, pose=_ARM, steps=20)
+  effects = loop.step(kind, pose=_ARM)
   assert (loop.state.mode, effects.drive) == (Mode.ENDED, Drive.HOLD)
   assert effects.ended is kind and not effects.stopped
   assert [event.kind for event in effects.accepted] == [kind]
   # Even right after a label, or twice in a row.
-  again = loop.tick(kind, pose=_ARM)
+  again = loop.step(kind, pose=_ARM)
   assert [event.kind for event in again.accepted] == [kind]
   assert again.ended is None
 
 
 def test_there_is_nothing_to_clear_in_an_episode():
-  effects = _Loop().tick(Kind.CLEAR)
+  effects = _Loop().step(Kind.CLEAR)
   ((event, why),) = effects.ignored
   assert event.kind is Kind.CLEAR and why == 'there is no stop to clear'
   assert effects.drive is Drive.POLICY
