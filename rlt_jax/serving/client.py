@@ -90,7 +90,6 @@ class VlaClient:
     self._metadata: dict[str, Any] | None = None
     self._unsent: tuple[bytes, Any] | None = None
     self._answer: Answer | None = None
-    self._loop: asyncio.AbstractEventLoop | None = None
     started = threading.Event()
     self._thread = threading.Thread(
       target=lambda: asyncio.run(self._main(started)), daemon=True
@@ -116,7 +115,7 @@ class VlaClient:
     with self._lock:
       self._unsent = frame, stamp
     try:
-      self._loop.call_soon_threadsafe(self._wake.set)
+      self._task.get_loop().call_soon_threadsafe(self._wake.set)
     except RuntimeError:
       raise MessageError('The client must be open: it was closed.') from None
 
@@ -151,13 +150,12 @@ class VlaClient:
   def close(self) -> None:
     """Ends the connection and the thread; may be called again."""
     try:
-      self._loop.call_soon_threadsafe(self._task.cancel)
+      self._task.get_loop().call_soon_threadsafe(self._task.cancel)
     except RuntimeError:  # closed before
       return
     self._thread.join()
 
   async def _main(self, started: threading.Event) -> None:
-    self._loop = asyncio.get_running_loop()
     self._task = asyncio.current_task()
     self._wake = asyncio.Event()
     started.set()

@@ -78,7 +78,7 @@ class ServingSpec:
   z_dim: int  # Z
   joint_names: tuple[str, ...]  # [A], the order of every action
   action_mode: str  # 'offset' or 'increment'
-  action_scale: tuple[float, ...]  # [A] rad or m a normalised unit
+  action_scale: tuple[float, ...]  # [A] rad or m a normalized unit
   vla_fingerprint: str
   token_fingerprint: str
   # A server may leave out what follows: a robot does not need it, practice in

@@ -139,7 +139,7 @@ class Readout(nn.Module):
 
   @nn.compact
   def __call__(self, image_tokens: Array) -> Array:
-    """Maps [B, image tokens, D] to standardised targets [B, target_dim]."""
+    """Maps [B, image tokens, D] to standardized targets [B, target_dim]."""
     config = self.config
     scores = nn.Dense(config.readout_slots, name='scores')(image_tokens)
     weights = jax.nn.softmax(scores, axis=1)

@@ -27,7 +27,7 @@ PARTS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-  """Optimiser, length and cadence of one training."""
+  """Optimizer, length and cadence of one training."""
 
   steps: int = 6_000  # the cosine ends here, or at `minutes`
   minutes: float | None = None  # wall clock; whichever comes first

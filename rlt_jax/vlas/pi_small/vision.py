@@ -29,7 +29,7 @@ class Stem(nn.Module):
 
 
 def _merge(x, side):
-  """Joins side x side neighbours: [B, h, w, c] to [B, h/side, w/side, -1]."""
+  """Joins side x side neighbors: [B, h, w, c] to [B, h/side, w/side, -1]."""
   B, h, w, c = x.shape
   x = x.reshape(B, h // side, side, w // side, side, c)
   return x.transpose(0, 1, 3, 2, 4, 5).reshape(B, h // side, w // side, -1)

@@ -127,7 +127,7 @@ def _visible(sampled):
   return chunk, out.tokens
 
 
-def test_a_row_does_not_depend_on_its_neighbours(config, params, observation):
+def test_a_row_does_not_depend_on_its_neighbors(config, params, observation):
   out = _prefix(params, observation, config=config)
   one = jax.tree.map(lambda x: x[1:2], observation)
   alone = _prefix(params, one, config=config)
