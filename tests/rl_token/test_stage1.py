@@ -8,13 +8,14 @@ from rlt_jax import vlas
 from rlt_jax.rl_token import rl_token, stage1, token_folder
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import pi_vla
+from tests.vlas.untrained import random_vla
 
 _CONFIG = stage1.Stage1Config(episodes=12, steps=2, seed=1)
 
 
 @pytest.fixture(scope='module')
 def vla(config, demos):
-  return pi_vla.random_vla(jax.random.key(0), config, **demos.action_facts())
+  return random_vla(jax.random.key(0), config, **demos.action_facts())
 
 
 def test_the_most_common_instruction_is_chosen(demos):

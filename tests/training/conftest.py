@@ -16,6 +16,7 @@ from rlt_jax.tasks.ethernet.config import CONTROL_HZ, TaskConfig
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.vlas.pi_small import pi_vla
 from rlt_jax.vlas.pi_small.config import PiConfig
+from tests.vlas.untrained import random_vla
 
 _TINY = {
   'prefix_width': 32,
@@ -30,7 +31,7 @@ _TINY = {
 
 def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
   """Writes an untrained VLA and a token of it."""
-  vla = pi_vla.random_vla(
+  vla = random_vla(
     jax.random.PRNGKey(seed),
     PiConfig(**_TINY),
     action_mode='offset',

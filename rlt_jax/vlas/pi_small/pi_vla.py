@@ -9,14 +9,13 @@ import pathlib
 from typing import Any
 
 import flax.traverse_util
-import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
 from rlt_jax import files
-from rlt_jax.types import Array, Observation, Params, PRNGKey
+from rlt_jax.types import Array, Observation, Params
 from rlt_jax.vlas.pi_small import joint_training, model
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.vla import (
@@ -124,29 +123,6 @@ def make(
     config=config,
     params=_unpack(packed),
   )
-
-
-def random_vla(
-  key: PRNGKey,
-  config: PiConfig,
-  **facts: Any,
-) -> PiVla:
-  """Returns an untrained VLA with unit statistics. `key` is consumed.
-
-  Args:
-    key: consumed.
-    config: the sizes.
-    **facts: the keyword arguments of `make`.
-  """
-  P, T = config.proprio_dim, config.target_dim
-  chunk = (config.horizon, config.action_dim)
-  norm = model.VlaNorm(
-    *(f(s) for s in ((P,), chunk, (T,)) for f in (jnp.zeros, jnp.ones))
-  )
-  params = jax.jit(model.init_params, static_argnames='config')(
-    key, norm, config=config
-  )
-  return make(params, config, **facts)
 
 
 def check_spec(spec: VlaSpec, **expected: Any) -> None:

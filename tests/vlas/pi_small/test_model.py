@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from rlt_jax.types import Observation
-from rlt_jax.vlas.pi_small import model, pi_vla
+from rlt_jax.vlas.pi_small import model
+from tests.vlas.untrained import random_vla
 
 _prefix = jax.jit(model.prefix, static_argnames='config')
 _sample_with_noise = jax.jit(model.sample, static_argnames='config')
@@ -14,7 +15,7 @@ _velocity = jax.jit(model.velocity, static_argnames='config')
 
 @pytest.fixture(scope='module')
 def params(config):
-  vla = pi_vla.random_vla(
+  vla = random_vla(
     jax.random.key(0),
     config,
     action_mode='a',

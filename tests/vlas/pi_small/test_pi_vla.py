@@ -8,6 +8,7 @@ from safetensors.numpy import load_file, save_file
 
 from rlt_jax.types import Observation
 from rlt_jax.vlas.pi_small import pi_vla
+from tests.vlas.untrained import random_vla
 
 _SCALE = (0.1, 0.2)
 _FACTS = {
@@ -20,7 +21,7 @@ _FACTS = {
 
 @pytest.fixture(scope='module')
 def vla(config):
-  return pi_vla.random_vla(jax.random.key(0), config, **_FACTS)
+  return random_vla(jax.random.key(0), config, **_FACTS)
 
 
 @pytest.fixture
