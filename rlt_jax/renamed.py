@@ -19,6 +19,7 @@ RENAMED: Mapping[str, str] = {
   'idle_entries': 'frozen_action_dims',
   'correction': 'intervention_reference',
   'z_source': 'token_ablation',
+  'cycles': 'cycles_per_dispatch',
   'critic_steps': 'critic_updates_per_actor',
   'target_rate': 'tau',
   'batch': 'batch_size',

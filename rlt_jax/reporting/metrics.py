@@ -27,7 +27,7 @@ METRICS: Mapping[str, str] = {
   'episodes',
   'critic_updates': 'critic updates so far',
   'updates_per_s': 'critic updates per second of wall clock in this row',
-  'round_s': 's, wall clock of this row: a round, or an episode on an arm',
+  'round_s': 's, wall clock of this round',
   'phase': "'warm-up' while the VLA drives, then 'practice'",
   # The agent's, means over the updates of this row.
   'critic_loss': 'squared TD errors summed over the critics (Eq. 3)',
@@ -48,6 +48,8 @@ METRICS: Mapping[str, str] = {
   'steps': 'control steps of the episode that were learned from',
   'dropped_steps': 'control steps of the episode that were left out',
   'policy_version': 'version of the weights that drove the episode',
+  'pending_updates': 'updates that the rows so far still ask for',
+  'update_to_data': 'critic updates per stored row so far',
   'late_queries': 'VLA queries so far that were answered after the fact',
 }
 

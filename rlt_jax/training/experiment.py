@@ -141,7 +141,7 @@ def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
   """Raises ValueError where a run can neither start nor continue."""
   if workdir.exists() and not resume:
     raise ValueError(
-      f'workdir must be new, or --resume be given to continue: {workdir}.'
+      f'workdir must be new (or pass --resume to continue): {workdir}.'
     )
   if resume and checkpoint.latest(workdir) is None:
     raise ValueError(f'--resume needs a checkpoint in the workdir: {workdir}.')

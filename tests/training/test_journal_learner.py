@@ -145,6 +145,7 @@ def test_metrics_have_the_keys_of_practice(tmp_path):
   assert {
     'rows', 'critic_updates', 'updates_per_s', 'critic_loss', 'finite'
   } <= rows[-1].keys()  # fmt: skip
+  assert {name for row in rows for name in row} <= metrics.METRICS.keys()
   assert rows[-1]['pending_updates'] == 5 * 26 - rows[-1]['critic_updates']
 
 
