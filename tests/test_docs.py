@@ -153,6 +153,15 @@ def test_links_lead_somewhere(page):
       assert ((_ROOT / page).parent / target).exists(), target
 
 
+def test_every_page_is_linked():
+  linked = {
+    (_ROOT / page).parent / target
+    for page in _PAGES
+    for target in _LINK.findall(read(page))
+  }
+  assert set(_DOCS.glob('*.md')) <= {path.resolve() for path in linked}
+
+
 @pytest.mark.parametrize('page', _PAGES, ids=str)
 def test_paths_exist(page):
   for code in code_of(read(page)):
