@@ -34,10 +34,11 @@ import numpy as np
 
 from benchmarks import timing
 from benchmarks.peers import playground_peg
-from rlt_jax import sharding
+from rlt_jax import sharding, tasks
 from rlt_jax.rollout import chunk_rollout
 from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.ethernet.state import State
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
 
@@ -57,7 +58,7 @@ _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Interleaved repeats.')
 _OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
 
 _STEPS = 10  # control steps a call, the chunk C
-_CALL_S = _STEPS / insertion.CONTROL_HZ  # simulated s a call, of every row
+_CALL_S = _STEPS / EthernetConfig.control_hz  # simulated s a call, of every row
 _PEG_S = playground_peg.CONTROL_S
 _CHECK = 8  # worlds of the program that memory is estimated from
 
@@ -118,7 +119,7 @@ class Bench:
     name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
     return timing.Contender(name, worlds * _CALL_S, call)
 
-  def start(self, worlds: int) -> insertion.State:
+  def start(self, worlds: int) -> State:
     """Returns fresh worlds."""
     keys = jax.random.split(jax.random.PRNGKey(0), worlds)
     return self.play.begin(keys, _CHECK)
@@ -134,7 +135,7 @@ class Bench:
       yield self._warp_play().lower(state, commands)
     elif kind in ('cameras', 'vla'):
       seen = state
-      for stage in self.cell.render:
+      for stage in self.task.render:
         yield stage.lower(seen)
         seen = jax.eval_shape(stage, seen)
     elif kind == 'playground':
@@ -151,13 +152,13 @@ class Bench:
     """Physics and verdicts, every device its own share of the worlds."""
     mesh, step = _mesh(worlds), over_worlds(self.task.step)
 
-    def hold(state: insertion.State) -> insertion.State:
+    def hold(state: State) -> State:
       command = state.command
       return jax.lax.fori_loop(
         0, _STEPS, lambda _, state: step(state, command), state
       )
 
-    run = insertion.jit(sharding.shard_map_data(hold, mesh))
+    run = self.task.compile(sharding.shard_map_data(hold, mesh))
     state = sharding.shard(self.start(worlds), mesh)
     return lambda: jax.block_until_ready(run(state))
 
@@ -169,18 +170,18 @@ class Bench:
 
   def _warp_play(self) -> Callable:
     config = dataclasses.replace(self.config.task, impl='warp')
-    return chunk_rollout.make(insertion.make(config)).chunk
+    return chunk_rollout.make(tasks.load('ethernet', config)).chunk
 
   def cameras(self, worlds: int) -> Callable:
     """The same, with all cameras at each control step."""
     state = self.start(worlds)
-    step = insertion.jit(over_worlds(self.task.step))
+    step = self.task.compile(over_worlds(self.task.step))
 
     def call():
       now = state
       for _ in range(_STEPS):
         now = step(now, state.command)
-        images = self.cell.render(now)
+        images = self.task.render(now)
       jax.block_until_ready((now, images))
 
     return call
@@ -238,7 +239,7 @@ def report(
   name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
   result, peer = timed[name], timed.get(f'c, {worlds} worlds')
   peg = kind.startswith('playground')
-  control_s = _PEG_S if peg else 1 / insertion.CONTROL_HZ
+  control_s = _PEG_S if peg else 1 / EthernetConfig.control_hz
   low, high = (rate / control_s for rate in result.spread)
   memory = '–'
   if per_world:

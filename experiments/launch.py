@@ -62,13 +62,9 @@ def make_config(
   Raises:
     ValueError: a setting that does not exist or does not fit.
   """
-  from rlt_jax import config as config_lib
-  from rlt_jax.training.config import PracticeConfig
+  from rlt_jax.training import config as config_lib
 
-  chosen = {'task': task, 'vla': vla, 'agent': agent}
-  # First: what else can be set depends on them.
-  named = [f'{name}={value}' for name, value in chosen.items() if value]
-  return config_lib.override(PracticeConfig(), [*named, *assignments])
+  return config_lib.make_config(assignments, task=task, vla=vla, agent=agent)
 
 
 def define_settings() -> SettingFlags:

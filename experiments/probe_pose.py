@@ -17,9 +17,9 @@ import pathlib
 from absl import flags
 
 from experiments import launch
+from rlt_jax import tasks
 from rlt_jax.evaluation import pose_probe
 from rlt_jax.reporting import provenance
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import assets
 
 _SETTINGS = launch.define_settings()
@@ -33,14 +33,15 @@ _OUT = flags.DEFINE_string('out', '', 'JSON file to write.')
 def main() -> None:
   """Draws, embeds, fits and prints."""
   with launch.user_errors():
-    vla, token, _ = assets.load(
-      _ASSETS.value, _SETTINGS.make_config(), assets.TASK
-    )
+    config = _SETTINGS.make_config()
+    task = tasks.load(config.task_name, config.task)
+    vla, token, _ = assets.load(_ASSETS.value, config, task.spec)
     table = pose_probe.measure(
       _SEED.value,
       vla=vla,
       token=token,
-      prompt=vla.tokenize(scripted_expert_lib.INSERT),
+      prompt=vla.tokenize(task.spec.instruction),
+      task=task,
       poses=_POSES.value,
       steps=_STEPS.value,
       log=lambda line: print(line, flush=True),

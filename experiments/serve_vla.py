@@ -16,6 +16,7 @@ import pathlib
 from absl import flags
 
 from experiments import launch
+from rlt_jax import tasks
 from rlt_jax.serving import server, vla_service
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
@@ -51,7 +52,8 @@ def main() -> None:
     secret = _read_secret()
     server.check_host(_HOST.value, secret)  # before the compiling
     config = dataclasses.replace(PracticeConfig(), vla=_VLA.value)
-    vla, token, _ = assets_lib.load(_ASSETS.value, config, assets_lib.TASK)
+    task = tasks.load(config.task_name, config.task)
+    vla, token, _ = assets_lib.load(_ASSETS.value, config, task.spec)
     spec = vla_service.make_spec(vla, token)
     service = server.PolicyServer(
       vla_service.make_infer(vla, token, spec, _SEED.value),

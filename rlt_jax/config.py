@@ -44,7 +44,7 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
     if not equals or not path.strip():
       raise ValueError(f"An override must read 'a.b=value': {assignment!r}.")
     names = path.strip().split('.')
-    hint = _field_type(type(config), names)
+    hint = _field_type(config, names)
     _insert(changes, names, _parse(hint, text.strip(), path.strip()))
   return _replace(config, changes)
 
@@ -52,9 +52,8 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
 def to_json(config: Any) -> str:
   """Returns `config` as indented JSON, fields in declaration order.
 
-  A field that joined later names in its metadata what its absence means,
-  `{'absent': value}`, and is left out at that value: files from before and
-  after stay the same, byte for byte.
+  Fields added after a release set `metadata={'absent': value}`: that value is
+  assumed for files without the field, and not written.
 
   Raises:
     ValueError: `config` is no dataclass or holds a number JSON cannot write.
@@ -64,26 +63,39 @@ def to_json(config: Any) -> str:
   return json.dumps(_to_plain(config), indent=2, allow_nan=False)
 
 
-def from_json(cls: type[Config], text: str) -> Config:
+def from_json(
+  cls: type[Config], text: str, nested: Mapping[str, type] | None = None
+) -> Config:
   """Returns the `cls` that `to_json` wrote.
 
   Strict: a missing field is not filled from its default, because the default
   may have changed since the file was written; only from its 'absent' value.
 
+  Args:
+    cls: a dataclass.
+    text: JSON.
+    nested: fields of `cls` -> their class, where it is not the annotation.
+
   Raises:
     ValueError: an unknown, missing or wrongly typed field, each named.
   """
-  return _from_plain(cls, json.loads(text), cls.__name__)
+  plain = json.loads(text)
+  return _dataclass_from_plain(cls, plain, cls.__name__, nested)
 
 
 def _field_names(cls: type) -> list[str]:
   return [f.name for f in dataclasses.fields(cls) if f.init]
 
 
-def _field_type(root: type, names: Sequence[str]) -> Any:
-  """Returns the annotation at the end of a dotted path below `root`."""
-  cls = root
+def _field_type(root: Any, names: Sequence[str]) -> Any:
+  """Returns the annotation at the end of a dotted path below a config.
+
+  Below a nested config it is that of the config's own class, which may have
+  more fields than the class that the field is annotated with.
+  """
+  config = root
   for depth, name in enumerate(names):
+    cls = type(config)
     if name not in _field_names(cls):
       raise ValueError(
         f'{cls.__name__} has no field {name!r}; '
@@ -92,28 +104,36 @@ def _field_type(root: type, names: Sequence[str]) -> Any:
     hint = typing.get_type_hints(cls)[name]
     if depth == len(names) - 1:
       return hint
-    if not dataclasses.is_dataclass(hint):
+    config = getattr(config, name)
+    if not dataclasses.is_dataclass(config):
       path = '.'.join(names[: depth + 1])
       raise ValueError(
         f'Only a dataclass has fields to set: {path} is {_spell(hint)}.'
       )
-    cls = hint
   raise AssertionError('names must not be empty')
 
 
-def _paths(cls: type) -> list[str]:
-  """Returns the dotted path of every field below `cls`, those above first."""
-  hints = typing.get_type_hints(cls)
-  names = _field_names(cls)
-  nested = [x for x in names if dataclasses.is_dataclass(hints[x])]
-  return names + [f'{x}.{path}' for x in nested for path in _paths(hints[x])]
+def _paths(root: Any) -> list[str]:
+  """Returns the dotted path of every field, those above first.
+
+  Args:
+    root: a config, or a class of configs.
+  """
+  if isinstance(root, type):
+    children = typing.get_type_hints(root)
+    names = _field_names(root)
+  else:
+    names = _field_names(type(root))
+    children = {name: getattr(root, name) for name in names}
+  nested = [x for x in names if dataclasses.is_dataclass(children[x])]
+  return names + [f'{x}.{path}' for x in nested for path in _paths(children[x])]
 
 
-def _suggestion(root: type, names: Sequence[str]) -> str:
+def _suggestion(root: Any, names: Sequence[str]) -> str:
   """Returns what an unknown field was probably meant to be, or ''.
 
   Args:
-    root: the config.
+    root: the config, or its class.
     names: the path that is not below it.
   """
   paths = _paths(root)
@@ -249,7 +269,12 @@ def _from_plain(hint: Any, value: Any, path: str) -> Any:
   raise _wrong(path, hint, value)
 
 
-def _dataclass_from_plain(cls: type, value: Any, path: str) -> Any:
+def _dataclass_from_plain(
+  cls: type,
+  value: Any,
+  path: str,
+  nested: Mapping[str, type] | None = None,
+) -> Any:
   if not isinstance(value, dict):
     raise ValueError(f'{path} must be a {cls.__name__} object: {value!r}.')
   value = _absent(cls) | value
@@ -264,7 +289,7 @@ def _dataclass_from_plain(cls: type, value: Any, path: str) -> Any:
     )
   if missing:
     raise ValueError(f'{cls.__name__} must give every field: no {missing}.')
-  hints = typing.get_type_hints(cls)
+  hints = typing.get_type_hints(cls) | dict(nested or {})
   return cls(
     **{
       name: _from_plain(hints[name], value[name], f'{path}.{name}')

@@ -21,8 +21,8 @@ from mujoco import mjx
 import numpy as np
 
 from rlt_jax import sharding
+from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.ethernet.insertion import jit
 
 CONTROL_S = 0.0025  # s, one control step, one physics step
 LABEL = 'playground settings on primitive geometry'

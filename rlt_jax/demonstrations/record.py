@@ -1,18 +1,71 @@
-"""Turns the teacher's traces into demonstrations: frames, prompt and all.
+"""Rolls out the scripted expert and records what a robot's recorder would.
 
-A demonstration holds what a robot's recorder would: images, proprioception,
-the instruction and the executed commands. Nothing of the simulator's state.
+A demonstration holds images, proprioception, the instruction and the executed
+commands; nothing of the simulator's state.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.task import Outcome, ScriptedExpert, State, Task
+from rlt_jax.types import Array, PRNGKey
+
+
+@chex.dataclass(frozen=True)
+class Trace:
+  """Rolled-out demonstrations; leaves lead with [T, E].
+
+  states: before each step. commands: [T, E, A] executed. running: bool [T, E]
+  the step was part of the episode. final: State [E] at the end.
+  """
+
+  states: State
+  commands: Array
+  running: Array
+  final: State
+
+
+def demonstrate(
+  key: PRNGKey,
+  instruction: Array,
+  *,
+  task: Task,
+  expert: ScriptedExpert,
+  steps: int,
+) -> Trace:
+  """Rolls out one demonstration a world; jit it with `task.compile`.
+
+  Args:
+    key: consumed.
+    instruction: int32 [E], see `ScriptedExpert`.
+    task, expert, steps: static; steps beyond the time limit are idle.
+  """
+  num = instruction.shape[0]
+  reset_key, begin_key, act_key = jax.random.split(key, 3)
+  state = jax.vmap(task.reset)(jax.random.split(reset_key, num))
+  memory = jax.vmap(expert.begin)(
+    jax.random.split(begin_key, num), state, instruction
+  )
+
+  def step(carry, key):
+    state, memory = carry
+    memory, command = jax.vmap(expert.act)(
+      jax.random.split(key, num), memory, state
+    )
+    after = over_worlds(task.step)(state, command)
+    running = state.outcome == Outcome.RUNNING
+    return (after, memory), (state, after.command, running)
+
+  (final, _), (states, commands, running) = jax.lax.scan(
+    step, (state, memory), jax.random.split(act_key, steps)
+  )
+  return Trace(states=states, commands=commands, running=running, final=final)
 
 
 class Demo(NamedTuple):
@@ -20,7 +73,7 @@ class Demo(NamedTuple):
 
   images: camera -> uint8 [T', S, S, 3], at the steps in `frame_steps` [T'].
   proprio: [T, P]. commands: [T, A] executed, rad and m. final_pose: [A]
-  measured when it ended. prompt: text. outcome: see `insertion.Outcome`.
+  measured when it ended. prompt: text. outcome: see `tasks.task.Outcome`.
   """
 
   images: dict[str, np.ndarray]
@@ -32,72 +85,92 @@ class Demo(NamedTuple):
   outcome: int
 
 
-def split(trace: scripted_expert_lib.Trace, lift: np.ndarray, lift_steps: int):
-  """Yields (states, commands, final_pose, prompt, outcome) an episode.
+class Episode(NamedTuple):
+  """One episode of a trace; leaves of `states` are [T, ...]."""
 
-  Leaves of `states` are [T, ...]. Lifting has no success to end it, so it is
-  cut after `lift_steps`.
+  states: Any
+  commands: np.ndarray
+  final_pose: np.ndarray
+  prompt: str
+  outcome: int
+
+
+def split(
+  trace: Trace, instruction: np.ndarray, task: Task, other_steps: int
+) -> Iterator[Episode]:
+  """Yields the episodes of a trace, one a world.
+
+  Args:
+    trace: leaves [T, E].
+    instruction: int [E], as `demonstrate` had it.
+    task: of the trace.
+    other_steps: an episode of another instruction than the task's has no
+      success that ends it, so it is cut after this many steps.
   """
   trace = jax.tree.map(np.asarray, trace)
-  final_pose = np.asarray(insertion.joint_positions(trace.final))
-  for e, is_lift in enumerate(lift):
+  final_pose = np.asarray(task.joint_positions(trace.final))
+  prompts = (task.spec.instruction, *task.spec.other_instructions)
+  for e, which in enumerate(instruction):
     length = int(trace.running[:, e].sum())
     outcome, last = int(trace.final.outcome[e]), final_pose[e]
-    if is_lift:
-      length = min(lift_steps, length - 1)
-      row = trace.states.qpos[length, e]
-      last = np.asarray(insertion.scene_lib.to_joints(row))
-      outcome = insertion.Outcome.TIME_OUT
+    if which:
+      length = min(other_steps, length - 1)
+      row = jax.tree.map(lambda x: x[length, e], trace.states)  # noqa: B023
+      last = np.asarray(task.joint_positions(row))
+      outcome = Outcome.TIME_OUT
     states = jax.tree.map(lambda x: x[:length, e], trace.states)  # noqa: B023
-    prompt = scripted_expert_lib.LIFT if is_lift else scripted_expert_lib.INSERT
-    yield states, trace.commands[:length, e], last, prompt, outcome
+    yield Episode(
+      states, trace.commands[:length, e], last, prompts[which], outcome
+    )
 
 
 def record(
-  trace: scripted_expert_lib.Trace,
-  lift: np.ndarray,
+  trace: Trace,
+  instruction: np.ndarray,
+  task: Task,
   *,
-  render: Callable,
   stride: int,
-  lift_steps: int = 90,
+  other_steps: int = 90,
   batch: int = 16,
 ) -> list[Demo]:
   """Renders a trace's episodes every `stride` steps.
 
   Args:
     trace: leaves [T, E].
-    lift: bool [E], which episodes were lifts.
-    render: from `camera.make`; called on `batch` worlds at a time.
+    instruction: int [E], as `demonstrate` had it.
+    task: of the trace; its cameras are used.
     stride: control steps between frames.
-    lift_steps: length of a lift.
+    other_steps: see `split`.
     batch: worlds a call, fixed so that one program serves all.
   """
   demos = []
-  for states, commands, final_pose, prompt, outcome in split(
-    trace, lift, lift_steps
-  ):
-    steps = np.arange(0, len(commands), stride)
+  for episode in split(trace, instruction, task, other_steps):
+    steps = np.arange(0, len(episode.commands), stride)
     # Pad by repeating the last world: a fixed batch compiles once.
     padded = np.minimum(
       np.arange(-(-len(steps) // batch) * batch) * stride, steps[-1]
     )
-    chunks = [
-      render(jax.tree.map(lambda x: jnp.asarray(x[rows]), states))  # noqa: B023
+    parts = [
+      task.render(
+        jax.tree.map(lambda x: jnp.asarray(x[rows]), episode.states)  # noqa: B023
+      )
       for rows in padded.reshape(-1, batch)
     ]
     images = {
-      name: np.concatenate([np.asarray(c[name]) for c in chunks])[: len(steps)]
-      for name in chunks[0]
+      name: np.concatenate([np.asarray(part[name]) for part in parts])[
+        : len(steps)
+      ]
+      for name in parts[0]
     }
     demos.append(
       Demo(
         images=images,
         frame_steps=steps,
-        proprio=np.asarray(insertion.proprio(states)),
-        commands=commands,
-        final_pose=final_pose,
-        prompt=prompt,
-        outcome=outcome,
+        proprio=np.asarray(task.proprio(episode.states)),
+        commands=episode.commands,
+        final_pose=episode.final_pose,
+        prompt=episode.prompt,
+        outcome=episode.outcome,
       )
     )
   return demos

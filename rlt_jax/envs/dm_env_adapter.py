@@ -1,7 +1,7 @@
 """One world of the insertion task behind the `dm_env` interface.
 
 For policies that are written step by step, outside JAX. Batches of worlds use
-`insertion.Task` itself: a call of this class costs a dispatch per step.
+`tasks.task.Task` itself: a call of this class costs a dispatch per step.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from dm_env import specs
 import jax
 import numpy as np
 
-from rlt_jax.sim import camera
+from rlt_jax import tasks
+from rlt_jax.sim import two_arm_bench as scene_lib
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
-from rlt_jax.tasks.ethernet.config import TaskConfig
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.ethernet.task import CAMERAS, IMAGE_SIZE, INSERT
+from rlt_jax.tasks.task import Outcome, State, Task
 
 _SEEN_PREFIX = 'images/'
 
@@ -26,21 +26,21 @@ _SEEN_PREFIX = 'images/'
 class _World(NamedTuple):
   """A task's compiled functions, one world each; render takes a batch."""
 
-  scene: scene_lib.Scene
+  task: Task
   reset: Callable
   step: Callable
   render: Callable
 
 
 @functools.lru_cache(maxsize=8)
-def _world(config: TaskConfig) -> _World:
+def _world(config: EthernetConfig) -> _World:
   """Builds a task's functions once, however many environments use it."""
-  task = insertion.make(config)
+  task = tasks.load('ethernet', config)
   return _World(
-    scene=task.scene,
-    reset=insertion.jit(task.reset),
-    step=insertion.jit(task.step),
-    render=camera.make(task.scene),
+    task=task,
+    reset=task.compile(task.reset),
+    step=task.compile(task.step),
+    render=task.render,
   )
 
 
@@ -61,12 +61,12 @@ class InsertionEnvironment(dm_env.Environment):
 
   def __init__(
     self,
-    task_config: TaskConfig | None = None,
+    task_config: EthernetConfig | None = None,
     *,
     seed: int,
     space: ActionSpace | None = None,
     render: bool = True,
-    prompt: str = scripted_expert_lib.INSERT,
+    prompt: str = INSERT,
   ):
     """Compiles nothing yet: the first reset and step do.
 
@@ -77,15 +77,15 @@ class InsertionEnvironment(dm_env.Environment):
       render: False leaves the images out.
       prompt: the instruction, for a policy that reads one.
     """
-    self._world = _world(task_config or TaskConfig())
+    self._world = _world(task_config or EthernetConfig())
     self._key = jax.random.PRNGKey(seed)
     self._space = space
-    self._cameras = scene_lib.CAMERAS if render else ()
-    self._state: insertion.State | None = None
+    self._cameras = tuple(c.name for c in CAMERAS) if render else ()
+    self._state: State | None = None
     self.prompt = prompt
 
   @property
-  def state(self) -> insertion.State:
+  def state(self) -> State:
     """The world; for measurements, not for policies."""
     if self._state is None:
       raise ValueError('reset() must come before state: no episode has begun.')
@@ -108,13 +108,13 @@ class InsertionEnvironment(dm_env.Environment):
     Raises:
       ValueError: the action's shape is not [A], or an entry is not finite.
     """
-    if self._state is None or self._outcome() != insertion.Outcome.RUNNING:
+    if self._state is None or self._outcome() != Outcome.RUNNING:
       return self.reset()
     self._state = self._world.step(self._state, self._command(action))
     reward, outcome = float(self._state.reward), self._outcome()
-    if outcome == insertion.Outcome.RUNNING:
+    if outcome == Outcome.RUNNING:
       return dm_env.transition(reward, self._observe())
-    if outcome == insertion.Outcome.TIME_OUT:
+    if outcome == Outcome.TIME_OUT:
       return dm_env.truncation(reward, self._observe())
     return dm_env.termination(reward, self._observe())
 
@@ -130,14 +130,14 @@ class InsertionEnvironment(dm_env.Environment):
     return specs.BoundedArray(
       shape,
       np.float32,
-      self._world.scene.joint_low,
-      self._world.scene.joint_high,
+      np.array(self._world.task.spec.joint_low, np.float32),
+      np.array(self._world.task.spec.joint_high, np.float32),
       name,
     )
 
   def observation_spec(self) -> Mapping[str, specs.Array]:
     """Returns the cameras' and proprioception's shapes."""
-    shape = (camera.IMAGE_SIZE, camera.IMAGE_SIZE, 3)
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
     names = [_SEEN_PREFIX + name for name in self._cameras]
     return {
       **{
@@ -173,11 +173,11 @@ class InsertionEnvironment(dm_env.Environment):
       )
     if self._space is None:
       return action
-    pose = insertion.joint_positions(self._state)
+    pose = self._world.task.joint_positions(self._state)
     return np.asarray(self._space.decode(action[None], pose)[0], np.float32)
 
   def _observe(self) -> dict[str, np.ndarray]:
-    observation = {'proprio': np.asarray(insertion.proprio(self._state))}
+    observation = {'proprio': np.asarray(self._world.task.proprio(self._state))}
     if self._cameras:
       images = self._world.render(jax.tree.map(lambda x: x[None], self._state))
       for name in self._cameras:

@@ -13,9 +13,10 @@ import numpy as np
 import optax
 
 from rlt_jax.rl_token.rl_token import RlToken
-from rlt_jax.sim import camera, kinematics
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim import kinematics, two_arm_bench
 from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.tasks.task import Task
 from rlt_jax.types import Array, Observation, PRNGKey
 from rlt_jax.vlas.vla import FrozenVla
 
@@ -25,10 +26,10 @@ _BATCH = 20  # poses rendered at a time
 _HELD_OUT = 0.1
 
 
-def draw(key: PRNGKey, task: insertion.Task) -> insertion.State:
+def draw(key: PRNGKey, task: Task, scene: scene_lib.Scene) -> State:
   """Returns a State with the plug near the mouth; `key` is consumed."""
   keys = jax.random.split(key, 4)
-  state, right = task.reset(keys[0]), task.scene.right
+  state, right = task.reset(keys[0]), scene.right
   low, high = _HEIGHT
   place = jnp.append(
     _ACROSS * jax.random.normal(keys[1], (2,)),
@@ -45,8 +46,8 @@ def draw(key: PRNGKey, task: insertion.Task) -> insertion.State:
     socket @ turn @ jnp.asarray(right.base_mat),
     iterations=5,
   )
-  joints = jnp.asarray(task.scene.home).at[:6].set(arm)
-  return state.replace(qpos=scene_lib.to_actuators(joints))
+  joints = jnp.asarray(scene.home).at[:6].set(arm)
+  return state.replace(qpos=two_arm_bench.to_actuators(joints))
 
 
 def features(
@@ -55,6 +56,7 @@ def features(
   vla: FrozenVla,
   token: RlToken,
   prompt: np.ndarray,
+  task: Task,
   poses: int,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
   """Returns features by name [F, ...] and the true pose [F, 6], mm and degrees.
@@ -63,6 +65,7 @@ def features(
     key: consumed; the poses.
     vla, token: what embeds them.
     prompt: int32 [L].
+    task: the Ethernet task.
     poses: F, a multiple of 100 above 1000.
 
   Raises:
@@ -70,12 +73,12 @@ def features(
   """
   if poses <= 1000 or poses % 100:
     raise ValueError(f'poses must be a multiple of 100 above 1000: {poses}.')
-  task = insertion.make()
-  render = camera.make(task.scene)
-  start = insertion.jit(jax.vmap(functools.partial(draw, task=task)))
-  tell = jax.jit(
-    jax.vmap(functools.partial(insertion.plug_in_socket, task.scene))
+  config = task.config
+  scene = scene_lib.load(config.clearance_mm, config.timestep)
+  start = task.compile(
+    jax.vmap(functools.partial(draw, task=task, scene=scene))
   )
+  true_pose = jax.jit(jax.vmap(task.true_pose))
   words = np.tile(prompt, (_BATCH, 1))
 
   @jax.jit
@@ -91,14 +94,14 @@ def features(
   for i in range(poses // _BATCH):
     keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
     state = start(keys)
-    proprio = insertion.proprio(state)
-    observation = Observation(render(state), proprio, words)
+    proprio = task.proprio(state)
+    observation = Observation(task.render(state), proprio, words)
     tokens, z_rl = embed(vla.params, token.params, observation)
     columns['joints'].append(proprio[:, :6])
     columns['z_rl'].append(z_rl)
     columns['mean_token'].append(tokens.mean(1))
     columns['tokens'].append(tokens.reshape(_BATCH, -1))
-    truth.append(tell(state))
+    truth.append(true_pose(state))
   columns = {n: np.concatenate(jax.device_get(x)) for n, x in columns.items()}
   truth = np.concatenate(jax.device_get(truth))
   return columns, np.concatenate(

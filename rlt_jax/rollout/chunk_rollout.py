@@ -8,8 +8,7 @@ import jax.numpy as jnp
 
 from rlt_jax.batching import map_in_batches
 from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.insertion import Outcome
+from rlt_jax.tasks.task import Outcome, State, Task
 from rlt_jax.types import Array
 
 
@@ -22,8 +21,8 @@ class Trajectory(NamedTuple):
   episode had ended. terminated, truncated: bool [E], see `Segment`.
   """
 
-  states: insertion.State
-  final: insertion.State
+  states: State
+  final: State
   measured: Array
   command: Array
   reward: Array
@@ -40,16 +39,16 @@ class RolloutFns(NamedTuple):
   The keys are consumed.
   """
 
-  chunk: Callable[[insertion.State, Array], Trajectory]
-  begin: Callable[[Array, int], insertion.State]
+  chunk: Callable[[State, Array], Trajectory]
+  begin: Callable[[Array, int], State]
 
 
-def make(task: insertion.Task) -> RolloutFns:
+def make(task: Task) -> RolloutFns:
   """Jits a task; share the result, as each compiles for a minute."""
 
   many = over_worlds(task.step)
 
-  def chunk(state: insertion.State, commands: Array) -> Trajectory:
+  def chunk(state: State, commands: Array) -> Trajectory:
     began = state.outcome == Outcome.RUNNING
 
     def step(state, command):
@@ -65,7 +64,7 @@ def make(task: insertion.Task) -> RolloutFns:
     return Trajectory(
       states=states,
       final=final,
-      measured=jnp.swapaxes(insertion.joint_positions(states), 0, 1),
+      measured=jnp.swapaxes(task.joint_positions(states), 0, 1),
       command=jnp.swapaxes(executed, 0, 1),
       reward=reward.T,
       valid=valid.T,
@@ -73,9 +72,9 @@ def make(task: insertion.Task) -> RolloutFns:
       truncated=ended & timed_out,
     )
 
-  reset = insertion.jit(jax.vmap(task.reset))
+  reset = task.compile(jax.vmap(task.reset))
 
-  def begin(keys: Array, size: int) -> insertion.State:
+  def begin(keys: Array, size: int) -> State:
     return map_in_batches(reset, keys, size)
 
-  return RolloutFns(insertion.jit(chunk), begin)
+  return RolloutFns(task.compile(chunk), begin)

@@ -13,10 +13,8 @@ import numpy as np
 from rlt_jax.rollout import token_ablations
 from rlt_jax.serving.embedder import Embedder
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.insertion import State
-from rlt_jax.tasks.ethernet.scene import Scene
-from rlt_jax.types import Array, Features, PRNGKey
+from rlt_jax.tasks.task import State, Task
+from rlt_jax.types import Features, PRNGKey
 
 
 class Perception(NamedTuple):
@@ -39,44 +37,40 @@ class Perception(NamedTuple):
 
 def make(
   *,
-  render: Callable[[State], dict[str, Array]],
+  task: Task,
   embedder: Embedder,
-  instruction: str,
   token_ablation: str = 'none',
-  scene: Scene | None = None,
 ) -> Perception:
   """Builds the perception of one task.
 
   Args:
-    render: from `sim.camera.make`.
+    task: its cameras, proprioception and instruction.
     embedder: the frozen VLA and its token; it fits the task.
-    instruction: of the task.
     token_ablation: what stands in for the token, see `token_ablations.make`.
-    scene: of the task; only 'true_pose' reads it.
 
   Raises:
     ValueError: an ablation that is unknown or does not fit the task.
   """
   spec = embedder.spec
   ablate = token_ablations.make(
-    token_ablation, scene, spec.z_dim, spec.proprio_dim
+    token_ablation, task, spec.z_dim, spec.proprio_dim
   )
 
   def features(embed, state, keys, prompt):
     z_rl, proprio, reference = embed(
-      render(state), insertion.proprio(state), prompt, keys
+      task.render(state), task.proprio(state), prompt, keys
     )
     z_rl = ablate(state, z_rl, proprio)
-    return Features(z_rl, proprio, reference, insertion.joint_positions(state))
+    return Features(z_rl, proprio, reference, task.joint_positions(state))
 
   def perceive(
     state: State, key: PRNGKey, prompt: str | None = None
   ) -> Features:
-    prompt = instruction if prompt is None else prompt
+    prompt = task.spec.instruction if prompt is None else prompt
     return features(embedder.embed, state, key, prompt)
 
   def perceive_each(state: State, keys: PRNGKey) -> Features:
-    return features(embedder.embed_each, state, keys, instruction)
+    return features(embedder.embed_each, state, keys, task.spec.instruction)
 
   return Perception(
     perceive=perceive,

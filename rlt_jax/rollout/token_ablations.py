@@ -6,20 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.insertion import State
-from rlt_jax.tasks.ethernet.scene import Scene
+from rlt_jax.rollout import TOKEN_ABLATIONS
+from rlt_jax.tasks.task import State, Task
 from rlt_jax.types import Array
 
-TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
 # (State [B], z_rl [B, Z], normalized proprioception [B, P]) -> z_rl [B, Z].
 Ablation = Callable[[State, Array, Array], Array]
 _POSE_FEATURES = 9
 
 
-def make(
-  name: str, scene: Scene | None, z_dim: int, proprio_dim: int
-) -> Ablation:
+def make(name: str, task: Task, z_dim: int, proprio_dim: int) -> Ablation:
   """Builds what replaces the token.
 
   Args:
@@ -28,11 +24,11 @@ def make(
       of the same width and scale, but without any sight of the scene.
       'true_pose' shows what a perfect token would be worth: the task's
       privileged pose, for the Ethernet task the plug in the socket's frame.
-    scene: of the task; read by 'true_pose' alone.
+    task: its true pose is read by 'true_pose' alone.
     z_dim, proprio_dim: Z and P.
 
   Raises:
-    ValueError: an unknown name, no scene for the true pose, or Z too small for
+    ValueError: an unknown name, a task without a true pose, or Z too small for
       it.
   """
   if name not in TOKEN_ABLATIONS:
@@ -45,7 +41,7 @@ def make(
     return lambda state, z_rl, proprio: jnp.zeros_like(z_rl)
   if name == 'socket_blind':
     return _make_blind(z_dim, proprio_dim)
-  return _make_true_pose(scene, z_dim)
+  return _make_true_pose(task, z_dim)
 
 
 def _make_blind(z_dim: int, proprio_dim: int) -> Ablation:
@@ -55,14 +51,17 @@ def _make_blind(z_dim: int, proprio_dim: int) -> Ablation:
   return lambda state, z_rl, proprio: project(proprio)
 
 
-def _make_true_pose(scene: Scene | None, z_dim: int) -> Ablation:
+def _make_true_pose(task: Task, z_dim: int) -> Ablation:
   """Builds the ablation that holds the true pose.
 
   The position in units of 5 mm, the same in units of 1 mm and saturated, and
   the turn in units of 3 degrees. A fixed random layer fills the rest of z_rl.
   """
-  if scene is None:
-    raise ValueError("token_ablation 'true_pose' needs the task's scene: None.")
+  if task.true_pose is None:
+    raise ValueError(
+      "token_ablation 'true_pose' needs a task with a true pose: "
+      f'{task.spec.name}.'
+    )
   if z_dim < _POSE_FEATURES:
     raise ValueError(
       f"token_ablation 'true_pose' needs Z of {_POSE_FEATURES}: {z_dim}."
@@ -73,7 +72,7 @@ def _make_true_pose(scene: Scene | None, z_dim: int) -> Ablation:
   layer = jnp.asarray(layer, jnp.float32)
 
   def pose_features(state: State) -> Array:
-    pose = insertion.plug_in_socket(scene, state)
+    pose = task.true_pose(state)
     position, turn = pose[:3] * 1e3, jnp.rad2deg(pose[3:])
     x = jnp.concatenate([position / 5.0, jnp.tanh(position), turn / 3.0])
     return jnp.concatenate([x, jnp.tanh(1.5 * x @ layer)])

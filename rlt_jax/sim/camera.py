@@ -6,8 +6,8 @@ loops are unrolled over the scene's few geoms so that XLA makes one loop over
 pixels out of them. Shading is one distant light plus ambient, no shadows.
 """
 
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,28 +16,30 @@ from mujoco import mjx
 import numpy as np
 
 from rlt_jax.sim import physics
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.sim.compilation import jit
 from rlt_jax.types import Array
 
-IMAGE_SIZE = 64
-
-# Rays a pixel's side. A wrist pixel is about a millimetre: the mean of four
-# rays turns fractions of that into grey levels. The base view needs none.
-SAMPLES = {'base': 1, 'wrist_left': 2, 'wrist_right': 2}
-
-# The wrist views are narrow crops of the tip: arms and bases are outside.
-_NEAR = (
-    'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
-    'left_finger', 'right_hand', 'left_hand',
-)  # fmt: skip
-_HIDDEN = 'rim_'  # inside the walls
 _LIGHT = np.array([0.35, -0.5, 0.79])  # world, towards the light
 _AMBIENT = 0.45
 _SKY = (0.18, 0.20, 0.24)
 _RANGE = 1.9  # m, beyond it a ray sees the sky
 _STEPS_PER_M = 2.0**19  # 20 bits of distance: 2 um
 _MISS = np.uint32(0xFFFFFFFF)
+_MAX_GEOMS = 64  # a hit's key has six bits for the geom
+
+
+class CameraSpec(NamedTuple):
+  """One camera of a scene.
+
+  name: in the scene. samples: rays a side of a pixel; their mean turns
+  fractions of a pixel into grey levels. geoms: prefixes of the geoms that it
+  draws; None draws all. hidden: prefixes of those that it never draws.
+  """
+
+  name: str
+  samples: int = 1
+  geoms: tuple[str, ...] | None = None
+  hidden: tuple[str, ...] = ()
 
 
 class Poses(NamedTuple):
@@ -53,79 +55,94 @@ class Renderer(NamedTuple):
   """`render(state [B])`: camera name -> uint8 [B, S, S, 3].
 
   It is three jitted calls: the scene's kinematics and the rays want opposite
-  XLA settings on a CPU (see `insertion.jit`), and rays that were one program
-  with the colours would be cast again for every colour channel.
+  XLA settings on a CPU (see `compilation.jit`), and rays that were one program
+  with the colors would be cast again for every color channel.
 
   poses: State [B] -> Poses. cast: Poses -> what each ray meets, by camera.
-  colour: that -> images.
+  shade: that -> images.
   """
 
-  poses: Callable[[insertion.State], Poses]
+  poses: Callable[[Any], Poses]
   cast: Callable[[Poses], Mapping[str, Array]]
-  colour: Callable[[Mapping[str, Array]], Mapping[str, Array]]
+  shade: Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
-  def __call__(self, state: insertion.State) -> Mapping[str, Array]:
+  def __call__(self, state: Any) -> Mapping[str, Array]:
     """Renders every camera of every world."""
-    return self.colour(self.cast(self.poses(state)))
+    return self.shade(self.cast(self.poses(state)))
 
 
-def make(scene: scene_lib.Scene, *, size: int = IMAGE_SIZE) -> Renderer:
+def make(
+  world: physics.World, cameras: Sequence[CameraSpec], *, size: int
+) -> Renderer:
   """Returns the cameras of a scene.
 
   Args:
-    scene: the compiled scene.
+    world: the compiled scene.
+    cameras: what to draw.
     size: image side in pixels, at least 64.
 
   Raises:
-    ValueError: the size is below 64.
+    ValueError: the size is below 64, a camera draws more geoms than fit, or a
+      geom has a shape that is not drawn.
   """
   if size < 64:
     raise ValueError(f'size must be at least 64 pixels: {size}.')
-  model = scene.mj_model
-  cameras = {
-    name: (
-      model.camera(name).id,
-      _rays(model, name, size * SAMPLES[name]),
-      _visible(model, name),
+  model = world.mj_model
+  views = {
+    spec.name: (
+      model.camera(spec.name).id,
+      _rays(model, spec.name, size * spec.samples),
+      _visible(model, spec),
     )
-    for name in scene_lib.CAMERAS
+    for spec in cameras
   }
   palettes = {
     name: _palette(model.geom_rgba[geoms, :3])
-    for name, (_, _, geoms) in cameras.items()
+    for name, (_, _, geoms) in views.items()
   }
 
-  def poses(state: insertion.State) -> Poses:
-    world = physics.world_model(scene, state)
-    data = physics.world_data(scene, world, state)
-    data = mjx.camlight(world, mjx.kinematics(world, data))
+  def poses(state: Any) -> Poses:
+    own = physics.world_model(world, state)
+    data = physics.world_data(world, own, state)
+    data = mjx.camlight(own, mjx.kinematics(own, data))
     return Poses(data.cam_xpos, data.cam_xmat, data.geom_xpos, data.geom_xmat)
 
   def cast(poses: Poses) -> Mapping[str, Array]:
     return {
       name: _cast(poses, cam, rays, model, geoms)
-      for name, (cam, rays, geoms) in cameras.items()
+      for name, (cam, rays, geoms) in views.items()
     }
 
-  def colour(hits: Mapping[str, Array]) -> Mapping[str, Array]:
-    return {
-      name: _colours(hits[name], palettes[name], size) for name in cameras
-    }
+  def shade(hits: Mapping[str, Array]) -> Mapping[str, Array]:
+    return {name: _shade(hits[name], palettes[name], size) for name in views}
 
   return Renderer(
-    insertion.jit(jax.vmap(poses)),
-    jax.jit(jax.vmap(cast)),
-    jax.jit(jax.vmap(colour)),
+    jit(jax.vmap(poses)), jax.jit(jax.vmap(cast)), jax.jit(jax.vmap(shade))
   )
 
 
-def _visible(model: mujoco.MjModel, camera: str) -> list[int]:
+def _visible(model: mujoco.MjModel, camera: CameraSpec) -> list[int]:
   """Lists the geoms that a camera draws."""
-  ids = [g for g in range(model.ngeom) if not model.geom(g).name.startswith(
-      _HIDDEN)]  # fmt: skip
-  if camera == 'base':
-    return ids
-  return [g for g in ids if model.geom(g).name.startswith(_NEAR)]
+  names = [model.geom(g).name for g in range(model.ngeom)]
+  found = [
+    g
+    for g, name in enumerate(names)
+    if (camera.geoms is None or name.startswith(camera.geoms))
+    and not name.startswith(camera.hidden)
+  ]
+  if len(found) > _MAX_GEOMS:
+    raise ValueError(
+      f'A camera must draw at most {_MAX_GEOMS} geoms: {camera.name!r} has '
+      f'{len(found)}.'
+    )
+  for g in found:
+    if mujoco.mjtGeom(model.geom_type[g]) not in _SHAPES:
+      raise ValueError(
+        'A camera draws boxes, capsules, spheres and planes only: geom '
+        f'{names[g]!r} is {mujoco.mjtGeom(model.geom_type[g]).name}. Leave it '
+        f'out by a prefix in hidden of camera {camera.name!r}.'
+      )
+  return found
 
 
 def _rays(model: mujoco.MjModel, camera: str, side: int) -> np.ndarray:
@@ -181,7 +198,7 @@ def _palette(rgb: np.ndarray) -> np.ndarray:
   return (levels * np.float32(255)).astype(np.int32)
 
 
-def _colours(nearest: Array, palette: np.ndarray, size: int) -> Array:
+def _shade(nearest: Array, palette: np.ndarray, size: int) -> Array:
   """Turns rays' winners into uint8 [S, S, 3], the mean over each pixel."""
   index = jnp.where(nearest == _MISS, len(palette) - 1, nearest & 4095)
   levels = jnp.asarray(palette)[index.astype(jnp.int32)]

@@ -1,10 +1,29 @@
 """The right arm's forward and inverse kinematics, as pure functions."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.types import Array
+
+
+class Chain(NamedTuple):
+  """Constants of an arm's kinematic chain, base to hand.
+
+  base_pos: [3] m, world. base_mat: [3, 3]. offsets: [6, 3] m, each body in its
+  parent; axes: [6, 3] joint axes in the body's own frame. grasp: [3] m, the
+  nominal tool origin in the hand frame. tool_length: m, from there to the
+  tool's tip, along the tool's -z.
+  """
+
+  base_pos: np.ndarray
+  base_mat: np.ndarray
+  offsets: np.ndarray
+  axes: np.ndarray
+  grasp: np.ndarray
+  tool_length: float
 
 
 def rotation(rotvec: Array) -> Array:
@@ -49,7 +68,7 @@ def small_rotvec(matrix: Array) -> Array:
   return axis * jnp.arcsin(jnp.minimum(sin, 1.0)) / sin
 
 
-def hand_pose(chain: scene_lib.Chain, joints: Array) -> tuple[Array, Array]:
+def hand_pose(chain: Chain, joints: Array) -> tuple[Array, Array]:
   """Returns the hand's world position [3] and matrix [3, 3].
 
   Args:
@@ -64,7 +83,7 @@ def hand_pose(chain: scene_lib.Chain, joints: Array) -> tuple[Array, Array]:
 
 
 def tip_pose(
-  chain: scene_lib.Chain, joints: Array, grasp_pos: Array, grasp_rot: Array
+  chain: Chain, joints: Array, grasp_pos: Array, grasp_rot: Array
 ) -> tuple[Array, Array]:
   """Returns the plug tip's world position [3] (m) and plug matrix [3, 3].
 
@@ -77,10 +96,10 @@ def tip_pose(
   pos, mat = hand_pose(chain, joints)
   plug_mat = mat @ rotation(grasp_rot)
   plug_pos = pos + mat @ (jnp.asarray(chain.grasp) + grasp_pos)
-  return plug_pos - scene_lib.PLUG_LENGTH * plug_mat[:, 2], plug_mat
+  return plug_pos - chain.tool_length * plug_mat[:, 2], plug_mat
 
 
-def tip_way(chain: scene_lib.Chain, joints: Array, goal: Array) -> Array:
+def tip_displacement(chain: Chain, joints: Array, goal: Array) -> Array:
   """Returns how the tool's tip moves from one pose to another, [6].
 
   In the tip's frame at `joints`: displacement, m, then rotation vector, rad.
@@ -98,7 +117,7 @@ def tip_way(chain: scene_lib.Chain, joints: Array, goal: Array) -> Array:
 
 
 def solve_tip(
-  chain: scene_lib.Chain,
+  chain: Chain,
   joints: Array,
   grasp_pos: Array,
   grasp_rot: Array,
@@ -129,7 +148,7 @@ def solve_tip(
 
 
 def tip_force(
-  chain: scene_lib.Chain,
+  chain: Chain,
   joints: Array,
   grasp_pos: Array,
   grasp_rot: Array,

@@ -1,7 +1,8 @@
-"""The twin's cameras in a process of their own: rays take milliseconds.
+"""A simulated arm's cameras in a process of their own: rays take milliseconds.
 
-The loop's process sends the world as arrays and gets pictures back, over a
-socket of their own, for a library may print: each message behind its length.
+The loop's process sends the world's state as arrays and gets images back, over
+a socket of their own, for a library may print. Each message follows its
+length.
 """
 
 import collections
@@ -12,51 +13,69 @@ import subprocess
 import sys
 from typing import Any, BinaryIO
 
+import jax
 import numpy as np
 
+from rlt_jax import config as config_lib
+from rlt_jax import tasks
 from rlt_jax.robot.clock import Clock
 from rlt_jax.serving import codec
-from rlt_jax.sim import camera
 from rlt_jax.sim_robot.sim_arm import SimArm
-from rlt_jax.tasks.ethernet import scene
+from rlt_jax.tasks.task import TaskSpec
 
 _LENGTH = struct.Struct('>I')
 
 
 class SimCameras:
-  """`Cameras` of a twin; `observe` waits for its pictures.
+  """`Cameras` of a simulated arm; `observe` waits for its images.
 
-  So it belongs into the thread that asks the VLA, not into the loop's, whose
-  `trigger` it follows: pictures of what the arm's reading was of.
+  It belongs in the thread that asks the VLA, not in the control loop's, whose
+  `trigger` it follows: images are of the moment of the arm's reading.
   """
 
-  def __init__(self, twin: SimArm, *, clock: Clock):
+  def __init__(
+    self,
+    sim_arm: SimArm,
+    spec: TaskSpec,
+    *,
+    task_name: str,
+    task_config: Any,
+    clock: Clock,
+  ):
     """Starts the process and waits until it has compiled.
+
+    Args:
+      sim_arm: whose scene is drawn.
+      spec: of its task, for the cameras' names and sizes.
+      task_name, task_config: what `tasks.load` takes, for the process.
+      clock: the loop's.
 
     Raises:
       OSError: the process ended instead.
     """
-    side = camera.IMAGE_SIZE
-    self.shapes = {name: (side, side, 3) for name in scene.CAMERAS}
-    self._twin, self._clock, self._taken = twin, clock, -np.inf
-    self._worlds: collections.deque = collections.deque()
+    side = spec.image_size
+    self.shapes = {name: (side, side, 3) for name in spec.cameras}
+    self._sim_arm, self._clock, self._capture_time = sim_arm, clock, -np.inf
+    self._pending: collections.deque = collections.deque()
     own, other = socket.socketpair()
     with own, other:
       self._process = subprocess.Popen(
-        [sys.executable, '-m', __name__, str(other.fileno())],
+        [sys.executable, '-m', __name__, str(other.fileno()), task_name,
+         config_lib.to_json(task_config)],
         stdin=subprocess.DEVNULL,
         pass_fds=[other.fileno()],
         env=os.environ | {'JAX_PLATFORMS': 'cpu'},
         start_new_session=True,  # out of reach of the terminal's Ctrl-C
-      )
+      )  # fmt: skip
       self._pipe = own.makefile('rwb')
     self.observe()
 
   def trigger(self) -> None:
     """Keeps the world as it is now for an `observe`, oldest first."""
-    taken = self._clock.now()
-    world = {k: np.asarray(v) for k, v in self._twin.cameras().items()}
-    self._worlds.append((taken, world))
+    now = self._clock.now()
+    leaves = jax.tree.leaves(self._sim_arm.world())
+    world = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
+    self._pending.append((now, world))
 
   def observe(self) -> dict[str, np.ndarray]:
     """Returns camera name -> uint8 [S, S, 3] of the triggered world, or now.
@@ -64,19 +83,19 @@ class SimCameras:
     Raises:
       OSError: the process has ended.
     """
-    if not self._worlds:
+    if not self._pending:
       self.trigger()
-    taken, world = self._worlds.popleft()
+    capture_time, world = self._pending.popleft()
     _send(self._pipe, world)
     images = _receive(self._pipe)
     if images is None:
-      raise OSError('the process that draws the twin has ended')
-    self._taken = taken
+      raise OSError('the process that draws the simulated cameras has ended')
+    self._capture_time = capture_time
     return images
 
   def age_s(self) -> float:
-    """Returns how old the last pictures are, s."""
-    return self._clock.now() - self._taken
+    """Returns how old the last images are, s."""
+    return self._clock.now() - self._capture_time
 
   def close(self) -> None:
     """Ends the process."""
@@ -99,18 +118,27 @@ def _receive(pipe: BinaryIO) -> dict[str, Any] | None:
 
 
 def main(argv: list[str]) -> None:
-  """Is the process: draws until its input, descriptor argv[1], ends."""
-  from rlt_jax.tasks.ethernet import insertion
+  """Drawing process: renders states until its input ends.
+
+  Args:
+    argv: its name, the descriptor of the socket, the task's name and its
+      settings as JSON.
+  """
   from rlt_jax.training.compilation_cache import keep_compiled
 
   keep_compiled()
-  render = camera.make(insertion.make().scene)
+  _, link, name, text = argv
+  config = config_lib.from_json(tasks.config_class(name), text)
+  task = tasks.load(name, config)
+  like = jax.eval_shape(task.reset, jax.random.PRNGKey(0))
+  structure = jax.tree.structure(like)
   with (
-    socket.socket(fileno=int(argv[1])) as link,
-    link.makefile('rwb') as pipe,
+    socket.socket(fileno=int(link)) as connection,
+    connection.makefile('rwb') as pipe,
   ):
     while (world := _receive(pipe)) is not None:
-      images = render(insertion.State(**world))
+      leaves = [world[str(i)] for i in range(len(world))]
+      images = task.render(jax.tree.unflatten(structure, leaves))
       _send(pipe, {name: np.asarray(x)[0] for name, x in images.items()})
 
 

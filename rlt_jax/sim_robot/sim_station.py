@@ -1,15 +1,18 @@
-"""The twin as a station: its arm, its cameras, and an operator who knows.
+"""A simulated bench as a station: its arm, its cameras, and an operator.
 
-The operator says what the poses say, as a person beside the arm would.
+The operator labels episodes by the true poses, as a person beside the arm
+would by eye.
 """
 
 from collections.abc import Iterable
 import contextlib
 import dataclasses
 import pathlib
+from typing import Any
 
 import jax
 
+from rlt_jax import tasks
 from rlt_jax.robot import arm as arm_lib
 from rlt_jax.robot import arms, lock
 from rlt_jax.robot.clock import Clock
@@ -19,31 +22,29 @@ from rlt_jax.robot.operator.scripted import StateOperator
 from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.sim_robot.sim_arm import SimArm
 from rlt_jax.sim_robot.sim_cameras import SimCameras
-from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+from rlt_jax.tasks.task import Outcome
 from rlt_jax.training.config import PracticeConfig
 
 _MAX_CAMERA_AGE_S = 0.5
-_PAUSES = 100  # the twin's own time limit must never come before the pilot's
-_SAYS = {
-  Outcome.SUCCESS: (Kind.SUCCESS,),
-  Outcome.FORCE: (Kind.FAILURE,),
-  Outcome.DROP: (Kind.FAILURE,),
-}
+# The task's own time limit must never come before the controller's.
+_TIME_LIMIT_FACTOR = 100
 
 
-def say(outcome: int) -> Iterable[Kind]:
-  """Returns what an operator says when the twin's outcome is this."""
-  return _SAYS.get(outcome, ())
+def events_for(outcome: int) -> Iterable[Kind]:
+  """Returns what the operator says when the bench's outcome is this."""
+  if outcome == Outcome.SUCCESS:
+    return (Kind.SUCCESS,)
+  return (Kind.FAILURE,) if outcome > Outcome.SUCCESS else ()
 
 
 class Starts:
-  """Puts the twin into the next start: the same for base and evaluation."""
+  """Puts the bench into the next start: the same for base and evaluation."""
 
-  def __init__(self, twin: SimArm, seed: int, eval_seed: int | None = None):
+  def __init__(self, sim_arm: SimArm, seed: int, eval_seed: int | None = None):
     """Takes the seed of practice's starts, and of the evaluations'."""
     if eval_seed is None:
       eval_seed = PracticeConfig().eval_seed
-    self._twin = twin
+    self._sim_arm = sim_arm
     self._keys = {
       'practice': jax.random.PRNGKey(seed),
       'base': jax.random.PRNGKey(eval_seed),
@@ -52,10 +53,10 @@ class Starts:
     self._counts = dict.fromkeys(self._keys, 0)
 
   def __call__(self, mode: str, number: int) -> None:
-    """Places arm, plug and socket for an episode of this mode."""
+    """Starts the next episode of a mode."""
     del number
     count, self._counts[mode] = self._counts[mode], self._counts[mode] + 1
-    self._twin.episode(jax.random.fold_in(self._keys[mode], count))
+    self._sim_arm.start_episode(jax.random.fold_in(self._keys[mode], count))
 
 
 def build(
@@ -65,9 +66,10 @@ def build(
   bundle: str,
   vla: str,
   seed: int,
-  task: TaskConfig | None = None,
+  task_name: str = 'ethernet',
+  task_config: Any = None,
 ) -> RobotSetup:
-  """Builds it as `workcell.build` builds a station.
+  """Builds it as `robot_setup.build` builds a station from its file.
 
   Args:
     clock: the loop's, which the physics follows.
@@ -75,28 +77,38 @@ def build(
     bundle: folder.
     vla: address of the server.
     seed: of practice's starts.
-    task: None is the default task.
+    task_name, task_config: see `tasks.load`.
 
   Raises:
-    ValueError: no bundle is named.
+    ValueError: no bundle is named, no such task, or one without a bench or cameras.
     LockedError: another loop of this host drives the simulated arm.
   """
   if not bundle:
     raise ValueError('bundle must name a folder for the simulated station.')
-  task = task or TaskConfig()
+  if task_config is None:
+    task_config = tasks.config_class(task_name)()
   spec = arm_lib.load_spec(
     pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json'
   )
   stack.enter_context(lock.lock_arm(spec.name))
-  patient = dataclasses.replace(task, time_limit=_PAUSES * task.time_limit)
-  twin = SimArm(spec, patient, clock=clock)
-  twin.connect()
-  eyes = SimCameras(twin, clock=clock)
-  stack.callback(eyes.close)
+  limit = _TIME_LIMIT_FACTOR * task_config.time_limit
+  task = tasks.load(
+    task_name, dataclasses.replace(task_config, time_limit=limit)
+  )
+  sim_arm = SimArm(spec, task, clock=clock)
+  sim_arm.connect()
+  cameras = SimCameras(
+    sim_arm,
+    task.spec,
+    task_name=task_name,
+    task_config=task_config,
+    clock=clock,
+  )
+  stack.callback(cameras.close)
   return RobotSetup(
-    arm=twin,
-    cameras=eyes,
-    operator=StateOperator(say, twin.outcome, clock=clock),
+    arm=sim_arm,
+    cameras=cameras,
+    operator=StateOperator(events_for, sim_arm.outcome, clock=clock),
     handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=spec.max_step,
@@ -105,10 +117,10 @@ def build(
       debounce_s=0.0,
       label_grace_s=0.0,
     ),
-    prepare=Starts(twin, seed),
+    prepare=Starts(sim_arm, seed),
     bundle=bundle,
     vla=vla,
-    time_limit=task.time_limit,
+    time_limit=task_config.time_limit,
     start_in_critical_phase=True,
     max_camera_age_s=_MAX_CAMERA_AGE_S,
     frozen_camera_timeout_s=None,  # rays are without noise

@@ -1,0 +1,54 @@
+"""Tasks, one folder each, all opened through the same door.
+
+Shipped ones by name, a stranger's as 'module:function'. The function takes
+the task's config, or nothing, and returns a `tasks.task.Task`.
+"""
+
+from typing import Any
+
+from rlt_jax import plugins
+from rlt_jax.tasks.task import Task, TaskConfig
+
+SHIPPED = {'ethernet': 'rlt_jax.tasks.ethernet.task:make'}
+_WHAT = 'A task'
+
+
+def config_class(name: str) -> type[TaskConfig]:
+  """Returns the class of a task's settings.
+
+  Raises:
+    ValueError: no such task, or its settings are not a `TaskConfig`.
+  """
+  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
+  found = plugins.config_class(function, _WHAT) or TaskConfig
+  if not issubclass(found, TaskConfig):
+    raise ValueError(
+      f'{_WHAT} must have settings that extend TaskConfig: {name!r} has '
+      f'{found.__name__}.'
+    )
+  return found
+
+
+def load(name: str, config: Any = None) -> Task:
+  """Builds a task.
+
+  Args:
+    name: of a shipped task, or 'module:function'.
+    config: its settings; None is their defaults.
+
+  Raises:
+    ValueError: no such task, or settings of another class.
+  """
+  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
+  cls = plugins.config_class(function, _WHAT)
+  if config is not None and not isinstance(config, cls or TaskConfig):
+    raise ValueError(
+      f'The settings of task {name!r} must be a '
+      f'{(cls or TaskConfig).__name__}: {type(config).__name__}.'
+    )
+  if cls is None:
+    task = function()
+  else:
+    task = function(config=cls() if config is None else config)
+  plugins.check_type(task, Task, name, _WHAT)
+  return task

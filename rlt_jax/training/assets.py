@@ -3,7 +3,7 @@
 import importlib.resources
 import json
 import pathlib
-from typing import Any, NamedTuple
+from typing import Any
 
 from rlt_jax import vlas
 from rlt_jax.reporting import statistics
@@ -12,9 +12,7 @@ from rlt_jax.rl_token import rl_token
 from rlt_jax.serving import remote_embedder
 from rlt_jax.serving.embedder import Embedder, LocalEmbedder
 from rlt_jax.serving.remote_embedder import RemoteEmbedder
-from rlt_jax.sim import camera
-from rlt_jax.tasks.ethernet import scene
-from rlt_jax.tasks.ethernet.config import CONTROL_HZ
+from rlt_jax.tasks.task import TaskSpec
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.vlas import vla as vla_lib
 from rlt_jax.vlas.vla import FrozenVla
@@ -22,23 +20,8 @@ from rlt_jax.vlas.vla import FrozenVla
 _SHIPPED = PracticeConfig.vla
 
 
-class TaskFacts(NamedTuple):
-  """What a VLA must agree with a task on; see `vla.check_contract`."""
-
-  cameras: tuple[str, ...] = scene.CAMERAS
-  image_size: int = camera.IMAGE_SIZE
-  joint_names: tuple[str, ...] = scene.JOINTS
-  proprio_names: tuple[str, ...] = tuple(
-    f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
-  )
-  control_hz: float = CONTROL_HZ
-
-
-TASK = TaskFacts()
-
-
 def load(
-  folder: str, config: PracticeConfig, task: Any
+  folder: str, config: PracticeConfig, task: TaskSpec
 ) -> tuple[FrozenVla, rl_token.RlToken, dict[str, Any]]:
   """Loads the frozen VLA, its token and the token's measured diagnostics.
 
@@ -62,7 +45,9 @@ def load(
   return vla, token, record['metrics']
 
 
-def load_embedder(folder: str, config: PracticeConfig, task: Any) -> Embedder:
+def load_embedder(
+  folder: str, config: PracticeConfig, task: TaskSpec
+) -> Embedder:
   """Opens the VLA of a run with its token, here or behind a socket.
 
   Args:
@@ -87,7 +72,7 @@ def load_embedder(folder: str, config: PracticeConfig, task: Any) -> Embedder:
   return embedder
 
 
-def check_fit(spec: Any, config: PracticeConfig, task: Any) -> None:
+def check_fit(spec: Any, config: PracticeConfig, task: TaskSpec) -> None:
   """Raises a ValueError unless a VLA fits the task and the run's chunks.
 
   Args:

@@ -1,13 +1,19 @@
 """One run's settings, composed of the packages' own."""
 
+from collections.abc import Sequence
 import dataclasses
+import json
 
+from rlt_jax import config as config_lib
+from rlt_jax import tasks
+from rlt_jax.agents import registry
+from rlt_jax.agents.agent import AgentConfig
 from rlt_jax.agents.rlt.config import RltConfig
 from rlt_jax.replay import INTERVENTION_REFERENCES
-from rlt_jax.rollout.token_ablations import TOKEN_ABLATIONS
-from rlt_jax.tasks.ethernet.insertion import CONTROL_HZ, TaskConfig
+from rlt_jax.rollout import TOKEN_ABLATIONS
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.task import TaskConfig
 
-_IDLE = tuple(range(6, 14))  # right gripper, left joints and gripper
 _COUNTS = (
   'num_envs', 'num_env_steps', 'chunk_size', 'replay_stride', 'utd_ratio',
   'replay_capacity',
@@ -21,10 +27,10 @@ class PracticeConfig:
 
   # 'pi_small[:FOLDER]', 'ws://host:port', or one's own as 'module:function'.
   vla: str = 'pi_small'
-  task: TaskConfig = TaskConfig()
+  task_name: str = 'ethernet'  # or one's own, as 'module:function'
+  task: TaskConfig = EthernetConfig()
   agent_name: str = 'rlt'  # or one's own, as 'module:function'
-  # The grippers and the left arm rest in every demonstration.
-  agent: RltConfig = RltConfig(frozen_action_dims=_IDLE)
+  agent: AgentConfig = RltConfig()
   seed: int = 0
   num_envs: int = 8  # E side by side; more waits longer for each chunk's end
   num_env_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
@@ -109,7 +115,63 @@ class PracticeConfig:
         f'eval_at_minutes must lie in (0, {limit:g}]: {self.eval_at_minutes}.'
       )
 
-  @staticmethod
-  def minutes(steps: int) -> float:
+  def minutes(self, steps: int) -> float:
     """Returns robot minutes of control steps."""
-    return steps / CONTROL_HZ / 60.0
+    return steps / self.task.control_hz / 60.0
+
+
+def make_config(
+  assignments: Sequence[str] = (),
+  *,
+  task: str = '',
+  vla: str = '',
+  agent: str = '',
+) -> PracticeConfig:
+  """Returns the default settings of a task, VLA and agent with changes.
+
+  Args:
+    assignments: 'field=value', as `config.override` reads them.
+    task, vla, agent: values of `task_name`, `vla` and `agent_name`; '' keeps
+      the default.
+
+  Raises:
+    ValueError: a name or setting that does not exist or does not fit.
+  """
+  for text in assignments:
+    name = text.partition('=')[0].strip()
+    if name in ('task_name', 'agent_name'):
+      flag = name.removesuffix('_name')
+      raise ValueError(
+        f'{name} must be given as --{flag}=NAME, since other settings depend '
+        f'on it: --set={text}.'
+      )
+  config = PracticeConfig()
+  if task:
+    cls = tasks.config_class(task)
+    config = dataclasses.replace(config, task_name=task, task=cls())
+  if agent:
+    cls = registry.config_class(agent)
+    config = dataclasses.replace(config, agent_name=agent, agent=cls())
+  if vla:
+    config = dataclasses.replace(config, vla=vla)
+  return config_lib.override(config, assignments)
+
+
+def read_config(text: str) -> PracticeConfig:
+  """Returns the settings that `config.to_json` wrote.
+
+  Raises:
+    ValueError: a field that is unknown, missing or of another type, or a task
+      or agent that cannot be found, each by name.
+  """
+  plain = json.loads(text)
+  nested = {}
+  for field, config_class in (
+    ('task', tasks.config_class),
+    ('agent', registry.config_class),
+  ):
+    name = plain.get(f'{field}_name') if isinstance(plain, dict) else None
+    # Without a name it is an old or foreign file: the reader says which.
+    if isinstance(name, str):
+      nested[field] = config_class(name)
+  return config_lib.from_json(PracticeConfig, text, nested)

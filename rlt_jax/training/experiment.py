@@ -21,15 +21,13 @@ from rlt_jax.export import checkpoint
 from rlt_jax.reporting import provenance, statistics
 from rlt_jax.reporting.metrics import MetricsWriter
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.tasks.ethernet import insertion
 from rlt_jax.training import assets as assets_lib
+from rlt_jax.training import config as config_module
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.setup import TaskSetup
 from rlt_jax.types import Params
 
-_HZ = insertion.CONTROL_HZ
-_STEPS_PER_MINUTE = 60 * _HZ
 _WINDOW = 50  # episodes in the running figures
 _REFERENCE_SAMPLES = 8  # R, see `Shared`
 
@@ -154,8 +152,7 @@ def read_config(workdir: pathlib.Path) -> PracticeConfig:
     ValueError: settings of another version, named.
     OSError: no run in the workdir.
   """
-  text = (workdir / 'config.json').read_text()
-  return config_lib.from_json(PracticeConfig, text)
+  return config_module.read_config((workdir / 'config.json').read_text())
 
 
 class Experiment:
@@ -246,7 +243,9 @@ class Experiment:
     row = {'env_steps': progress.env_steps, 'rows': progress.rows}
     if len(recent.success):
       row['success'] = float(recent.success.mean())
-      row['throughput_per_10min'] = statistics.throughput_per_10min(recent, _HZ)
+      row['throughput_per_10min'] = statistics.throughput_per_10min(
+        recent, self.config.task.control_hz
+      )
     updates = progress.critic_updates
     before = updates if self._updates_before is None else self._updates_before
     row['critic_updates'] = self._updates_before = updates
@@ -302,13 +301,13 @@ class Experiment:
 
   def checkpoint_steps(self) -> int:
     """Returns the control steps between two checkpoints."""
-    return round(self.config.checkpoint_minutes * _STEPS_PER_MINUTE)
+    return round(self.config.checkpoint_minutes * self._steps_per_minute)
 
   def eval_schedule(self) -> list[tuple[float, int]]:
     """Returns (robot minutes, control steps) of every evaluation."""
     end = self.config.num_env_steps
     return [
-      (minutes, min(round(minutes * _STEPS_PER_MINUTE), end))
+      (minutes, min(round(minutes * self._steps_per_minute), end))
       for minutes in (*self.config.eval_at_minutes, self.config.minutes(end))
     ]
 
@@ -340,7 +339,7 @@ class Experiment:
 
   def describe(self, episodes: Episodes) -> str:
     """Returns success, median and throughput in one line."""
-    return statistics.describe(episodes, _HZ)
+    return statistics.describe(episodes, self.config.task.control_hz)
 
   def _expected_meta(self) -> dict[str, Any]:
     return {name: self.meta[name] for name in ('config', 'fingerprints')}

@@ -38,7 +38,7 @@ def of_base(
     assets_lib.check_fit(
       setup.embedder.spec,
       dataclasses.replace(config, open_loop_steps=horizon),
-      assets_lib.TASK,
+      setup.task.spec,
     )
   return Evaluation(
     setup_lib.make_evaluator(setup, config, seed),

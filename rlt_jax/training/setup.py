@@ -1,8 +1,8 @@
-"""The work cell of a run: task, cameras, frozen VLA and token, put together."""
+"""What a run practices with: task, frozen VLA, token and agent."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
+from rlt_jax import tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.evaluation import evaluator
@@ -11,9 +11,7 @@ from rlt_jax.rollout import perception as perception_lib
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.serving.embedder import Embedder
-from rlt_jax.sim import camera
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.tasks.task import Task
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
 
@@ -22,15 +20,14 @@ class TaskSetup(NamedTuple):
   """What a run practices with. embedder: the frozen VLA and its token."""
 
   embedder: Embedder
-  task: insertion.Task
+  task: Task
   play: RolloutFns
-  render: Callable
   perception: Perception
   agent: Agent
 
 
 def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
-  """Builds the cell of a run.
+  """Builds the setup of a run.
 
   Args:
     config: the run's settings.
@@ -40,32 +37,36 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   Raises:
     ValueError: assets that do not fit, by name.
   """
-  task = insertion.make(config.task)
-  embedder = assets_lib.load_embedder(assets, config, assets_lib.TASK)
-  render = camera.make(task.scene)
+  task = tasks.load(config.task_name, config.task)
+  if task.render is None:
+    raise ValueError(
+      'Practice needs a task with cameras, Task.render: '
+      f'{config.task_name!r} has none.'
+    )
+  embedder = assets_lib.load_embedder(assets, config, task.spec)
   perception = perception_lib.make(
-    render=render,
-    embedder=embedder,
-    instruction=scripted_expert_lib.INSERT,
-    token_ablation=config.token_ablation,
-    scene=task.scene,
+    task=task, embedder=embedder, token_ablation=config.token_ablation
   )
   return TaskSetup(
     embedder,
     task,
     chunk_rollout_lib.make(task),
-    render,
     perception,
-    make_agent(config, perception),
+    make_agent(config, perception, task.spec.frozen_action_dims),
   )
 
 
-def make_agent(config: PracticeConfig, perception: Perception) -> Agent:
+def make_agent(
+  config: PracticeConfig,
+  perception: Perception,
+  frozen_action_dims: tuple[int, ...] = (),
+) -> Agent:
   """Builds the agent of a run.
 
   Args:
     config: of the run.
     perception: gives the sizes.
+    frozen_action_dims: of the task.
 
   Raises:
     ValueError: settings that do not fit, by name.
@@ -75,22 +76,23 @@ def make_agent(config: PracticeConfig, perception: Perception) -> Agent:
     perception.proprio_dim,
     config.chunk_size,
     perception.action_dim,
+    frozen_action_dims,
   )
   return registry.make(config.agent_name, config.agent, sizes)
 
 
 def make_evaluator(
-  cell: TaskSetup, config: PracticeConfig, seed: int | None = None
+  setup: TaskSetup, config: PracticeConfig, seed: int | None = None
 ) -> evaluator.Evaluator:
   """Builds the evaluator; its batches are those that practice compiles.
 
   Args:
-    cell, config: of the run.
+    setup, config: of the run.
     seed: of the start states; the config's if None.
   """
   return evaluator.Evaluator(
-    cell.play,
-    cell.perception,
+    setup.play,
+    setup.perception,
     seed=config.eval_seed if seed is None else seed,
     chunk=config.chunk_size,
     delay=config.inference_delay,

@@ -7,11 +7,9 @@ from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator
 from rlt_jax.reporting import provenance, report
 from rlt_jax.reporting.video import write_film
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training.experiment import Experiment, Timer
 
 _PROMPT_EPISODES = 20
-_OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
 
 
 def write(
@@ -43,7 +41,7 @@ def write(
     base=record.episodes('base'),
     final=along[-1].mean,
     robot_minutes=minutes[-1],
-    outcomes=_OUTCOMES,
+    outcomes=experiment.shared.setup.task.spec.outcomes,
     demonstrations=experiment.shared.demonstrations,
     along=[report.Evaluation(0.0, record.episodes('base')), *along],
     token=dict(experiment.shared.setup.embedder.token_metrics),
@@ -86,9 +84,9 @@ def _film(experiment: Experiment) -> None:
       evaluator.clips(
         states,
         episodes,
-        shared.setup.render,
+        shared.setup.task.render,
         shared.evaluator.sizes.large,
-        _OUTCOMES,
+        shared.setup.task.spec.outcomes,
       )
     )
   write_film(experiment.workdir / 'film.gif', *clips)
@@ -100,7 +98,8 @@ def _try_prompts(experiment: Experiment) -> dict[str, Any]:
   Returns:
     The report's section; empty for a task without another instruction.
   """
-  others = (scripted_expert_lib.LIFT,)
+  spec = experiment.shared.setup.task.spec
+  others = spec.other_instructions
   if not others:
     return {}
   shared = experiment.shared
@@ -112,7 +111,7 @@ def _try_prompts(experiment: Experiment) -> dict[str, Any]:
   )
   section = {}
   for name, instruction, success in (
-    ('right', scripted_expert_lib.INSERT, right),
+    ('right', spec.instruction, right),
     ('wrong', others[0], wrong.success),
   ):
     section[f'{name}_instruction'] = instruction

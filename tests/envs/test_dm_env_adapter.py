@@ -9,12 +9,15 @@ import pytest
 from rlt_jax.envs.dm_env_adapter import InsertionEnvironment
 from rlt_jax.sim import action_space as action_space_lib
 from rlt_jax.sim import kinematics
+from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 
-_SHORT = TaskConfig(time_limit=10)
+_SHORT = EthernetConfig(time_limit=10)
 
 
 def _make(**kwargs):
@@ -23,7 +26,7 @@ def _make(**kwargs):
 
 def _home(environment):
   """The command that holds the pose, for actions that change nothing."""
-  return np.array(insertion.joint_positions(environment.state))
+  return np.array(measures.joint_positions(environment.state))
 
 
 class ContractTest(test_utils.EnvironmentTestMixin, unittest.TestCase):
@@ -35,7 +38,7 @@ class ContractTest(test_utils.EnvironmentTestMixin, unittest.TestCase):
   def make_action_sequence(self):
     rng = np.random.default_rng(0)
     for _ in range(_SHORT.time_limit + 4):
-      yield rng.uniform(-0.01, 0.01, scene_lib.ACTION_DIM).astype(np.float32)
+      yield rng.uniform(-0.01, 0.01, bench.ACTION_DIM).astype(np.float32)
 
 
 @pytest.fixture
@@ -46,7 +49,7 @@ def environment():
 def test_specs_name_every_joint_and_camera():
   environment = _make(prompt='lift')
   action = environment.action_spec()
-  assert action.name.split(',') == list(scene_lib.JOINTS)
+  assert action.name.split(',') == list(bench.JOINTS)
   assert action.shape == (14,) and action.dtype == np.float32
   assert (action.minimum < 0).all() and (action.maximum > 0).all()
   assert set(environment.observation_spec()) == {
@@ -67,18 +70,18 @@ def test_the_time_limit_keeps_its_discount(environment):
   steps = [environment.step(_home(environment)) for _ in range(10)]
   assert [step.last() for step in steps] == [False] * 9 + [True]
   assert steps[-1].discount == 1.0 and steps[-1].reward == 0.0
-  assert environment.state.outcome == Outcome.TIME_OUT
+  assert environment.state.outcome == EthernetOutcome.TIME_OUT
   assert environment.step(_home(environment)).first()
 
 
 def test_a_dropped_plug_ends_without_discount(environment):
   environment.reset()
   action = _home(environment)
-  action[scene_lib.JOINTS.index('right_gripper')] = 0.02
+  action[bench.JOINTS.index('right_gripper')] = 0.02
   step = environment.step(action)
   while not step.last():
     step = environment.step(action)
-  assert environment.state.outcome == Outcome.DROP
+  assert environment.state.outcome == EthernetOutcome.DROP
   assert step.discount == 0.0 and step.reward == 0.0
 
 
@@ -95,7 +98,7 @@ def test_success_is_rewarded_once_and_ends(environment):
 def _put_in(environment):
   """Brings the socket to the plug: seated, whatever the grasp."""
   state, chain = environment.state, scene_lib.load().right
-  tip, mat = insertion.jit(
+  tip, mat = jit(
     lambda q: kinematics.tip_pose(chain, q, state.grasp_pos, state.grasp_rot)
   )(state.qpos[:6])
   turn = kinematics.small_rotvec(mat @ np.asarray(chain.base_mat).T)
@@ -134,7 +137,7 @@ def test_a_far_target_is_executed_as_far_as_the_task_lets_it(environment):
   target = np.full(14, 1.0, np.float32)
   environment.step(target)
   expected = action_space_lib.limit_command(
-    target, home, insertion.reach(_SHORT), spec.minimum, spec.maximum
+    target, home, task_lib.max_reach(_SHORT), spec.minimum, spec.maximum
   )
   np.testing.assert_allclose(environment.executed, expected, rtol=1e-6)
   assert (environment.executed < 0.2).all()

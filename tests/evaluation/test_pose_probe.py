@@ -5,19 +5,21 @@ import numpy as np
 import pytest
 
 from rlt_jax.evaluation import pose_probe
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet import task as task_lib
 
 
 @pytest.fixture(scope='module')
 def poses():
   """Position [F, 3], mm, and turn [F, 3], degrees, in the socket's frame."""
-  task = insertion.make()
+  task, scene = task_lib.make(), scene_lib.load()
 
   def pose(key):
-    return insertion.plug_in_socket(task.scene, pose_probe.draw(key, task))
+    return task.true_pose(pose_probe.draw(key, task, scene))
 
   keys = jax.random.split(jax.random.key(0), 400)
-  out = insertion.jit(jax.vmap(pose))(keys)
+  out = jit(jax.vmap(pose))(keys)
   return 1e3 * out[:, :3], np.rad2deg(out[:, 3:])
 
 

@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from rlt_jax.sim import camera
-from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.sim import camera, physics
+from rlt_jax.tasks.ethernet.task import CAMERAS, IMAGE_SIZE
 
 _WORLDS = 20
 _WRISTS = ('wrist_left', 'wrist_right')
@@ -20,7 +20,7 @@ _LIGHT = np.array([0.35, -0.5, 0.79]) / np.linalg.norm([0.35, -0.5, 0.79])
 def render(scene):
   """The cameras as users compile them, with LLVM's optimiser."""
   level = {'xla_backend_optimization_level': 3}
-  made = camera.make(scene)
+  made = camera.make(scene.world, CAMERAS, size=IMAGE_SIZE)
   poses = level | {'xla_cpu_use_fusion_emitters': False}
   return camera.Renderer(
     *(
@@ -69,8 +69,8 @@ def _look(scene, state, row, name):
   data.mocap_quat[0] = _quat(state.socket_rot[row])
   mujoco.mj_forward(model, data)
   eye = model.camera(name).id
-  samples = camera.SAMPLES[name]
-  size = camera.IMAGE_SIZE * samples
+  samples = {c.name: c.samples for c in CAMERAS}[name]
+  size = IMAGE_SIZE * samples
   half = np.tan(np.deg2rad(model.cam_fovy[eye]) / 2)
   grid = ((np.arange(size) + 0.5) / size * 2 - 1) * half
   x, y = np.meshgrid(grid, -grid)
@@ -88,13 +88,13 @@ def _look(scene, state, row, name):
   colours[ids < 0] = np.array([0.18, 0.20, 0.24]) * 255
 
   def by_pixel(x):
-    shape = (camera.IMAGE_SIZE, samples, camera.IMAGE_SIZE, samples, -1)
+    shape = (IMAGE_SIZE, samples, IMAGE_SIZE, samples, -1)
     return x.reshape(shape).swapaxes(1, 2).reshape(-1, samples**2, x[0].size)
 
   return by_pixel(ids)[..., 0], by_pixel(colours).mean(axis=1)
 
 
-@pytest.mark.parametrize('name', scene_lib.CAMERAS)
+@pytest.mark.parametrize('name', tuple(c.name for c in CAMERAS))
 @pytest.mark.parametrize('row', range(len(_DEPTHS)))
 def test_every_pixel_sees_what_mujocos_ray_hits(
   row, name, scene, images, state
@@ -129,9 +129,9 @@ def test_the_socket_hides_the_nose_of_a_plug_that_is_in(scene, state):
 
 
 def test_images_have_the_shapes_of_an_observation(images):
-  assert tuple(images) == scene_lib.CAMERAS
+  assert tuple(images) == tuple(c.name for c in CAMERAS)
   for image in images.values():
-    assert image.shape == (_WORLDS, camera.IMAGE_SIZE, camera.IMAGE_SIZE, 3)
+    assert image.shape == (_WORLDS, IMAGE_SIZE, IMAGE_SIZE, 3)
     assert image.dtype == np.uint8
     assert image.std() > 10
 
@@ -161,4 +161,22 @@ def test_half_a_millimetre_of_the_socket_shows(
 @pytest.mark.parametrize('size', [0, 63])
 def test_too_small_an_image_is_refused(size, scene):
   with pytest.raises(ValueError, match=f'at least 64 pixels: {size}'):
-    camera.make(scene, size=size)
+    camera.make(scene.world, CAMERAS, size=size)
+
+
+def test_a_camera_that_would_draw_too_many_geoms_is_refused(monkeypatch, scene):
+  monkeypatch.setattr(camera, '_MAX_GEOMS', 10)
+  with pytest.raises(ValueError, match="at most 10 geoms: 'base' has"):
+    camera.make(scene.world, CAMERAS, size=64)
+
+
+def test_a_shape_that_is_not_drawn_is_refused():
+  model = mujoco.MjModel.from_xml_string("""
+    <mujoco><worldbody>
+      <camera name="base" pos="0 0 1"/>
+      <geom name="can" type="cylinder" size="0.1 0.1"/>
+    </worldbody></mujoco>
+  """)
+  world = physics.World(model, None, None, None)
+  with pytest.raises(ValueError, match="geom 'can' is mjGEOM_CYLINDER"):
+    camera.make(world, [camera.CameraSpec('base')], size=64)

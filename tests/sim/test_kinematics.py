@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import kinematics
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.ethernet import scene as scene_lib
 
 _ROWS = 20
@@ -36,7 +36,7 @@ def poses(scene, draws):
       *kinematics.tip_pose(scene.right, joints, grasp_pos, grasp_rot),
     )
 
-  out = insertion.jit(jax.vmap(both))(*draws)
+  out = jit(jax.vmap(both))(*draws)
   return jax.tree.map(np.asarray, out)
 
 

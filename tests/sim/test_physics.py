@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import action_space
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.ethernet.config import EthernetOutcome
 
 _STEPS = 72
 _ABOVE = 0.002  # m, where a push starts
@@ -97,7 +99,7 @@ def _stream(state, solve):
     arm = solve(state, arm, offset, turn)
     path.append(arm)
   path = np.stack(path)
-  commands = np.zeros((_STEPS, len(PUSHES), scene_lib.ACTION_DIM), np.float32)
+  commands = np.zeros((_STEPS, len(PUSHES), bench.ACTION_DIM), np.float32)
   speeds = np.array([push.speed for push in PUSHES]) * 1e-3
   for k in range(_STEPS):
     index = np.rint((k + 1) * speeds * _PERIOD / spacing).astype(int)
@@ -111,7 +113,7 @@ def _run_mjx(state, commands, step, tip_in_socket):
   depths, laterals = [], []
   for command in commands:
     # Force and success would end the world; contact is what is looked at.
-    going = jnp.full_like(state.outcome, insertion.Outcome.RUNNING)
+    going = jnp.full_like(state.outcome, EthernetOutcome.RUNNING)
     state = step(state.replace(outcome=going), jnp.asarray(command))
     tip = tip_in_socket(state)
     depths.append(np.asarray(tip.depth))
@@ -125,11 +127,11 @@ def _quat(rotvec):
   return quat
 
 
-def _run_c(task, state, commands, row):
+def _run_c(task, scene, state, commands, row):
   """Returns the depth [T], m, of one world by C MuJoCo in float64."""
-  model, plug = copy.copy(task.scene.mj_model), task.scene.plug_body
-  low, high = task.scene.joint_low, task.scene.joint_high
-  reach = insertion.reach(task.config)
+  model, plug = copy.copy(scene.mj_model), scene.plug_body
+  low, high = scene.joint_low, scene.joint_high
+  reach = task_lib.max_reach(task.config)
   get = {k: np.array(v[row], np.float64) for k, v in state.items()}
   model.body_pos[plug] += get['grasp_pos']
   model.body_quat[plug] = _quat(get['grasp_rot'])
@@ -144,9 +146,9 @@ def _run_c(task, state, commands, row):
   mujoco.mju_rotVecQuat(axis, np.array([0.0, 0.0, 1.0]), data.mocap_quat[0])
   depths = []
   for command in commands[:, row]:
-    measured = scene_lib.to_joints(np.array(data.qpos))
+    measured = bench.to_joints(np.array(data.qpos))
     executed = action_space.limit_command(command, measured, reach, low, high)
-    data.ctrl[:] = scene_lib.to_actuators(np.asarray(executed))
+    data.ctrl[:] = bench.to_actuators(np.asarray(executed))
     mujoco.mj_step(model, data, task.config.substeps)
     mujoco.mj_kinematics(model, data)
     down = data.xmat[plug].reshape(3, 3)[:, 2]
@@ -164,13 +166,13 @@ class Runs(NamedTuple):
 
 
 @pytest.fixture(scope='module')
-def runs(task, starts, solve, place, step, tip_in_socket):
+def runs(task, scene, starts, solve, place, step, tip_in_socket):
   state = _world(starts)
   offset = [(*np.array(p.offset) * 1e-3, _ABOVE) for p in PUSHES]
   state = place(state, offset, np.deg2rad([p.turn for p in PUSHES]))
   commands = _stream(state, solve)
   mjx, lateral = _run_mjx(state, commands, step, tip_in_socket)
-  c = [_run_c(task, state, commands, row) for row in range(len(PUSHES))]
+  c = [_run_c(task, scene, state, commands, row) for row in range(len(PUSHES))]
   return Runs(mjx, np.stack(c, axis=1), lateral)
 
 

@@ -7,17 +7,18 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import physics
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 from tests.sim import test_physics as pushes
 
-_WARP = TaskConfig(impl='warp')
+_WARP = EthernetConfig(impl='warp')
 
 
 def test_an_engine_that_cannot_run_here_is_refused(monkeypatch):
   monkeypatch.setattr(mjx_warp, 'WARP_INSTALLED', False)
   with pytest.raises(ValueError, match=r"runs here, \['jax'\].*: 'warp'"):
-    insertion.make(_WARP)
+    task_lib.make(_WARP)
 
 
 def test_warp_is_refused_on_other_accelerators(monkeypatch):
@@ -28,7 +29,7 @@ def test_warp_is_refused_on_other_accelerators(monkeypatch):
 
 def test_an_unknown_engine_is_refused():
   with pytest.raises(ValueError, match=r"\('jax', 'warp'\): 'c'"):
-    TaskConfig(impl='c')
+    EthernetConfig(impl='c')
 
 
 @pytest.fixture(scope='module')
@@ -36,7 +37,7 @@ def warp_step():
   """(State [20], command [20, A]) -> State [20], by MuJoCo Warp."""
   if 'warp' not in physics.runnable():
     pytest.skip('MuJoCo Warp is an extra.')
-  return insertion.jit(jax.vmap(insertion.make(_WARP).step))
+  return jit(jax.vmap(task_lib.make(_WARP).step))
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +56,7 @@ def commands(start, solve):
 def test_pushes_end_alike(start, commands, step, warp_step, tip_in_socket):
   one, _ = pushes._run_mjx(start, commands, step, tip_in_socket)
   other, _ = pushes._run_mjx(start, commands, warp_step, tip_in_socket)
-  seated = TaskConfig().seated_mm * 1e-3
+  seated = EthernetConfig().seated_mm * 1e-3
   for row, push in enumerate(pushes.PUSHES):
     depth = other[-1, row]
     assert (depth >= seated) == (push.ends == 'seated'), (push.name, depth)
@@ -72,13 +73,13 @@ def test_an_insertion_has_the_same_verdict(start, commands, step, warp_step):
     ends.append(jax.tree.map(np.asarray, state))
   row = [push.name for push in pushes.PUSHES].index('aligned')
   one, other = ends
-  assert one.outcome[row] == other.outcome[row] == Outcome.SUCCESS
+  assert one.outcome[row] == other.outcome[row] == EthernetOutcome.SUCCESS
   assert abs(int(one.steps[row]) - int(other.steps[row])) <= 1
   np.testing.assert_allclose(other.qpos[row], one.qpos[row], atol=1e-3)
 
 
 def test_a_single_world_steps_as_in_a_batch(start, commands, warp_step):
-  step = insertion.jit(insertion.make(_WARP).step)
+  step = jit(task_lib.make(_WARP).step)
   row = [push.name for push in pushes.PUSHES].index('aligned')
   many, one = start, jax.tree.map(lambda x: x[row], start)
   for command in commands[:20]:

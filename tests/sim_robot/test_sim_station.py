@@ -5,13 +5,13 @@ import contextlib
 import numpy as np
 import pytest
 
+from rlt_jax import tasks
 from rlt_jax.robot import lock
 from rlt_jax.robot.clock import MonotonicClock
 from rlt_jax.robot.operator.events import Kind
-from rlt_jax.sim import camera
 from rlt_jax.sim_robot import sim_station
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
+from rlt_jax.tasks.ethernet.state import State
 
 
 @pytest.fixture(scope='module')
@@ -28,9 +28,9 @@ def test_the_cameras_draw_the_world_as_it_is(cell):
   cell.prepare('practice', 0)
   images = cell.cameras.observe()
   assert 0.0 <= cell.cameras.age_s() < 5.0
-  world = {k: np.asarray(v) for k, v in cell.arm.cameras().items()}
-  render = camera.make(insertion.make().scene)
-  drawn = render(insertion.State(**world))
+  world = {k: np.asarray(v) for k, v in cell.arm.world().items()}
+  render = tasks.load('ethernet').render
+  drawn = render(State(**world))
   assert set(images) == set(drawn)
   for name, image in images.items():
     np.testing.assert_array_equal(image, np.asarray(drawn[name])[0])
@@ -59,11 +59,15 @@ def test_base_and_evaluation_start_alike_and_practice_does_not(cell):
 
 
 def test_the_operator_says_what_the_poses_say(cell):
-  said = {x: tuple(sim_station.say(x)) for x in (0, 1, 2, 3, 4)}
-  assert said[Outcome.SUCCESS] == (Kind.SUCCESS,)
-  assert said[Outcome.FORCE] == said[Outcome.DROP] == (Kind.FAILURE,)
-  assert said[Outcome.RUNNING] == said[Outcome.TIME_OUT] == ()
-  assert cell.time_limit == TaskConfig().time_limit
+  said = {x: tuple(sim_station.events_for(x)) for x in (-1, 0, 1, 2, 3)}
+  assert said[EthernetOutcome.SUCCESS] == (Kind.SUCCESS,)
+  assert (
+    said[EthernetOutcome.FORCE_LIMIT]
+    == said[EthernetOutcome.DROP]
+    == (Kind.FAILURE,)
+  )
+  assert said[EthernetOutcome.RUNNING] == said[EthernetOutcome.TIME_OUT] == ()
+  assert cell.time_limit == EthernetConfig().time_limit
 
 
 def test_a_second_loop_is_refused(cell):

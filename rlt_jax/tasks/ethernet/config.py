@@ -1,26 +1,27 @@
-"""Numbers of the insertion task, and how an episode can end."""
+"""Settings of the Ethernet task, and how its episodes can fail."""
 
 import dataclasses
 
-from rlt_jax import types
+from rlt_jax.tasks.task import Outcome, TaskConfig
 
-CONTROL_HZ = 50
 IMPLS = ('jax', 'warp')
 
 
-class Outcome(types.Outcome):
-  """How an episode stands or ended. Only TIME_OUT is a truncation."""
+class EthernetOutcome(Outcome):
+  """How an Ethernet episode stands or ended."""
 
-  FORCE = 2
-  DROP = 3
+  FORCE_LIMIT = 2  # the socket pressed on the plug beyond the limit
+  DROP = 3  # the gripper let go of the plug
+
+
+OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TaskConfig:
+class EthernetConfig(TaskConfig):
   """The Ethernet task; the defaults are `ethernet-0.30mm`."""
 
   clearance_mm: float = 0.3  # a side; a level of scene.CLEARANCES_MM
-  time_limit: int = 500  # control steps, 10 s at 50 Hz
   substeps: int = 5  # physics steps a control step
   timestep: float = 0.004  # s; times substeps must be the control period
   # MJX in JAX or in MuJoCo Warp, an extra; a file without the field means JAX.
@@ -49,12 +50,13 @@ class TaskConfig:
   reach_gripper_mm: float = 5.0
 
   def __post_init__(self):
+    super().__post_init__()
     if self.impl not in IMPLS:
       raise ValueError(f'impl must be one of {IMPLS}: {self.impl!r}.')
     period = self.timestep * self.substeps
-    if abs(period * CONTROL_HZ - 1.0) > 1e-6:
+    if abs(period * self.control_hz - 1.0) > 1e-6:
       raise ValueError(
-        f'timestep * substeps must be {1 / CONTROL_HZ} s: {period}.'
+        f'timestep * substeps must be {1 / self.control_hz} s: {period}.'
       )
 
   @property

@@ -1,25 +1,21 @@
 """Loads the insertion scene at one clearance and resolves its names once."""
 
 import dataclasses
+import functools
 import importlib.resources
-from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import mujoco
 from mujoco import mjx
 import numpy as np
 
-from rlt_jax.types import Array
+from rlt_jax.sim import kinematics, physics
+from rlt_jax.sim.kinematics import Chain
+from rlt_jax.sim.two_arm_bench import ACTION_DIM, to_joints
+from rlt_jax.tasks.ethernet.state import State
 
 CAMERAS = ('base', 'wrist_left', 'wrist_right')
-SIDES = ('right', 'left')
-JOINTS = tuple(
-  f'{side}_{joint}'
-  for side in SIDES
-  for joint in ('j1', 'j2', 'j3', 'j4', 'j5', 'j6', 'gripper')
-)
-ACTION_DIM = len(JOINTS)  # 14: twice six joints and a gripper.
-PROPRIO_DIM = 2 * ACTION_DIM
 CLEARANCES_MM = (0.3, 0.15, 0.1, 0.05)
 SOCKET_DEPTH = 0.012  # m, mouth to floor.
 PLUG_LENGTH = 0.022  # m, grasp point to tip.
@@ -29,33 +25,22 @@ _WALL_HALF = 0.005  # m, half a wall's thickness.
 _RIM_RADIUS = 0.0008  # m
 
 
-class Chain(NamedTuple):
-  """Constants of the right arm's kinematic chain, base to hand.
-
-  base_pos: [3] m, world. base_mat: [3, 3]. offsets: [6, 3] m, each body in its
-  parent; axes: [6, 3] joint axes in the body's own frame. grasp: [3] m, the
-  nominal plug origin in the hand frame.
-  """
-
-  base_pos: np.ndarray
-  base_mat: np.ndarray
-  offsets: np.ndarray
-  axes: np.ndarray
-  grasp: np.ndarray
-
-
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scene:
   """The compiled models and the ids that the simulator needs."""
 
-  mj_model: mujoco.MjModel
-  mjx_model: mjx.Model
+  world: physics.World
   clearance: float  # m a side
   plug_body: int
   right: Chain
   home: np.ndarray  # [A] rad and m
   joint_low: np.ndarray  # [A]
   joint_high: np.ndarray  # [A]
+
+  @property
+  def mj_model(self) -> mujoco.MjModel:
+    """The scene as C MuJoCo has it."""
+    return self.world.mj_model
 
 
 def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
@@ -73,11 +58,8 @@ def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
       f'clearance_mm must be one of {CLEARANCES_MM}: {clearance_mm}.'
     )
   clearance = clearance_mm * 1e-3
-  asset = (
-    importlib.resources.files('rlt_jax.tasks.ethernet')
-    / 'assets'
-    / 'ethernet.xml'
-  )
+  package = importlib.resources.files('rlt_jax.tasks.ethernet')
+  asset = package / 'assets' / 'ethernet.xml'
   spec = mujoco.MjSpec.from_string(asset.read_text())
   spec.option.timestep = timestep
   for pair in spec.pairs:
@@ -95,16 +77,50 @@ def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
         pos[axis] = sign * (inner[axis] + behind)
         geom.pos = pos
   model = spec.compile()
+  chain, plug_body = _chain(model), model.body('plug').id
   return Scene(
-    mj_model=model,
-    # A device of this host: MJX's own choice is the first of all hosts.
-    mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
+    world=physics.World(
+      mj_model=model,
+      # A device of this host: MJX's own choice is the first of all hosts.
+      mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
+      set_model=functools.partial(_set_model, chain, plug_body),
+      set_data=_set_data,
+    ),
     clearance=clearance,
-    plug_body=model.body('plug').id,
-    right=_chain(model),
+    plug_body=plug_body,
+    right=chain,
     home=np.zeros(ACTION_DIM, np.float32),
     joint_low=to_joints(model.jnt_range[:, 0]).astype(np.float32),
     joint_high=to_joints(model.jnt_range[:, 1]).astype(np.float32),
+  )
+
+
+def _set_model(
+  chain: Chain, plug_body: int, model: mjx.Model, state: State
+) -> mjx.Model:
+  """Returns the model of one world: its grasp and its friction."""
+  pair_friction = model.pair_friction.at[:, :2].set(state.friction)
+  return model.tree_replace(
+    {
+      'body_pos': model.body_pos.at[plug_body].set(
+        jnp.asarray(chain.grasp) + state.grasp_pos
+      ),
+      'body_quat': model.body_quat.at[plug_body].set(
+        kinematics.quaternion(state.grasp_rot)
+      ),
+      'pair_friction': pair_friction,
+    }
+  )
+
+
+def _set_data(data: mjx.Data, state: State) -> mjx.Data:
+  """Returns data at the state's configuration."""
+  return data.replace(
+    qpos=state.qpos,
+    qvel=state.qvel,
+    qacc_warmstart=state.warmstart,
+    mocap_pos=state.socket_pos[None],
+    mocap_quat=kinematics.quaternion(state.socket_rot)[None],
   )
 
 
@@ -120,23 +136,5 @@ def _chain(model: mujoco.MjModel) -> Chain:
     offsets=np.stack([model.body(f'right_{n}').pos for n in names]),
     axes=np.stack([model.joint(f'right_j{i}').axis for i in range(1, 7)]),
     grasp=np.array(model.body('plug').pos),
+    tool_length=PLUG_LENGTH,
   )
-
-
-def to_actuators(joints: Array) -> Array:
-  """Maps [..., A] joint values to [..., 16]; two fingers take one gripper."""
-  xp = np if isinstance(joints, np.ndarray) else jax.numpy
-  right, left = joints[..., :7], joints[..., 7:]
-  return xp.concatenate([right, right[..., 6:], left, left[..., 6:]], axis=-1)
-
-
-def to_joints(positions: Array) -> Array:
-  """Maps [..., 16] joint coordinates to [..., A]: a gripper is its mean."""
-  xp = np if isinstance(positions, np.ndarray) else jax.numpy
-  parts = []
-  for start in (0, 8):
-    parts.append(positions[..., start : start + 6])
-    parts.append(
-      positions[..., start + 6 : start + 8].mean(axis=-1, keepdims=True)
-    )
-  return xp.concatenate(parts, axis=-1)

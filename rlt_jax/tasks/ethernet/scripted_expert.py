@@ -5,22 +5,19 @@ late that it is stuck, lifts and tries again. Its pace is the pace to beat.
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from rlt_jax.sim import kinematics, worlds
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim import kinematics
+from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.tasks.task import ScriptedExpert, TaskConfig
 from rlt_jax.types import Array, PRNGKey
 
-INSERT = 'insert the ethernet plug into the socket'
-LIFT = 'lift the plug away from the socket'
-PROMPTS = (INSERT, LIFT)
-
-_PERIOD = 1.0 / insertion.CONTROL_HZ  # s
+_PERIOD = 1.0 / TaskConfig.control_hz  # s
 
 
 class Phase:
@@ -81,37 +78,27 @@ class ExpertState:
   lift: Array
 
 
-class ScriptedExpert(NamedTuple):
-  """begin: (key, state, lift) -> Mind. act: (key, mind, state) -> (mind, cmd).
-
-  Both consume their key. `lift` [] bool picks the second instruction.
-  """
-
-  begin: object
-  act: object
-
-
 def make(
-  task: insertion.Task, config: ExpertConfig | None = None
+  scene: scene_lib.Scene, config: ExpertConfig | None = None
 ) -> ScriptedExpert:
-  """Builds the operator for a task."""
+  """Builds the operator of a scene; instruction 1 is to lift the plug away."""
   config = config or ExpertConfig()
-  scene = task.scene
 
-  def begin(key: PRNGKey, state: insertion.State, lift: Array) -> ExpertState:
+  def begin(key: PRNGKey, state: State, instruction: Array) -> ExpertState:
+    lift = instruction == 1
     return _begin(key, state, lift, config=config, scene=scene)
 
   def act(
-    key: PRNGKey, mind: ExpertState, state: insertion.State
+    key: PRNGKey, memory: ExpertState, state: State
   ) -> tuple[ExpertState, Array]:
-    return _act(key, mind, state, config=config, scene=scene)
+    return _act(key, memory, state, config=config, scene=scene)
 
-  return ScriptedExpert(begin, act)
+  return ScriptedExpert(begin=begin, act=act)
 
 
 def _begin(
   key: PRNGKey,
-  state: insertion.State,
+  state: State,
   lift: Array,
   *,
   config: ExpertConfig,
@@ -204,13 +191,13 @@ def _towards(value: Array, goal: Array, step: Array) -> Array:
 def _act(
   key: PRNGKey,
   mind: ExpertState,
-  state: insertion.State,
+  state: State,
   *,
   config: ExpertConfig,
   scene: scene_lib.Scene,
 ) -> tuple[ExpertState, Array]:
   keys = jax.random.split(key, 5)
-  measured = insertion.tip_in_socket(scene, state)
+  measured = measures.tip_in_socket(scene, state)
   socket = kinematics.rotation(state.socket_rot)
   height = jnp.where(mind.lift, config.lift_mm, config.hover_mm) * 1e-3
   height = jnp.where(mind.phase == Phase.PUSH,
@@ -252,52 +239,3 @@ def _act(
       timer=mind.timer - 1,
   )  # fmt: skip
   return mind, command
-
-
-@chex.dataclass(frozen=True)
-class Trace:
-  """Rolled-out demonstrations; leaves lead with [T, E].
-
-  states: before each step. commands: [T, E, A] executed. running: bool [T, E]
-  the step was part of the episode. final: State [E] at the end.
-  """
-
-  states: insertion.State
-  commands: Array
-  running: Array
-  final: insertion.State
-
-
-def demonstrate(
-  key: PRNGKey,
-  lift: Array,
-  *,
-  task: insertion.Task,
-  teacher: ScriptedExpert,
-  steps: int,
-) -> Trace:
-  """Rolls out one demonstration a world; jit it with `insertion.jit`.
-
-  Args:
-    key: consumed.
-    lift: bool [E], True for the second instruction.
-    task, teacher, steps: static; steps beyond the time limit are idle.
-  """
-  num = lift.shape[0]
-  reset_key, begin_key, act_key = jax.random.split(key, 3)
-  state = jax.vmap(task.reset)(jax.random.split(reset_key, num))
-  mind = jax.vmap(teacher.begin)(jax.random.split(begin_key, num), state, lift)
-
-  def step(carry, key):
-    state, mind = carry
-    mind, command = jax.vmap(teacher.act)(
-      jax.random.split(key, num), mind, state
-    )
-    after = worlds.over_worlds(task.step)(state, command)
-    running = state.outcome == insertion.Outcome.RUNNING
-    return (after, mind), (state, after.command, running)
-
-  (final, _), (states, commands, running) = jax.lax.scan(
-    step, (state, mind), jax.random.split(act_key, steps)
-  )
-  return Trace(states=states, commands=commands, running=running, final=final)

@@ -1,147 +1,138 @@
-"""The insertion task: pure `reset` and `step`, 50 Hz, one world each.
+"""The Ethernet insertion task: pure `reset` and `step`, one world each.
 
-Vmap them over a leading [E] with `sim.worlds.over_worlds` and jit them with
-`jit` below (see there why).
+Vmap them over worlds with `sim.worlds.over_worlds` and jit them with
+`Task.compile` (see `sim.compilation` why).
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import action_space, kinematics, physics
+from rlt_jax.sim import action_space, camera, kinematics, physics
+from rlt_jax.sim import two_arm_bench as bench
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import measures, scripted_expert
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet.config import CONTROL_HZ, Outcome, TaskConfig
+from rlt_jax.tasks.ethernet.bench import EthernetBench
+from rlt_jax.tasks.ethernet.config import (
+  EthernetConfig,
+  EthernetOutcome,
+  OUTCOMES,
+)
 from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.tasks.task import numbers, Task, TaskSpec, Tip
 from rlt_jax.types import Array, PRNGKey
 
-__all__ = [
-  'CONTROL_HZ',
-  'Outcome',
-  'State',
-  'Task',
-  'TaskConfig',
-  'TipInSocket',
-  'jit',
-  'joint_positions',
-  'make',
-  'proprio',
-  'reach',
-  'tip_in_socket',
-]
+INSERT = 'insert the ethernet plug into the socket'
+LIFT = 'lift the plug away from the socket'
+IMAGE_SIZE = 64
+
+# The wrist views are narrow crops of the tip: arms and bases are outside.
+_NEAR = (
+    'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
+    'left_finger', 'right_hand', 'left_hand',
+)  # fmt: skip
+_INSIDE_THE_WALLS = ('rim_',)
+# Rays a pixel's side. A wrist pixel is about a millimeter: the mean of four
+# rays turns fractions of that into gray levels. The base view needs none.
+CAMERAS = (
+  camera.CameraSpec('base', 1, None, _INSIDE_THE_WALLS),
+  camera.CameraSpec('wrist_left', 2, _NEAR, _INSIDE_THE_WALLS),
+  camera.CameraSpec('wrist_right', 2, _NEAR, _INSIDE_THE_WALLS),
+)
 
 
-class Task(NamedTuple):
-  """Pure functions of one world, and what they were built from.
-
-  reset: key -> State. The key is consumed.
-  step: (State, command [A]) -> State. Ended worlds stay as they are, with
-    reward 0, until they are reset.
-  """
-
-  config: TaskConfig
-  scene: scene_lib.Scene
-  reset: Callable[[PRNGKey], State]
-  step: Callable[[State, Array], State]
-
-
-def jit(function: Callable, **kwargs) -> Callable:
-  """Jits a function that contains the simulator.
-
-  XLA's CPU fusion emitters make a serial arm's kinematics some 60 times
-  slower, so they are turned off for such functions, and for these only: the
-  learner is faster with them.
-  """
-  if jax.default_backend() == 'cpu':
-    kwargs['compiler_options'] = {'xla_cpu_use_fusion_emitters': False}
-  return jax.jit(function, **kwargs)
-
-
-def joint_positions(state: State) -> Array:
-  """Returns the measured pose [..., A], rad and m."""
-  return scene_lib.to_joints(state.qpos)
-
-
-def proprio(state: State) -> Array:
-  """Returns proprioception [..., P]: positions, then velocities."""
-  return jnp.concatenate(
-    [scene_lib.to_joints(state.qpos), scene_lib.to_joints(state.qvel)],
-    axis=-1,
-  )
-
-
-class TipInSocket(NamedTuple):
-  """depth: [] m, 0 at the mouth, positive inside. lateral: [2] m, in the
-  mouth's plane. tilt: [] rad, between the axes."""
-
-  depth: Array
-  lateral: Array
-  tilt: Array
-
-
-def _tip_and_socket(
-  scene: scene_lib.Scene, state: State
-) -> tuple[Array, Array, Array]:
-  """Returns the tip [3] in the socket's frame, m, and the matrices [3, 3] of
-  the tip and of the socket in the world."""
-  pos, mat = kinematics.tip_pose(
-    scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot
-  )
-  socket = kinematics.rotation(state.socket_rot)
-  return socket.T @ (pos - state.socket_pos), mat, socket
-
-
-def tip_in_socket(scene: scene_lib.Scene, state: State) -> TipInSocket:
-  """Measures the plug's tip in the socket's frame, from poses alone."""
-  rel, mat, socket = _tip_and_socket(scene, state)
-  cos = jnp.clip(jnp.dot(mat[:, 2], socket[:, 2]), -1.0, 1.0)
-  return TipInSocket(-rel[2], rel[:2], jnp.arccos(cos))
-
-
-def plug_in_socket(scene: scene_lib.Scene, state: State) -> Array:
-  """Returns the true pose [6] of the plug's tip in the socket's frame.
-
-  Position, m, z outwards from the mouth's centre; then the rotation vector,
-  rad, from where plug and socket are aligned. What no policy is told.
-  """
-  rel, mat, socket = _tip_and_socket(scene, state)
-  turn = socket.T @ mat @ jnp.asarray(scene.right.base_mat).T
-  return jnp.concatenate([rel, kinematics.small_rotvec(turn)])
-
-
-def reach(config: TaskConfig) -> np.ndarray:
+def max_reach(config: EthernetConfig) -> np.ndarray:
   """Returns how far [A] a command may be from the measured pose, rad and m."""
   side = [config.reach_rad] * 3 + [config.reach_wrist_rad] * 2
   side += [config.reach_roll_rad, config.reach_gripper_mm * 1e-3]
   return np.array(side * 2, np.float32)
 
 
-def make(config: TaskConfig | None = None) -> Task:
-  """Builds the task's pure functions.
+def make(config: EthernetConfig | None = None) -> Task:
+  """Builds the task.
 
   Raises:
-    ValueError: `config.impl` does not run here; what does is listed.
+    ValueError: `config.impl` does not run here, or `config.clearance_mm` is no
+      level of the task; what is possible is listed.
   """
-  config = config or TaskConfig()
+  config = config or EthernetConfig()
   scene = scene_lib.load(config.clearance_mm, config.timestep)
-  engine = physics.make(scene, config.substeps, config.impl)
-
-  def reset(key: PRNGKey) -> State:
-    return _reset(key, config=config, scene=scene)
+  engine = physics.make(scene.world, config.substeps, config.impl)
 
   def step(state: State, command: Array) -> State:
     after = _step(state, command, config=config, scene=scene, engine=engine)
-    running = state.outcome == Outcome.RUNNING
-    held = state.replace(reward=jnp.zeros_like(state.reward))
-    return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, held)
+    running = state.outcome == EthernetOutcome.RUNNING
+    ended = state.replace(reward=jnp.zeros_like(state.reward))
+    return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, ended)
 
-  return Task(config, scene, reset, step)
+  return Task(
+    config=config,
+    spec=_spec(config, scene),
+    reset=functools.partial(_reset, config=config, scene=scene),
+    step=step,
+    joint_positions=measures.joint_positions,
+    proprio=measures.proprio,
+    render=camera.make(scene.world, CAMERAS, size=IMAGE_SIZE),
+    compile=jit,
+    true_pose=functools.partial(measures.plug_in_socket, scene),
+    tip=_tip(scene),
+    make_expert=functools.partial(scripted_expert.make, scene),
+    make_bench=functools.partial(_make_bench, config),
+  )
+
+
+def _make_bench(config: EthernetConfig) -> EthernetBench:
+  return EthernetBench(config, max_reach(config))
+
+
+def _spec(config: EthernetConfig, scene: scene_lib.Scene) -> TaskSpec:
+  return TaskSpec(
+    name=config.name,
+    control_hz=config.control_hz,
+    time_limit=config.time_limit,
+    joint_names=bench.JOINTS,
+    joint_units=bench.JOINT_UNITS,
+    joint_low=numbers(scene.joint_low),
+    joint_high=numbers(scene.joint_high),
+    max_reach=numbers(max_reach(config)),
+    proprio_names=bench.PROPRIO_NAMES,
+    cameras=tuple(view.name for view in CAMERAS),
+    image_size=IMAGE_SIZE,
+    instruction=INSERT,
+    other_instructions=(LIFT,),
+    outcomes=OUTCOMES,
+    # The grippers and the left arm rest in every demonstration.
+    frozen_action_dims=tuple(range(6, bench.ACTION_DIM)),
+  )
+
+
+def _tip(scene: scene_lib.Scene) -> Tip:
+  """Returns the plug's tip."""
+  right = scene.right
+
+  def pose(state: State) -> tuple[Array, Array]:
+    return kinematics.tip_pose(
+      right, state.qpos[:6], state.grasp_pos, state.grasp_rot
+    )
+
+  def solve(state: State, position: Array, matrix: Array) -> Array:
+    arm = kinematics.solve_tip(
+      right, state.qpos[:6], state.grasp_pos, state.grasp_rot, position,
+      matrix, iterations=1,
+    )  # fmt: skip
+    return jnp.asarray(scene.home).at[:6].set(arm)
+
+  def remaining_motion(now: Array, final: Array) -> Array:
+    return kinematics.tip_displacement(right, now[:6], final[:6])
+
+  return Tip(pose=pose, solve=solve, remaining_motion=remaining_motion)
 
 
 def _reset(
-  key: PRNGKey, *, config: TaskConfig, scene: scene_lib.Scene
+  key: PRNGKey, *, config: EthernetConfig, scene: scene_lib.Scene
 ) -> State:
   """Draws an episode: socket, grasp, friction and start pose."""
   keys = jax.random.split(key, 8)
@@ -177,7 +168,7 @@ def _reset(
       kinematics.rotation(turn) @ home_mat, iterations=4,
   )  # fmt: skip
   joints = jnp.asarray(scene.home).at[:6].set(arm)
-  qpos = scene_lib.to_actuators(joints)
+  qpos = bench.to_actuators(joints)
   zeros = jnp.zeros_like(qpos)
   return State(
     qpos=qpos,
@@ -192,7 +183,7 @@ def _reset(
       keys[7], minval=config.friction[0], maxval=config.friction[1]
     ),
     steps=jnp.int32(0),
-    outcome=jnp.int32(Outcome.RUNNING),
+    outcome=jnp.int32(EthernetOutcome.RUNNING),
     reward=jnp.float32(0.0),
     force=jnp.float32(0.0),
   )
@@ -202,16 +193,16 @@ def _step(
   state: State,
   command: Array,
   *,
-  config: TaskConfig,
+  config: EthernetConfig,
   scene: scene_lib.Scene,
   engine: physics.Engine,
 ) -> State:
   """Runs one control step and judges it."""
   executed = action_space.limit_command(
-    command, joint_positions(state), reach(config), scene.joint_low,
-    scene.joint_high,
+    command, measures.joint_positions(state), max_reach(config),
+    scene.joint_low, scene.joint_high,
   )  # fmt: skip
-  moved = engine(state, scene_lib.to_actuators(executed))
+  moved = engine(state, bench.to_actuators(executed))
   # Contacts are the only constraints, and only the plug has any.
   forces = kinematics.tip_force(
     scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot, moved.torques
@@ -228,28 +219,28 @@ def _step(
 
 
 def _judge(
-  state: State, *, config: TaskConfig, scene: scene_lib.Scene
+  state: State, *, config: EthernetConfig, scene: scene_lib.Scene
 ) -> State:
   """Sets reward and outcome; success goes before every other end."""
-  tip = tip_in_socket(scene, state)
+  tip = measures.tip_in_socket(scene, state)
   slack = scene.clearance + config.lateral_slack_mm * 1e-3
   success = (
     (tip.depth >= config.seated_mm * 1e-3)
     & jnp.all(jnp.abs(tip.lateral) <= slack)
     & (tip.tilt <= np.deg2rad(config.tilt_limit_deg))
   )
-  opening = scene_lib.to_joints(state.qpos)[6]
-  outcome = jnp.int32(Outcome.RUNNING)
+  opening = bench.to_joints(state.qpos)[6]
+  outcome = jnp.int32(EthernetOutcome.RUNNING)
   timed_out = state.steps >= config.time_limit
   dropped = opening > config.drop_opening_mm * 1e-3
   # A world that is no longer finite ends too, as if it had been crushed.
   lost = ~jnp.all(jnp.isfinite(state.qpos))
   pressed = (state.force > config.force_limit) | lost
   for happened, code in (
-    (timed_out, Outcome.TIME_OUT),
-    (dropped, Outcome.DROP),
-    (pressed, Outcome.FORCE),
-    (success, Outcome.SUCCESS),
+    (timed_out, EthernetOutcome.TIME_OUT),
+    (dropped, EthernetOutcome.DROP),
+    (pressed, EthernetOutcome.FORCE_LIMIT),
+    (success, EthernetOutcome.SUCCESS),
   ):
     outcome = jnp.where(happened, code, outcome)
   return state.replace(

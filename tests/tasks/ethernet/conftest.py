@@ -6,40 +6,43 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import kinematics
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim import two_arm_bench as bench
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import measures
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.task import Task
 
 # Every batched call uses this many worlds: a new shape is a new compilation.
 WORLDS = 20
 
 
 @pytest.fixture(scope='session')
-def task() -> insertion.Task:
-  return insertion.make()
+def task() -> Task:
+  return task_lib.make()
 
 
 @pytest.fixture(scope='session')
-def scene(task):
-  return task.scene
+def scene():
+  return scene_lib.load()
 
 
 @pytest.fixture(scope='session')
 def reset(task):
   """keys [20] -> State [20]."""
-  return insertion.jit(jax.vmap(task.reset))
+  return jit(jax.vmap(task.reset))
 
 
 @pytest.fixture(scope='session')
 def step(task):
   """(State [20], command [20, A]) -> State [20]."""
-  return insertion.jit(jax.vmap(task.step))
+  return jit(jax.vmap(task.step))
 
 
 @pytest.fixture(scope='session')
 def tip_in_socket(scene):
   """State [20] -> TipInSocket [20]."""
-  return insertion.jit(
-    jax.vmap(lambda state: insertion.tip_in_socket(scene, state))
-  )
+  return jit(jax.vmap(lambda state: measures.tip_in_socket(scene, state)))
 
 
 @pytest.fixture(scope='session')
@@ -63,7 +66,7 @@ def solve(scene):
       iterations=1,
     )
 
-  compiled = insertion.jit(jax.vmap(one))
+  compiled = jit(jax.vmap(one))
 
   def apply(state, arm, offset, turn):
     offset, turn = np.float32(offset), np.float32(turn)
@@ -82,7 +85,7 @@ def place(solve):
       arm = solve(state, arm, offset, turn)
     joints = np.zeros((WORLDS, 14), np.float32)
     joints[:, :6] = arm
-    actuators = insertion.scene_lib.to_actuators(joints)
+    actuators = bench.to_actuators(joints)
     return state.replace(
       qpos=jnp.asarray(actuators), command=jnp.asarray(joints)
     )

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.demonstrations import record
+from rlt_jax.sim.compilation import jit
+from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
-from rlt_jax.tasks.ethernet.config import Outcome
+from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 
 _WORLDS, _LIFTS = 20, 4
 _CONFIG = scripted_expert_lib.ExpertConfig()
@@ -20,16 +22,16 @@ def lift():
 @pytest.fixture(scope='module')
 def demonstrate(task, lift):
   """key -> Trace of 16 insertions, then 4 lifts, as numpy."""
-  roll = insertion.jit(
+  roll = jit(
     functools.partial(
-      scripted_expert_lib.demonstrate,
+      record.demonstrate,
       task=task,
-      teacher=scripted_expert_lib.make(task),
+      expert=task.make_expert(_CONFIG),
       steps=task.config.time_limit,
     )
   )
   return lambda seed: jax.tree.map(
-    np.asarray, roll(jax.random.PRNGKey(seed), lift)
+    np.asarray, roll(jax.random.PRNGKey(seed), lift.astype(np.int32))
   )
 
 
@@ -39,39 +41,39 @@ def trace(demonstrate):
 
 
 @pytest.fixture(scope='module')
-def tips(task, trace):
+def tips(scene, trace):
   """TipInSocket [T, 20] before each step."""
-  measure = functools.partial(insertion.tip_in_socket, task.scene)
-  return insertion.jit(jax.vmap(jax.vmap(measure)))(trace.states)
+  measure = functools.partial(measures.tip_in_socket, scene)
+  return jit(jax.vmap(jax.vmap(measure)))(trace.states)
 
 
 def test_most_insertions_succeed_at_a_persons_pace(trace, lift):
-  won = (trace.final.outcome == Outcome.SUCCESS)[~lift]
+  won = (trace.final.outcome == EthernetOutcome.SUCCESS)[~lift]
   steps = trace.final.steps[~lift][won]
   assert won.mean() >= 0.8, won
   assert 110 <= np.median(steps) <= 190, np.median(steps)
 
 
 def test_nobody_is_faster_than_the_speed_caps_allow(trace, tips, lift):
-  won = (trace.final.outcome == Outcome.SUCCESS) & ~lift
+  won = (trace.final.outcome == EthernetOutcome.SUCCESS) & ~lift
   # mm; it lines up above the mouth, pauses and pushes at its fastest.
   start = -np.asarray(tips.depth)[0] * 1e3
   travel = np.maximum(start - _CONFIG.hover_mm, 0) / _CONFIG.align_speed_mm_s[1]
   push = (_CONFIG.hover_mm + 11.0) / _CONFIG.push_speed_mm_s[1]
   idle = _CONFIG.reaction_steps[0] + _CONFIG.pause_steps[0]
   # It aims past the hover by up to three deviations, and reads a step late.
-  fastest = (travel + push) * insertion.CONTROL_HZ + idle - 8
+  fastest = (travel + push) * EthernetConfig.control_hz + idle - 8
   assert (trace.final.steps[won] >= fastest[won]).all()
 
 
 def test_the_tip_keeps_below_the_cap(trace, tips, lift):
   heights = np.asarray(tips.depth)[:, ~lift] * 1e3
   free = trace.running[1:, ~lift] & (heights[1:] < -1.0)
-  speed = np.abs(np.diff(heights, axis=0)) * insertion.CONTROL_HZ
+  speed = np.abs(np.diff(heights, axis=0)) * EthernetConfig.control_hz
   # Averaged over ten steps tremor is gone and the cap remains.
   window = 10
   mean = np.abs(heights[window:] - heights[:-window]) / window
-  mean = mean * insertion.CONTROL_HZ
+  mean = mean * EthernetConfig.control_hz
   held = free[window - 1 :] & trace.running[:-window, ~lift]
   assert mean[held].max() <= 1.15 * _CONFIG.align_speed_mm_s[1]
   assert speed[free].max() < 40.0
@@ -79,7 +81,7 @@ def test_the_tip_keeps_below_the_cap(trace, tips, lift):
 
 def test_a_lift_goes_up_and_never_succeeds(trace, tips, lift):
   depth = np.asarray(tips.depth)[:, lift] * 1e3
-  assert (trace.final.outcome[lift] == Outcome.TIME_OUT).all()
+  assert (trace.final.outcome[lift] == EthernetOutcome.TIME_OUT).all()
   assert not trace.states.reward[:, lift].any()
   assert (depth[-1] < depth[0] - 3.0).all()
   np.testing.assert_allclose(depth[-1], -_CONFIG.lift_mm, atol=1.0)

@@ -3,17 +3,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlt_jax.tasks.ethernet import insertion
+from rlt_jax.sim import two_arm_bench as bench
+from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet.config import Outcome, TaskConfig
+from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 
 _WORLDS = 20
 _STEPS = 40
 # What each world of `episodes` is about; the others hold still in the air.
 _SEATED, _BESIDE, _SHALLOW, _DROP, _OTHER_HAND, _PRESSED = range(6)
 _LATE, _LATE_SEATED, _GREEDY, _LOST = range(6, 10)
-_RIGHT_GRIPPER = scene_lib.JOINTS.index('right_gripper')
-_LEFT_GRIPPER = scene_lib.JOINTS.index('left_gripper')
+_RIGHT_GRIPPER = bench.JOINTS.index('right_gripper')
+_LEFT_GRIPPER = bench.JOINTS.index('left_gripper')
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +46,7 @@ def begin(starts, place):
   offset[_SHALLOW, 2] = -0.0105
   offset[_PRESSED] = 0.006, 0.0, -0.0045  # this deep in the face
   steps = np.zeros(_WORLDS, np.int32)
-  steps[[_LATE, _LATE_SEATED]] = TaskConfig().time_limit - 1
+  steps[[_LATE, _LATE_SEATED]] = EthernetConfig().time_limit - 1
   return place(
     starts.replace(socket_rot=zeros, steps=jnp.asarray(steps)), offset, zeros
   )
@@ -94,7 +96,7 @@ def test_reset_leaves_a_free_plug_at_a_known_distance(draws, draw_tips):
   assert 0.010 <= distance.min() and distance.max() <= 0.025
   assert (draw_tips.depth < 0).all()
   assert np.isfinite(draws.qpos).all() and not draws.qvel.any()
-  assert (draws.outcome == Outcome.RUNNING).all()
+  assert (draws.outcome == EthernetOutcome.RUNNING).all()
 
 
 def test_where_the_arm_starts_does_not_tell_where_the_socket_is(draws):
@@ -118,10 +120,10 @@ def test_a_step_is_a_function_of_the_state(begin, wanted, step, episodes):
 
 
 def test_the_executed_command_is_limited_and_stored(begin, episodes, scene):
-  measured = np.asarray(insertion.joint_positions(begin))[_GREEDY]
+  measured = np.asarray(measures.joint_positions(begin))[_GREEDY]
   # Ten radians in every joint, shortened arm by arm to the tightest reach.
   moved = (episodes[1].command[_GREEDY] - measured).reshape(2, 7)
-  reach = insertion.reach(TaskConfig()).reshape(2, 7)
+  reach = task_lib.max_reach(EthernetConfig()).reshape(2, 7)
   np.testing.assert_allclose(moved[:, :6].max(axis=1), reach[:, 0], rtol=1e-2)
   assert (moved[:, :6] > 0.9 * reach[0, 0]).all(), 'still the same way'
   np.testing.assert_allclose(moved[:, 6], reach[:, 6], rtol=1e-6)
@@ -131,14 +133,16 @@ def test_the_executed_command_is_limited_and_stored(begin, episodes, scene):
 
 
 def test_the_right_tip_depth_is_success(episodes):
-  assert episodes[1].outcome[_SEATED] == Outcome.SUCCESS
+  assert episodes[1].outcome[_SEATED] == EthernetOutcome.SUCCESS
   assert episodes[1].reward[_SEATED] == 1.0
   assert episodes[1].steps[_SEATED] == 1
 
 
 @pytest.mark.parametrize('role', [_BESIDE, _SHALLOW], ids=['beside', 'shallow'])
 def test_any_other_place_is_not(role, episodes, tip_in_socket):
-  assert all(state.outcome[role] == Outcome.RUNNING for state in episodes)
+  assert all(
+    state.outcome[role] == EthernetOutcome.RUNNING for state in episodes
+  )
   assert not any(state.reward[role] for state in episodes)
   tip = tip_in_socket(episodes[-1])
   expected = 0.0105 if role == _SHALLOW else 0.0115
@@ -147,31 +151,31 @@ def test_any_other_place_is_not(role, episodes, tip_in_socket):
 
 def test_opening_the_right_gripper_drops_the_plug(episodes):
   final = episodes[-1]
-  assert final.outcome[_DROP] == Outcome.DROP
-  opening = insertion.joint_positions(final)[_DROP, _RIGHT_GRIPPER]
-  assert opening > TaskConfig().drop_opening_mm * 1e-3
+  assert final.outcome[_DROP] == EthernetOutcome.DROP
+  opening = measures.joint_positions(final)[_DROP, _RIGHT_GRIPPER]
+  assert opening > EthernetConfig().drop_opening_mm * 1e-3
   assert final.reward[_DROP] == 0.0
-  assert final.outcome[_OTHER_HAND] == Outcome.RUNNING
+  assert final.outcome[_OTHER_HAND] == EthernetOutcome.RUNNING
 
 
 def test_pressing_too_hard_ends_the_episode(episodes):
   final = episodes[-1]
-  assert final.outcome[_PRESSED] == Outcome.FORCE
-  assert final.force[_PRESSED] > TaskConfig().force_limit
+  assert final.outcome[_PRESSED] == EthernetOutcome.FORCE_LIMIT
+  assert final.force[_PRESSED] > EthernetConfig().force_limit
   before = episodes[int(final.steps[_PRESSED]) - 1]
-  assert before.force[_PRESSED] <= TaskConfig().force_limit
+  assert before.force[_PRESSED] <= EthernetConfig().force_limit
 
 
 def test_a_world_that_is_no_longer_finite_ends(episodes):
-  assert episodes[1].outcome[_LOST] == Outcome.FORCE
+  assert episodes[1].outcome[_LOST] == EthernetOutcome.FORCE_LIMIT
   assert episodes[1].reward[_LOST] == 0.0
 
 
 def test_the_time_limit_is_the_last_thing_that_ends(episodes):
-  assert episodes[0].outcome[_LATE] == Outcome.RUNNING
-  assert episodes[1].outcome[_LATE] == Outcome.TIME_OUT
-  assert episodes[1].steps[_LATE] == TaskConfig().time_limit
-  assert episodes[1].outcome[_LATE_SEATED] == Outcome.SUCCESS
+  assert episodes[0].outcome[_LATE] == EthernetOutcome.RUNNING
+  assert episodes[1].outcome[_LATE] == EthernetOutcome.TIME_OUT
+  assert episodes[1].steps[_LATE] == EthernetConfig().time_limit
+  assert episodes[1].outcome[_LATE_SEATED] == EthernetOutcome.SUCCESS
 
 
 @pytest.mark.parametrize(
@@ -180,7 +184,9 @@ def test_the_time_limit_is_the_last_thing_that_ends(episodes):
 )  # fmt: skip
 def test_an_ended_world_stays_frozen_without_reward(role, episodes):
   ended = next(
-    i for i, s in enumerate(episodes) if s.outcome[role] != Outcome.RUNNING
+    i
+    for i, s in enumerate(episodes)
+    if s.outcome[role] != EthernetOutcome.RUNNING
   )
   assert ended < len(episodes) - 1
   first = jax.tree.map(lambda x: x[role], episodes[ended])
@@ -193,8 +199,8 @@ def test_an_ended_world_stays_frozen_without_reward(role, episodes):
 
 def test_proprioception_is_positions_then_velocities(episodes):
   state = episodes[5]
-  seen = np.asarray(insertion.proprio(state))
-  assert seen.shape == (_WORLDS, scene_lib.PROPRIO_DIM)
+  seen = np.asarray(measures.proprio(state))
+  assert seen.shape == (_WORLDS, bench.PROPRIO_DIM)
   np.testing.assert_array_equal(seen[_DROP, :6], state.qpos[_DROP, :6])
   fingers = state.qvel[_DROP, 6:8]
   assert fingers.min() > 0
@@ -206,18 +212,18 @@ def test_proprioception_is_positions_then_velocities(episodes):
 @pytest.mark.parametrize('timestep, substeps', [(0.004, 4), (0.005, 5)])
 def test_the_control_period_is_fixed(timestep, substeps):
   with pytest.raises(ValueError, match=r'substeps must be 0.02 s: 0.0'):
-    TaskConfig(timestep=timestep, substeps=substeps)
+    EthernetConfig(timestep=timestep, substeps=substeps)
 
 
 def test_an_unknown_clearance_is_refused():
   with pytest.raises(ValueError, match='clearance_mm must be one of .* 0.2'):
-    insertion.make(TaskConfig(clearance_mm=0.2))
+    task_lib.make(EthernetConfig(clearance_mm=0.2))
 
 
 def test_a_tasks_name_and_walls_carry_its_clearance():
-  config = TaskConfig(clearance_mm=0.05)
+  config = EthernetConfig(clearance_mm=0.05)
   assert config.name == 'ethernet-0.05mm'
-  model = insertion.make(config).scene.mj_model
+  model = task_lib.make(config).scene.mj_model
   half = model.geom('plug').size[:2][::-1]  # The arm is turned by 90 degrees.
   for axis, name in enumerate(('wall_xp', 'wall_yp')):
     wall = model.geom(name)

@@ -1,0 +1,44 @@
+"""Joints of the two-arm bench, shared by every task on it.
+
+Order, everywhere: right j1 to j6 and gripper, then left. A gripper is its
+opening from the grasp, in m; it is driven by two fingers.
+"""
+
+import jax
+import numpy as np
+
+from rlt_jax.types import Array
+
+SIDES = ('right', 'left')
+JOINTS = tuple(
+  f'{side}_{joint}'
+  for side in SIDES
+  for joint in ('j1', 'j2', 'j3', 'j4', 'j5', 'j6', 'gripper')
+)
+ACTION_DIM = len(JOINTS)  # 14: twice six joints and a gripper.
+JOINT_UNITS = tuple(
+  'm' if name.endswith('gripper') else 'rad' for name in JOINTS
+)
+PROPRIO_NAMES = tuple(
+  f'{joint}.{part}' for part in ('pos', 'vel') for joint in JOINTS
+)
+PROPRIO_DIM = len(PROPRIO_NAMES)
+
+
+def to_actuators(joints: Array) -> Array:
+  """Maps [..., A] joint values to [..., 16]; two fingers take one gripper."""
+  xp = np if isinstance(joints, np.ndarray) else jax.numpy
+  right, left = joints[..., :7], joints[..., 7:]
+  return xp.concatenate([right, right[..., 6:], left, left[..., 6:]], axis=-1)
+
+
+def to_joints(positions: Array) -> Array:
+  """Maps [..., 16] joint coordinates to [..., A]: a gripper is its mean."""
+  xp = np if isinstance(positions, np.ndarray) else jax.numpy
+  parts = []
+  for start in (0, 8):
+    parts.append(positions[..., start : start + 6])
+    parts.append(
+      positions[..., start + 6 : start + 8].mean(axis=-1, keepdims=True)
+    )
+  return xp.concatenate(parts, axis=-1)

@@ -1,0 +1,249 @@
+"""What a task is to all code that is not the task itself.
+
+NumPy only: a task's numbers can be read without loading a simulator.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from rlt_jax.types import Array, Outcome, PRNGKey
+
+__all__ = [
+  'Bench',
+  'Outcome',
+  'ScriptedExpert',
+  'State',
+  'Task',
+  'TaskConfig',
+  'TaskSpec',
+  'Tip',
+  'numbers',
+]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+  """The settings that every task has; a task's own class adds to them."""
+
+  control_hz: ClassVar[float] = 50.0  # control steps a second
+  time_limit: int = 500  # control steps of an episode
+
+  def __post_init__(self):
+    if self.time_limit < 1:
+      raise ValueError(f'time_limit must be at least 1: {self.time_limit}.')
+
+
+class State(Protocol):
+  """One world between control steps: a pytree with at least these leaves.
+
+  command: [A] the joint targets that the last step executed, rad and m.
+  steps: int32 [] control steps of the episode so far.
+  outcome: int32 [], see `Outcome`. reward: [] of the last step.
+  """
+
+  command: Array
+  steps: Array
+  outcome: Array
+  reward: Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TaskSpec:
+  """What a policy, a robot and a report must know of a task.
+
+  name: with the level of difficulty, for reports. control_hz: steps a second.
+  time_limit: control steps. joint_names, joint_units ('rad' or 'm'),
+    joint_low, joint_high: [A], in the order of every action.
+  max_reach: [A] largest distance of a command from the measured pose.
+  frozen_action_dims: action entries that always stay, such as a resting arm's.
+  proprio_names: [P]; the first A are the joints' measured positions.
+  cameras, image_size: names, and the side S of their square images in pixels.
+  instruction: what the VLA is told. other_instructions: what it also
+    understands in this scene, for demonstrations and for a trial of a wrong
+    instruction. outcomes: names by code, 'time_out' and 'success' first.
+  """
+
+  name: str
+  control_hz: float
+  time_limit: int
+  joint_names: tuple[str, ...]
+  joint_units: tuple[str, ...]
+  joint_low: tuple[float, ...]
+  joint_high: tuple[float, ...]
+  max_reach: tuple[float, ...]
+  proprio_names: tuple[str, ...]
+  cameras: tuple[str, ...]
+  image_size: int
+  instruction: str
+  other_instructions: tuple[str, ...] = ()
+  outcomes: tuple[str, ...] = ('time_out', 'success')
+  frozen_action_dims: tuple[int, ...] = ()
+
+  def __post_init__(self):
+    action_dim = self.action_dim
+    for name in ('joint_units', 'joint_low', 'joint_high', 'max_reach'):
+      if len(getattr(self, name)) != action_dim:
+        raise ValueError(
+          f'{name} must have an entry for each of the {action_dim} joints: '
+          f'{len(getattr(self, name))}.'
+        )
+    if not set(self.joint_units) <= {'rad', 'm'}:
+      raise ValueError(f"joint_units must be 'rad' or 'm': {self.joint_units}.")
+    if len(self.proprio_names) < action_dim:
+      raise ValueError(
+        f'proprio_names must begin with the {action_dim} joint positions: '
+        f'{len(self.proprio_names)} names.'
+      )
+    if self.outcomes[:2] != ('time_out', 'success'):
+      raise ValueError(
+        f"outcomes must begin with 'time_out', 'success': {self.outcomes}."
+      )
+    if not all(0 <= i < action_dim for i in self.frozen_action_dims):
+      raise ValueError(
+        f'frozen_action_dims must lie in [0, {action_dim}): '
+        f'{self.frozen_action_dims}.'
+      )
+    for name in ('cameras', 'joint_names', 'proprio_names'):
+      if len(set(getattr(self, name))) != len(getattr(self, name)):
+        raise ValueError(f'{name} must be distinct: {getattr(self, name)}.')
+    if not self.instruction.strip():
+      raise ValueError('instruction must not be empty.')
+    if not (math.isfinite(self.control_hz) and self.control_hz > 0):
+      raise ValueError(f'control_hz must be positive: {self.control_hz}.')
+
+  @property
+  def action_dim(self) -> int:
+    """A."""
+    return len(self.joint_names)
+
+  @property
+  def proprio_dim(self) -> int:
+    """P."""
+    return len(self.proprio_names)
+
+  @property
+  def moving_action_dims(self) -> tuple[int, ...]:
+    """The action entries that are not frozen."""
+    frozen = set(self.frozen_action_dims)
+    return tuple(i for i in range(self.action_dim) if i not in frozen)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ScriptedExpert:
+  """A scripted teleoperator of one world; both functions consume their key.
+
+  begin: (key, State, instruction int32 []) -> memory, a pytree. instruction
+    0 is `TaskSpec.instruction`, i is `other_instructions[i - 1]`.
+  act: (key, memory, State) -> (memory, command [A] joint targets, rad and m).
+  """
+
+  begin: Callable[[PRNGKey, State, Array], Any]
+  act: Callable[[PRNGKey, Any, State], tuple[Any, Array]]
+
+
+class Bench(Protocol):
+  """A task's scene under C MuJoCo, stepped one by one; not thread-safe.
+
+  timestep: s, of the physics.
+  """
+
+  timestep: float
+
+  def place(self, state: State) -> None:
+    """Starts an episode in a state of one world, at rest."""
+
+  def stand(self, joints: np.ndarray) -> None:
+    """Starts an episode with the arms at rest at joints [A], rad and m."""
+
+  def step(self) -> None:
+    """Runs one physics step; judges the episode every control period."""
+
+  def positions(self) -> np.ndarray:
+    """Returns the measured joints float64 [A], rad and m."""
+
+  def velocities(self) -> np.ndarray:
+    """Returns the joints' velocities float64 [A], per s."""
+
+  def set_targets(self, joints: np.ndarray) -> np.ndarray:
+    """Sets the joints' targets [A] within the task's limit; returns them."""
+
+  def stay(self) -> None:
+    """Sets the measured joints as the targets."""
+
+  def power(self, on: bool) -> None:
+    """Switches the motors on or off."""
+
+  def outcome(self) -> int:
+    """Returns the episode's `Outcome` so far."""
+
+  def success(self) -> bool:
+    """Returns whether the goal is reached now, by poses alone."""
+
+  def world(self) -> State:
+    """Returns the state with a leading [1], as `Task.render` takes it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tip:
+  """The tool's tip of one world, for actions and measures at the tip.
+
+  pose: State -> position [3] m and matrix [3, 3], world.
+  solve: (State, position [3], matrix [3, 3]) -> joint targets [A], rad and m,
+    that bring the tip there from where it is; a few millimeters at a time.
+  remaining_motion: (measured pose [A], final pose [A]) -> [6], how the tip
+    moves between them, in its own frame: m, then rotation vector, rad.
+  """
+
+  pose: Callable[[State], tuple[Array, Array]]
+  solve: Callable[[State, Array, Array], Array]
+  remaining_motion: Callable[[Array, Array], Array]
+
+
+def _jit(function: Callable, **kwargs: Any) -> Callable:
+  import jax
+
+  return jax.jit(function, **kwargs)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
+class Task:
+  """A task: pure functions of one world, and what they were built from.
+
+  config, spec: see `TaskConfig` and `TaskSpec`.
+  reset: key -> State, the start of an episode; the key is consumed.
+  step: (State, command [A]) -> State, one control step. An ended world stays
+    as it is, with reward 0.
+  joint_positions: State, leaves [..., x] -> measured pose [..., A], rad, m.
+  proprio: State, leaves [..., x] -> [..., P], as `spec.proprio_names`.
+  render: State [B] -> camera name -> uint8 [B, S, S, 3]; compiled, called on
+    its own. None for a task without cameras.
+  compile: jits a function that contains `step`, `reset` or what measures the
+    world; a simulator may need compiler options of its own.
+  true_pose: State -> [K], what no policy may see: position in m and rotation
+    vector in rad of the tool at its goal. For ablations and other learners.
+  tip: see `Tip`; None where there is no such point.
+  make_expert: (its config or None) -> `ScriptedExpert`; None without one.
+  make_bench: () -> the same scene under C MuJoCo, see `Bench`; None without.
+  """
+
+  config: Any
+  spec: TaskSpec
+  reset: Callable[[PRNGKey], State]
+  step: Callable[[State, Array], State]
+  joint_positions: Callable[[State], Array]
+  proprio: Callable[[State], Array]
+  render: Callable[[State], Mapping[str, Array]] | None = None
+  compile: Callable[..., Callable] = _jit
+  true_pose: Callable[[State], Array] | None = None
+  tip: Tip | None = None
+  make_expert: Callable[[Any], ScriptedExpert] | None = None
+  make_bench: Callable[[], Bench] | None = None
+
+
+def numbers(values: np.ndarray) -> tuple[float, ...]:
+  """Returns an array's entries as a tuple of floats, for a `TaskSpec`."""
+  return tuple(float(x) for x in np.asarray(values).ravel())
