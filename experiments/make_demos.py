@@ -23,13 +23,13 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from rlt_jax.demonstrations import writer
+from rlt_jax import tasks
+from rlt_jax.demonstrations import record, writer
 from rlt_jax.reporting import statistics
-from rlt_jax.sim import action_space, camera, kinematics
-from rlt_jax.tasks.ethernet import demonstrations as demonstrations_lib
-from rlt_jax.tasks.ethernet import insertion
-from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.sim import action_space
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.ethernet.scripted_expert import ExpertConfig
+from rlt_jax.tasks.task import Outcome
 
 _OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
 _EPISODES = flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.')
@@ -67,57 +67,47 @@ def main(argv: list[str]) -> None:
   out = pathlib.Path(_OUT.value)
   out.mkdir(parents=True)
   start = time.time()
-  task = insertion.make(insertion.TaskConfig(clearance_mm=_CLEARANCE.value))
+  task = tasks.load('ethernet', EthernetConfig(clearance_mm=_CLEARANCE.value))
   habits = {'aim_error_mm': _AIM_MM.value, 'aim_error_deg': _AIM_DEG.value}
   habits = {name: x for name, x in habits.items() if x is not None}
-  teacher = scripted_expert_lib.make(
-    task, scripted_expert_lib.ExpertConfig(**habits)
-  )
-  render = camera.make(task.scene)
-  roll = insertion.jit(
+  expert = task.make_expert(ExpertConfig(**habits))
+  roll = task.compile(
     functools.partial(
-      scripted_expert_lib.demonstrate,
+      record.demonstrate,
       task=task,
-      teacher=teacher,
+      expert=expert,
       steps=_STEPS.value or task.config.time_limit,
     )
   )
-  way = jax.jit(
-    jax.vmap(
-      lambda pose, goal: kinematics.tip_way(
-        task.scene.right, pose[:6], goal[:6]
-      ),
-      in_axes=(0, None),
-    )
+  remaining_motion = jax.jit(
+    jax.vmap(task.tip.remaining_motion, in_axes=(0, None))
   )
   lift = np.arange(_WORLDS.value) % _LIFT_EVERY.value == 0
+  instruction = lift.astype(np.int32)
   key, space, count = jax.random.PRNGKey(_SEED.value), None, 0
   if _LIKE.value:
     space = writer.load_space(_LIKE.value)
   table = {'outcome': [], 'steps': [], 'command': shlex.join(sys.argv)}
   for shard in range(_EPISODES.value // _WORLDS.value):
     key, roll_key = jax.random.split(key)
-    trace = roll(roll_key, lift)
+    trace = roll(roll_key, instruction)
     for e in np.flatnonzero(~lift):
       outcome = int(trace.final.outcome[e])
-      if outcome == insertion.Outcome.RUNNING:
-        outcome = insertion.Outcome.TIME_OUT  # given up after --steps
+      if outcome == Outcome.RUNNING:
+        outcome = Outcome.TIME_OUT  # given up after --steps
       table['outcome'].append(outcome)
       table['steps'].append(int(trace.final.steps[e]))
     if not _FRAMES.value:
       continue
-    demos = demonstrations_lib.record(
-      trace, lift, render=render, stride=_STRIDE.value
-    )
+    demos = record.record(trace, instruction, task, stride=_STRIDE.value)
     demos = [
       d
       for d in demos
-      if d.prompt == scripted_expert_lib.LIFT
-      or d.outcome == insertion.Outcome.SUCCESS
+      if d.prompt != task.spec.instruction or d.outcome == Outcome.SUCCESS
     ]
     space = space or writer.measure_unit(
       demos,
-      scripted_expert_lib.INSERT,
+      task.spec.instruction,
       chunk_size=CHUNK,
       mode=_MODE.value,
     )
@@ -126,15 +116,15 @@ def main(argv: list[str]) -> None:
       space,
       first=count,
       horizon=HORIZON,
-      remaining_motion=way,
+      remaining_motion=remaining_motion,
     )
     count += len(demos)
     writer.save_shard(
       out / f'shard_{shard:03d}.npz',
       merged,
       space,
-      joint_names=scene_lib.JOINTS,
-      control_hz=insertion.CONTROL_HZ,
+      joint_names=task.spec.joint_names,
+      control_hz=task.spec.control_hz,
     )
     print(
       f'shard {shard}: {len(demos)} episodes, {len(merged["episode"])} '

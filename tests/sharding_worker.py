@@ -12,10 +12,9 @@ import sys
 import jax
 import numpy as np
 
-from rlt_jax import replay, sharding
+from rlt_jax import replay, sharding, tasks
 from rlt_jax.agents import rlt
 from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.ethernet import insertion
 
 WORLDS = 16
 _Z, _P, _C, _A, _ROWS, _UPDATES = 3, 2, 4, 2, 256, 50
@@ -60,15 +59,15 @@ def train(devices):
 
 def move(devices):
   """Returns the joints [E', 16] that this process holds after two steps."""
-  task = insertion.make()
+  task = tasks.load('ethernet')
   keys = jax.random.split(jax.random.PRNGKey(0), WORLDS)
-  state = insertion.jit(jax.vmap(task.reset))(keys)
+  state = task.compile(jax.vmap(task.reset))(keys)
   step = over_worlds(task.step)
   if devices is not None:
     mesh = sharding.make_mesh(devices)
     state = sharding.shard(state, mesh)
     step = sharding.shard_map_data(step, mesh)
-  step = insertion.jit(step)
+  step = task.compile(step)
   for _ in range(2):
     state = step(state, state.command + 0.01)
   shards = sorted(

@@ -7,7 +7,7 @@ import pytest
 from rlt_jax import config as config_lib
 from rlt_jax.renamed import RENAMED
 from rlt_jax.robot.station import Station
-from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.config import PracticeConfig, read_config
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,8 +182,8 @@ def test_a_field_that_came_later_has_a_meaning_in_files_without_it():
 def test_a_run_from_before_the_simulators_engines_is_read():
   plain = json.loads(config_lib.to_json(PracticeConfig()))
   assert 'impl' not in plain['task']
-  read = config_lib.from_json(PracticeConfig, json.dumps(plain))
+  read = read_config(json.dumps(plain))
   assert read == PracticeConfig() and read.task.impl == 'jax'
   other = config_lib.override(PracticeConfig(), ['task.impl=warp'])
-  again = config_lib.from_json(PracticeConfig, config_lib.to_json(other))
+  again = read_config(config_lib.to_json(other))
   assert again.task.impl == 'warp'

@@ -174,13 +174,3 @@ def record(
       )
     )
   return demos
-
-
-def chunks(demo: Demo, horizon: int) -> tuple[np.ndarray, np.ndarray]:
-  """Returns command chunks [T', H, A] and their valid mask [T', H].
-
-  Past the end of the demonstration the last command is held.
-  """
-  index = demo.frame_steps[:, None] + np.arange(horizon)
-  last = len(demo.commands) - 1
-  return demo.commands[np.minimum(index, last)], index <= last

@@ -80,7 +80,8 @@ def build(
     task_name, task_config: see `tasks.load`.
 
   Raises:
-    ValueError: no bundle is named, no such task, or one without a bench or cameras.
+    ValueError: no bundle is named, no such task, or one without a bench or
+      cameras.
     LockedError: another loop of this host drives the simulated arm.
   """
   if not bundle:

@@ -12,8 +12,6 @@ from rlt_jax import config as config_lib
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.tasks.ethernet import insertion, scene
-from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.training import practice_run
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
@@ -75,7 +73,7 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
   """
   setup, config = source.setup, source.config
   policy = bundle.exportable(setup.agent)
-  world, served = setup.task.scene, setup.embedder.spec
+  task, served = setup.task.spec, setup.embedder.spec
   return BundleSpec(
     chunk_size=config.chunk_size,
     inference_delay=config.inference_delay,
@@ -88,28 +86,24 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
     exploration_noise=policy.exploration_noise,
     gamma=config.gamma,
     intervention_reference=config.intervention_reference,
-    control_hz=insertion.CONTROL_HZ,
-    joint_names=scene.JOINTS,
-    joint_units=tuple(
-      'm' if name.endswith('gripper') else 'rad' for name in scene.JOINTS
-    ),
-    joint_low=_floats(world.joint_low),
-    joint_high=_floats(world.joint_high),
-    reach=_floats(insertion.reach(config.task)),
+    control_hz=task.control_hz,
+    joint_names=task.joint_names,
+    joint_units=task.joint_units,
+    joint_low=task.joint_low,
+    joint_high=task.joint_high,
+    reach=task.max_reach,
     action_mode=setup.perception.space.mode,
     action_scale=_floats(setup.perception.space.scale),
-    proprio_names=tuple(
-      f'{joint}.{part}' for part in ('pos', 'vel') for joint in scene.JOINTS
-    ),
+    proprio_names=task.proprio_names,
     proprio_mean=served.proprio_mean,
     proprio_std=served.proprio_std,
-    cameras=scene.CAMERAS,
-    prompt=scripted_expert_lib.INSERT,
+    cameras=task.cameras,
+    prompt=task.instruction,
     vla_fingerprint=served.vla_fingerprint,
     token_fingerprint=served.token_fingerprint,
     run={
       'workdir': source.workdir,
-      'task': config.task.name,
+      'task': task.name,
       'env_steps': source.env_steps,
       'command': command,
       'commit': provenance.commit(),

@@ -1,13 +1,17 @@
+import dataclasses
 import types
 
 import jax
 import numpy as np
 import pytest
 
+from rlt_jax import tasks
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rollout import perception
 from rlt_jax.serving.embedder import LocalEmbedder
-from rlt_jax.tasks.ethernet import insertion, scripted_expert
+from rlt_jax.tasks.ethernet import measures
+from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.task import INSERT, LIFT
 from rlt_jax.vlas.pi_small import pi_vla
 
 
@@ -39,18 +43,24 @@ def _render(level):
   return render
 
 
+def _task(render, instruction=INSERT):
+  """The Ethernet task with other cameras or another instruction."""
+  task = tasks.load('ethernet')
+  spec = dataclasses.replace(task.spec, instruction=instruction)
+  return dataclasses.replace(task, render=render, spec=spec)
+
+
 def _see(
   embedder,
   *,
   level=0,
   token_ablation='none',
-  words=scripted_expert.INSERT,
+  words=INSERT,
   seed=0,
 ):
   seen = perception.make(
-    render=_render(level),
+    task=_task(_render(level), words),
     embedder=embedder,
-    instruction=words,
     token_ablation=token_ablation,
   )
   return seen.perceive(_world(seed), jax.random.PRNGKey(0))
@@ -70,9 +80,8 @@ def test_groups_see_what_each_sees_with_its_own_key(embedder):
     return {n: np.tile(x, (times, 1, 1, 1)) for n, x in _render(0)(0).items()}
 
   seen = perception.make(
-    render=render,
+    task=_task(render),
     embedder=embedder,
-    instruction=scripted_expert.INSERT,
   )
   keys = jax.random.split(jax.random.PRNGKey(0), 2)
   worlds = [_world(0), _world(1)]
@@ -102,25 +111,23 @@ def test_zeros_are_zeros_and_blind_tokens_follow_the_arm(embedder):
 
 def test_the_instruction_reaches_the_vla(embedder):
   # Seen in the token: an untrained expert ignores its prefix.
-  one, other = _see(embedder), _see(embedder, words=scripted_expert.LIFT)
+  one, other = _see(embedder), _see(embedder, words=LIFT)
   assert not np.allclose(one.z_rl, other.z_rl)
 
 
 def test_the_true_pose_is_the_plug_in_the_sockets_frame(embedder):
-  task = insertion.make()
+  task = _task(_render(0))
   worlds = jax.vmap(task.reset)(jax.random.split(jax.random.PRNGKey(0), 3))
   seen = perception.make(
-    render=_render(0),
+    task=task,
     embedder=embedder,
-    instruction=scripted_expert.INSERT,
     token_ablation='true_pose',
-    scene=task.scene,
   )
   z_rl = np.asarray(seen.perceive(worlds, jax.random.PRNGKey(0)).z_rl)
   assert z_rl.shape == (3, 32)
   for i in range(3):
     world = jax.tree.map(lambda x, i=i: x[i], worlds)
-    tip = insertion.tip_in_socket(task.scene, world)
+    tip = measures.tip_in_socket(scene_lib.load(), world)
     expected = np.append(tip.lateral, -tip.depth) * 200.0
     np.testing.assert_allclose(z_rl[i, :3], expected, rtol=1e-4)
     # The tilt is the turn about the two axes across.
@@ -128,9 +135,10 @@ def test_the_true_pose_is_the_plug_in_the_sockets_frame(embedder):
     np.testing.assert_allclose(across, tip.tilt, rtol=0.02)
 
 
-def test_the_true_pose_needs_a_scene(embedder):
-  with pytest.raises(ValueError, match="'true_pose' needs the task's scene"):
-    _see(embedder, token_ablation='true_pose')
+def test_the_true_pose_needs_a_task_that_tells_it(embedder):
+  task = dataclasses.replace(_task(_render(0)), true_pose=None)
+  with pytest.raises(ValueError, match="'true_pose' needs a task with"):
+    perception.make(task=task, embedder=embedder, token_ablation='true_pose')
 
 
 def test_an_unknown_ablation_is_refused(embedder):

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax import tasks
 from rlt_jax.serving import schema, vla_service
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
@@ -15,7 +16,7 @@ _PROMPT = 'insert the ethernet plug into the socket'
 @pytest.fixture(scope='module')
 def served(assets):
   vla, token, _ = assets_lib.load(
-    str(assets), PracticeConfig(), assets_lib.TASK
+    str(assets), PracticeConfig(), tasks.load('ethernet').spec
   )
   spec = vla_service.make_spec(vla, token)
   return vla, token, spec

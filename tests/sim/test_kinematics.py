@@ -155,7 +155,7 @@ def test_the_way_of_the_tip_leads_there(scene):
   nominal = (np.zeros(3), np.zeros(3))
 
   def end(joints, goal):
-    way = kinematics.tip_way(scene.right, joints, goal)
+    way = kinematics.tip_displacement(scene.right, joints, goal)
     pos, mat = kinematics.tip_pose(scene.right, joints, *nominal)
     return pos + mat @ way[:3], mat @ kinematics.rotation(way[3:])
 

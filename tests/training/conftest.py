@@ -11,8 +11,8 @@ from rlt_jax.agents.rlt import RltConfig
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.train import train_token
-from rlt_jax.tasks.ethernet import scene
-from rlt_jax.tasks.ethernet.config import CONTROL_HZ, TaskConfig
+from rlt_jax.sim import two_arm_bench
+from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.vlas.pi_small import pi_vla
 from rlt_jax.vlas.pi_small.config import PiConfig
@@ -36,8 +36,8 @@ def write_assets(folder: pathlib.Path, seed: int = 0) -> pathlib.Path:
     PiConfig(**_TINY),
     action_mode='offset',
     action_scale=[0.004] * 6 + [0.0002] + [0.001] * 6 + [0.0002],
-    joint_names=scene.JOINTS,
-    control_hz=CONTROL_HZ,
+    joint_names=two_arm_bench.JOINTS,
+    control_hz=EthernetConfig.control_hz,
   )
   pi_vla.save(folder / 'vla', vla, metrics={}, command=['test'], seed=seed)
   demonstrations = {'outcome': [1, 1, 0], 'steps': [30, 35, 40]}
@@ -70,7 +70,7 @@ def assets(tmp_path_factory) -> pathlib.Path:
 
 def small_config() -> PracticeConfig:
   return PracticeConfig(
-    task=TaskConfig(time_limit=40),
+    task=EthernetConfig(time_limit=40),
     agent=RltConfig(batch_size=16, frozen_action_dims=tuple(range(6, 14))),
     num_envs=2,
     num_env_steps=300,

@@ -9,13 +9,14 @@ import sys
 
 import numpy as np
 
-from rlt_jax.tasks.ethernet import scene
+from rlt_jax import tasks
 from rlt_jax.training import sweep
 from tests.training.conftest import small_config
 
 SEEDS = (0, 1)
-# Without a token: pictures of another batch may differ by a grey level, which
-# an untrained token makes much of. The rest must then agree closely.
+# Without a token: images of another batch may differ by a gray level, which an
+# untrained token makes much of. The rest must then agree closely.
+_LOAD = tasks.load
 CONFIG = dataclasses.replace(
   small_config(),
   token_ablation='zeros',
@@ -25,19 +26,20 @@ CONFIG = dataclasses.replace(
 )
 
 
-def without_pictures(_):
-  """Stands in for `camera.make`: CONFIG has no token to see pictures, and
-  they compile long."""
+def without_images(name, config):
+  """Stands in for `tasks.load`: CONFIG has no token that reads the images, and
+  the cameras take long to compile."""
+  task = _LOAD(name, config)
 
   def render(state):
     images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
-    return dict.fromkeys(scene.CAMERAS, images)
+    return dict.fromkeys(task.spec.cameras, images)
 
-  return render
+  return dataclasses.replace(task, render=render)
 
 
 def main(assets, workdir, devices):
-  sweep.setup_lib.camera.make = without_pictures
+  sweep.setup_lib.tasks.load = without_images
   run = sweep.Sweep(
     workdir=pathlib.Path(workdir),
     config=CONFIG,

@@ -5,20 +5,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax import tasks
 from rlt_jax.agents import rlt
 from rlt_jax.agents.agent import Sizes
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.sim import two_arm_bench
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import insertion, scene
-from rlt_jax.tasks.ethernet.config import TaskConfig
+from rlt_jax.tasks.ethernet import measures
+from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.training import actors
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Features
 
 _CHUNK, _HORIZON = 10, 50
-_TASK = TaskConfig(time_limit=40)  # the other tests', compiled once for all
+_TASK = EthernetConfig(time_limit=40)  # the other tests', compiled once for all
 
 
 def _perceive(worlds, key, prompt=None):
@@ -29,20 +31,20 @@ def _perceive(worlds, key, prompt=None):
   return Features(
     z_rl=now[:, None],
     proprio=jnp.zeros((len(now), 1)),
-    reference=jnp.repeat(ahead[..., None], scene.ACTION_DIM, -1),
-    pose=insertion.joint_positions(worlds),
+    reference=jnp.repeat(ahead[..., None], two_arm_bench.ACTION_DIM, -1),
+    pose=measures.joint_positions(worlds),
   )
 
 
 def _perception(mode='offset'):
-  scale = np.full(scene.ACTION_DIM, 1e-9, np.float32)
+  scale = np.full(two_arm_bench.ACTION_DIM, 1e-9, np.float32)
   return Perception(
     perceive=_perceive,
     perceive_each=None,
     space=ActionSpace(scale, mode),
     z_dim=1,
     proprio_dim=1,
-    action_dim=scene.ACTION_DIM,
+    action_dim=two_arm_bench.ACTION_DIM,
   )
 
 
@@ -53,12 +55,12 @@ def _config(delay):
 
 
 def _agent(config):
-  return rlt.make(config.agent, Sizes(1, 1, _CHUNK, scene.ACTION_DIM))
+  return rlt.make(config.agent, Sizes(1, 1, _CHUNK, two_arm_bench.ACTION_DIM))
 
 
 @pytest.fixture(scope='module')
 def play():
-  return chunk_rollout_lib.make(insertion.make(_TASK))
+  return chunk_rollout_lib.make(tasks.load('ethernet', _TASK))
 
 
 @pytest.mark.parametrize('delay', [0, 4])

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax import vlas
+from rlt_jax import tasks, vlas
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.train import train_token
@@ -21,6 +21,7 @@ from rlt_jax.training import practice_run
 
 _PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending_vla.md'
 _PYTHON = re.compile(r'```python\n(.*?)```', re.DOTALL)
+_SPEC = tasks.load('ethernet').spec
 _TOY = 'tests.vlas.toy_vla:make'
 
 
@@ -184,11 +185,11 @@ def test_a_server_must_say_what_practice_needs(foreign):
 def test_what_does_not_fit_is_refused(config, vla, folder, sentence):
   config = dataclasses.replace(config, vla=vla)
   with pytest.raises((ValueError, OSError), match=sentence):
-    assets_lib.load_embedder(folder, config, assets_lib.TASK)
+    assets_lib.load_embedder(folder, config, _SPEC)
 
 
 def test_a_vla_of_another_task_is_refused(foreign, config):
-  task = assets_lib.TASK._replace(control_hz=20)
+  task = dataclasses.replace(_SPEC, control_hz=20)
   config = dataclasses.replace(config, vla=_TOY)
   with pytest.raises(ValueError, match='control_hz must .* 20: 50.0'):
     assets_lib.load_embedder(str(foreign[2]), config, task)
@@ -197,4 +198,4 @@ def test_a_vla_of_another_task_is_refused(foreign, config):
 def test_a_short_horizon_is_refused(foreign, config):
   config = dataclasses.replace(config, vla=_TOY, open_loop_steps=30)
   with pytest.raises(ValueError, match="fit in the VLA's horizon 20: 10, 30"):
-    assets_lib.load_embedder(str(foreign[2]), config, assets_lib.TASK)
+    assets_lib.load_embedder(str(foreign[2]), config, _SPEC)

@@ -10,7 +10,7 @@ from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Sizes
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.tasks.ethernet import scene
+from rlt_jax.sim import two_arm_bench
 from rlt_jax.training import policy_export
 from rlt_jax.types import Features
 from tests.agents import toy_agent
@@ -27,7 +27,7 @@ def test_the_bundle_is_the_agents_policy(tmp_path, config, source):
   assert spec.chunk_size == config.chunk_size
   assert spec.gamma == config.gamma
   assert spec.exploration_std == config.agent.exploration_std
-  assert spec.joint_names == scene.JOINTS
+  assert spec.joint_names == two_arm_bench.JOINTS
   assert spec.run['command'] == 'python -m x' and spec.run['env_steps'] == 0
   rng = np.random.default_rng(0)
   z_rl, scaled, reference = (
@@ -64,7 +64,7 @@ def test_an_agent_without_a_policy_for_robots_is_refused(tmp_path, source):
   agent = registry.make(
     'tests.agents.toy_agent:make',
     toy_agent.OffsetConfig(),
-    Sizes(4, 28, 10, scene.ACTION_DIM),
+    Sizes(4, 28, 10, two_arm_bench.ACTION_DIM),
   )
   toy = source._replace(setup=source.setup._replace(agent=agent))
   with pytest.raises(ValueError, match='OffsetConfig has none'):

@@ -15,7 +15,7 @@ import pytest
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import metrics
 from rlt_jax.training import loop, sweep
-from tests.training.sweep_worker import CONFIG, SEEDS, without_pictures
+from tests.training.sweep_worker import CONFIG, SEEDS, without_images
 
 _ROOT = pathlib.Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def _sweep(workdir, assets, **kwargs):
 def dark():
   """No pictures, here as in the worker."""
   with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep.setup_lib.camera, 'make', without_pictures)
+    patch.setattr(sweep.setup_lib.tasks, 'load', without_images)
     yield
 
 

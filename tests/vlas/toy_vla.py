@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.tasks.ethernet import scene
+from rlt_jax.sim import two_arm_bench
 from rlt_jax.vlas.vla import FrozenVla, ProprioStats, VlaOutput, VlaSpec
 
 _CAMERAS, _SIDE = ('base', 'wrist_left', 'wrist_right'), 4
@@ -25,7 +25,7 @@ class ToyVla(FrozenVla):
       token_dim=width,
       horizon=20,
       action_dim=14,
-      joint_names=scene.JOINTS,
+      joint_names=two_arm_bench.JOINTS,
       control_hz=50.0,
       action_mode='offset',
       action_scale=(0.001,) * 14,

@@ -223,7 +223,7 @@ def test_an_unknown_clearance_is_refused():
 def test_a_tasks_name_and_walls_carry_its_clearance():
   config = EthernetConfig(clearance_mm=0.05)
   assert config.name == 'ethernet-0.05mm'
-  model = task_lib.make(config).scene.mj_model
+  model = scene_lib.load(config.clearance_mm).mj_model
   half = model.geom('plug').size[:2][::-1]  # The arm is turned by 90 degrees.
   for axis, name in enumerate(('wall_xp', 'wall_yp')):
     wall = model.geom(name)
