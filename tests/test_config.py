@@ -114,7 +114,7 @@ def test_every_old_path_below_update_is_understood(path):
 
 def test_every_old_name_leads_to_a_setting():
   known = {
-    path.rpartition('.')[2] for path in config_lib._paths(PracticeConfig)
+    path.rpartition('.')[2] for path in config_lib._paths(PracticeConfig())
   }
   # Of a run on an arm, and of its station.
   other = {'num_base_episodes'} | {x.name for x in dataclasses.fields(Station)}

@@ -162,6 +162,7 @@ def measure(
   vla: FrozenVla,
   token: RlToken,
   prompt: np.ndarray,
+  task: Task,
   poses: int,
   steps: int,
   log: Callable[[str], None] = print,
@@ -172,7 +173,7 @@ def measure(
 
   Args:
     seed: of poses and probes.
-    vla, token, prompt, poses: see `features`.
+    vla, token, prompt, task, poses: see `features`.
     steps: of each `fit`.
     log: takes the lines of a table.
 
@@ -181,7 +182,7 @@ def measure(
   """
   pose_key, fit_key = jax.random.split(jax.random.key(seed))
   columns, truth = features(
-    pose_key, vla=vla, token=token, prompt=prompt, poses=poses
+    pose_key, vla=vla, token=token, prompt=prompt, task=task, poses=poses
   )
   errors = {'constant': truth.std(0)}
   log(_line('rms error', [f'{name:>12s}' for name in AXES]))

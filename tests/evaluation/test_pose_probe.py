@@ -46,7 +46,11 @@ def test_a_probe_finds_what_its_features_tell_and_no_more():
 def test_too_few_poses_or_no_whole_hundreds_are_refused(poses):
   with pytest.raises(ValueError, match=f'above 1000: {poses}'):
     pose_probe.features(
-      jax.random.key(0), vla=None, token=None, prompt=None, task=None,
+      jax.random.key(0),
+      vla=None,
+      token=None,
+      prompt=None,
+      task=None,
       poses=poses,
     )
 
