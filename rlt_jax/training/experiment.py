@@ -299,6 +299,10 @@ class Experiment:
     print('base:', self.describe(episodes), flush=True)
     self.shared.raise_if_stopped()
 
+  @property
+  def _steps_per_minute(self) -> float:
+    return 60 * self.config.task.control_hz
+
   def checkpoint_steps(self) -> int:
     """Returns the control steps between two checkpoints."""
     return round(self.config.checkpoint_minutes * self._steps_per_minute)

@@ -64,7 +64,7 @@ def test_every_kind_of_features_gets_a_line_and_an_error(monkeypatch):
   )
   lines = []
   table = pose_probe.measure(
-    0, vla=None, token=None, prompt=None, poses=1100, steps=300,
+    0, vla=None, token=None, prompt=None, task=None, poses=1100, steps=300,
     log=lines.append,
   )  # fmt: skip
   assert [line.split()[0] for line in lines[1:]] == list(table)
