@@ -225,6 +225,8 @@ class Task:
     world; a simulator may need compiler options of its own.
   true_pose: State -> [K], what no policy may see: position in m and rotation
     vector in rad of the tool at its goal. For ablations and other learners.
+  goal_pose: [K], the true pose of a world that has reached its goal; None
+    leaves a task without shaped reward.
   tip: see `Tip`; None where there is no such point.
   make_expert: (its config or None) -> `ScriptedExpert`; None without one.
   make_bench: () -> the same scene under C MuJoCo, see `Bench`; None without.
@@ -239,6 +241,7 @@ class Task:
   render: Callable[[State], Mapping[str, Array]] | None = None
   compile: Callable[..., Callable] = _jit
   true_pose: Callable[[State], Array] | None = None
+  goal_pose: tuple[float, ...] | None = None
   tip: Tip | None = None
   make_expert: Callable[[Any], ScriptedExpert] | None = None
   make_bench: Callable[[], Bench] | None = None

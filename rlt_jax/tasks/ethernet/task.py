@@ -78,6 +78,7 @@ def make(config: EthernetConfig | None = None) -> Task:
     render=camera.make(scene.world, CAMERAS, size=IMAGE_SIZE),
     compile=jit,
     true_pose=functools.partial(measures.plug_in_socket, scene),
+    goal_pose=(0.0, 0.0, -scene_lib.SOCKET_DEPTH, 0.0, 0.0, 0.0),
     tip=_tip(scene),
     make_expert=functools.partial(scripted_expert.make, scene),
     make_bench=functools.partial(_make_bench, config),
