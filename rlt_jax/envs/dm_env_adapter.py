@@ -1,55 +1,61 @@
-"""One world of the insertion task behind the `dm_env` interface.
+"""One world of any task behind the `dm_env` interface.
 
 For policies that are written step by step, outside JAX. Batches of worlds use
-`tasks.task.Task` itself: a call of this class costs a dispatch per step.
+`batched_task.BatchedTask`: a call of this class costs a dispatch per step.
 """
 
 from collections.abc import Callable, Mapping
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import dm_env
 from dm_env import specs
 import jax
 import numpy as np
 
-from rlt_jax import tasks
-from rlt_jax.sim import two_arm_bench as scene_lib
-from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet.config import EthernetConfig
-from rlt_jax.tasks.ethernet.task import CAMERAS, IMAGE_SIZE, INSERT
+from rlt_jax.envs import actions as actions_lib
+from rlt_jax.envs import batched_task
+from rlt_jax.envs.batched_task import IMAGE_PREFIX
 from rlt_jax.tasks.task import Outcome, State, Task
 
-_SEEN_PREFIX = 'images/'
+ACTIONS = ('targets', *actions_lib.KINDS)
 
 
 class _World(NamedTuple):
-  """A task's compiled functions, one world each; render takes a batch."""
+  """A task's compiled functions of one world.
+
+  command: (State, action) -> joint targets [A]; names: those of the action.
+  """
 
   task: Task
   reset: Callable
   step: Callable
-  render: Callable
+  command: Callable
+  names: tuple[str, ...]
 
 
 @functools.lru_cache(maxsize=8)
-def _world(config: EthernetConfig) -> _World:
-  """Builds a task's functions once, however many environments use it."""
-  task = tasks.load('ethernet', config)
+def _world(task: Task, actions: str) -> _World:
+  """Compiles a task's functions once, however many environments use it."""
+  names, command = task.spec.joint_names, lambda state, action: action
+  if actions != 'targets':
+    made = actions_lib.make(task, actions)
+    names, command = made.names, task.compile(made.command)
   return _World(
     task=task,
     reset=task.compile(task.reset),
     step=task.compile(task.step),
-    render=task.render,
+    command=command,
+    names=names,
   )
 
 
-class InsertionEnvironment(dm_env.Environment):
-  """The insertion task; `step` after the end of an episode starts the next.
+class TaskEnvironment(dm_env.Environment):
+  """One world of a task; `step` after the end of an episode starts the next.
 
-  Actions: float32 [A], absolute joint targets (rad, grippers m), or with a
-  `space` one step of a chunk in its normalised units, begun at the measured
-  pose. The task limits a target's distance from the measured pose; what was
+  Actions: 'targets' are float32 [A], absolute joint targets (rad, grippers m);
+  the task limits their distance from the measured pose. 'joints' and 'tip' are
+  float32 [M] in [-1, 1], see `envs.actions`; values beyond are cut. What was
   executed is `executed`.
 
   Observations: 'images/<camera>' uint8 [S, S, 3] unless `render` is off, and
@@ -61,28 +67,37 @@ class InsertionEnvironment(dm_env.Environment):
 
   def __init__(
     self,
-    task_config: EthernetConfig | None = None,
+    task: str | Task = 'ethernet',
     *,
     seed: int,
-    space: ActionSpace | None = None,
+    task_config: Any = None,
+    actions: str = 'targets',
     render: bool = True,
-    prompt: str = INSERT,
+    prompt: str | None = None,
   ):
     """Compiles nothing yet: the first reset and step do.
 
     Args:
-      task_config: the task; None is `ethernet-0.30mm`.
+      task: a name or 'module:function', or the task itself.
       seed: of every episode's draw; same seed, same episodes.
-      space: None for joint targets.
+      task_config: the named task's settings; None is their defaults.
+      actions: one of ACTIONS.
       render: False leaves the images out.
-      prompt: the instruction, for a policy that reads one.
+      prompt: the instruction, for a policy that reads one; None is the task's.
+
+    Raises:
+      ValueError: no such task or actions.
     """
-    self._world = _world(task_config or EthernetConfig())
+    if actions not in ACTIONS:
+      raise ValueError(f'actions must be one of {ACTIONS}: {actions!r}.')
+    self._world = _world(batched_task.load_task(task, task_config), actions)
+    spec = self._world.task.spec
+    self._normalized = actions != 'targets'
     self._key = jax.random.PRNGKey(seed)
-    self._space = space
-    self._cameras = tuple(c.name for c in CAMERAS) if render else ()
+    can_render = render and self._world.task.render is not None
+    self._cameras = spec.cameras if can_render else ()
     self._state: State | None = None
-    self.prompt = prompt
+    self.prompt = prompt or spec.instruction
 
   @property
   def state(self) -> State:
@@ -103,10 +118,11 @@ class InsertionEnvironment(dm_env.Environment):
     return dm_env.restart(self._observe())
 
   def step(self, action: np.ndarray) -> dm_env.TimeStep:
-    """Runs one control step, 20 ms; ignores `action` where it must reset.
+    """Runs one control step; ignores `action` where it must reset.
 
     Raises:
-      ValueError: the action's shape is not [A], or an entry is not finite.
+      ValueError: the action has another shape than the spec, or an entry
+        that is not finite.
     """
     if self._state is None or self._outcome() != Outcome.RUNNING:
       return self.reset()
@@ -122,29 +138,27 @@ class InsertionEnvironment(dm_env.Environment):
     """Ends the episode; the next step starts another."""
     self._state = None
 
-  def action_spec(self) -> specs.Array:
-    """Returns float32 [A]; its name lists the joints in order."""
-    shape, name = (scene_lib.ACTION_DIM,), ','.join(scene_lib.JOINTS)
-    if self._space is not None:
-      return specs.Array(shape, np.float32, name)
+  def action_spec(self) -> specs.BoundedArray:
+    """Returns float32 [A] or [M]; its name lists the entries in order."""
+    spec, names = self._world.task.spec, self._world.names
+    low, high = -1.0, 1.0
+    if not self._normalized:
+      low, high = np.float32(spec.joint_low), np.float32(spec.joint_high)
     return specs.BoundedArray(
-      shape,
-      np.float32,
-      np.array(self._world.task.spec.joint_low, np.float32),
-      np.array(self._world.task.spec.joint_high, np.float32),
-      name,
+      (len(names),), np.float32, low, high, ','.join(names)
     )
 
   def observation_spec(self) -> Mapping[str, specs.Array]:
     """Returns the cameras' and proprioception's shapes."""
-    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    names = [_SEEN_PREFIX + name for name in self._cameras]
+    spec = self._world.task.spec
+    shape = (spec.image_size, spec.image_size, 3)
+    names = [IMAGE_PREFIX + name for name in self._cameras]
     return {
       **{
         name: specs.BoundedArray(shape, np.uint8, 0, 255, name)
         for name in names
       },
-      'proprio': specs.Array((scene_lib.PROPRIO_DIM,), np.float32, 'proprio'),
+      'proprio': specs.Array((spec.proprio_dim,), np.float32, 'proprio'),
     }
 
   def reward_spec(self) -> specs.BoundedArray:
@@ -155,15 +169,15 @@ class InsertionEnvironment(dm_env.Environment):
     return int(self._state.outcome)
 
   def _command(self, action: np.ndarray) -> np.ndarray:
-    """Checks an action [A] and returns its joint targets [A]."""
-    action = np.asarray(action, np.float32)
-    if action.shape != (scene_lib.ACTION_DIM,):
+    """Checks an action and returns its joint targets [A]."""
+    action, names = np.asarray(action, np.float32), self._world.names
+    if action.shape != (len(names),):
       raise ValueError(
-        f'action must have shape ({scene_lib.ACTION_DIM},): {action.shape}.'
+        f'action must have shape ({len(names)},): {action.shape}.'
       )
     bad = [
-      f'{joint} is {value}'
-      for joint, value in zip(scene_lib.JOINTS, action, strict=True)
+      f'{name} is {value}'
+      for name, value in zip(names, action, strict=True)
       if not np.isfinite(value)
     ]
     if bad:
@@ -171,15 +185,15 @@ class InsertionEnvironment(dm_env.Environment):
         f'action must be finite: {", ".join(bad)} at step '
         f'{int(self._state.steps)}.'
       )
-    if self._space is None:
-      return action
-    pose = self._world.task.joint_positions(self._state)
-    return np.asarray(self._space.decode(action[None], pose)[0], np.float32)
+    if self._normalized:
+      action = np.clip(action, -1.0, 1.0)
+    return self._world.command(self._state, action)
 
   def _observe(self) -> dict[str, np.ndarray]:
-    observation = {'proprio': np.asarray(self._world.task.proprio(self._state))}
+    task = self._world.task
+    observation = {'proprio': np.asarray(task.proprio(self._state))}
     if self._cameras:
-      images = self._world.render(jax.tree.map(lambda x: x[None], self._state))
+      images = task.render(jax.tree.map(lambda x: x[None], self._state))
       for name in self._cameras:
-        observation[_SEEN_PREFIX + name] = np.asarray(images[name][0])
+        observation[IMAGE_PREFIX + name] = np.asarray(images[name][0])
     return observation

@@ -1,16 +1,15 @@
 import unittest
 
 import dm_env
-from dm_env import specs, test_utils
+from dm_env import test_utils
 import jax
 import numpy as np
 import pytest
 
-from rlt_jax.envs.dm_env_adapter import InsertionEnvironment
+from rlt_jax.envs.dm_env_adapter import TaskEnvironment
 from rlt_jax.sim import action_space as action_space_lib
 from rlt_jax.sim import kinematics
 from rlt_jax.sim import two_arm_bench as bench
-from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
@@ -21,7 +20,7 @@ _SHORT = EthernetConfig(time_limit=10)
 
 
 def _make(**kwargs):
-  return InsertionEnvironment(_SHORT, **{'seed': 0, **kwargs})
+  return TaskEnvironment(**{'task_config': _SHORT, 'seed': 0, **kwargs})
 
 
 def _home(environment):
@@ -117,18 +116,39 @@ def test_the_same_seed_gives_the_same_episodes(environment):
   assert (different != first[0]).any()
 
 
-def test_an_action_space_gives_the_unit_of_actions():
-  scale = np.full(14, 0.002, np.float32)
-  environment = _make(render=False, space=ActionSpace(scale, 'increment'))
+@pytest.mark.parametrize('actions', ['joints', 'tip'])
+def test_normalized_actions_are_bounded_and_move_what_is_not_frozen(actions):
+  environment = _make(render=False, actions=actions)
   spec = environment.action_spec()
-  assert not isinstance(spec, specs.BoundedArray)
+  assert spec.shape == (6,) and len(spec.name.split(',')) == 6
+  assert (spec.minimum == -1).all() and (spec.maximum == 1).all()
   environment.reset()
   pose = _home(environment)
-  environment.step(np.zeros(14, np.float32))
-  np.testing.assert_allclose(environment.executed, pose, atol=1e-7)
+  environment.step(np.zeros(6, np.float32))
+  np.testing.assert_allclose(environment.executed, pose, atol=1e-5)
   pose = _home(environment)
-  environment.step(np.ones(14, np.float32))
-  np.testing.assert_allclose(environment.executed, pose + scale, atol=1e-6)
+  environment.step(np.full(6, 1.0, np.float32))
+  way = environment.executed - pose
+  assert np.abs(way[:6]).max() > 5e-3 and np.abs(way[6:]).max() < 1e-3
+  other = _make(render=False, actions=actions)
+  other.reset()
+  other.step(np.zeros(6, np.float32))
+  other.step(np.full(6, 5.0, np.float32))
+  np.testing.assert_array_equal(other.executed, environment.executed)
+
+
+def test_any_task_and_only_known_actions():
+  environment = TaskEnvironment(
+    'tests.envs.point_task:make', seed=0, actions='joints'
+  )
+  step = environment.reset()
+  assert set(step.observation) == {'images/top', 'proprio'}
+  assert environment.prompt == 'go to the goal'
+  while not step.last():
+    step = environment.step(np.ones(2, np.float32))
+  assert environment.executed.shape == (3,)
+  with pytest.raises(ValueError, match=r"actions must be one of .*: 'tcp'"):
+    _make(actions='tcp')
 
 
 def test_a_far_target_is_executed_as_far_as_the_task_lets_it(environment):
