@@ -1,4 +1,5 @@
 from gymnasium.vector import AutoresetMode
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 import numpy as np
 import pytest
 
@@ -157,3 +158,17 @@ def test_misuse_is_refused(point):
     env.reset(seed=[1, 2, 3])
   with pytest.raises(ValueError, match=r'shape \(2, 2\): \(2,\)'):
     env.step(np.zeros(2))
+
+
+@pytest.mark.parametrize('mode', ['NextStep', 'SameStep'])
+def test_gymnasiums_wrappers_count_the_episodes(mode, point):
+  env = RecordEpisodeStatistics(
+    TaskVectorEnv(point, num_envs=2, autoreset_mode=mode)
+  )
+  env.reset(seed=0)
+  lengths = []
+  for _ in range(2 * _LIMIT + 1):
+    info = env.step(np.zeros((2, 2), np.float32))[-1]
+    if 'episode' in info:
+      lengths += info['episode']['l'][info['_episode']].tolist()
+  assert lengths == [_LIMIT] * 4

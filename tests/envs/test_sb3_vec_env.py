@@ -1,4 +1,3 @@
-import pathlib
 import warnings
 
 import numpy as np
@@ -87,13 +86,3 @@ def test_another_autoreset_mode_is_refused():
   env = TaskVectorEnv(point_task.make(), num_envs=2)
   with pytest.raises(ValueError, match='must be SAME_STEP: NEXT_STEP'):
     sb3_vec_env.make(env)
-
-
-def test_the_script_in_the_page_runs_as_it_stands(tmp_path, monkeypatch):
-  page = pathlib.Path(__file__).parents[2] / 'docs' / 'gymnasium.md'
-  script = page.read_text('utf-8').split('```python title=sac.py\n')[1]
-  monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(
-    'sys.argv', ['sac.py', '--steps=160', '--warm_up=80', '--trials=8']
-  )
-  exec(compile(script.split('```')[0], 'sac.py', 'exec'), {})
