@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from rlt_jax.envs import sb3_vec_env
 from rlt_jax.envs.gymnasium_vector_env import TaskVectorEnv
 
+DISCOUNT = 0.98
 parser = argparse.ArgumentParser()
 parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--steps', type=int, default=20_000)
@@ -28,6 +29,7 @@ def worlds(seed):
     observations=('true_pose',),
     flat_observation=True,
     reward='shaped',
+    shaping_discount=DISCOUNT,
   )
   vec_env = sb3_vec_env.make(env)
   vec_env.seed(seed)
@@ -37,8 +39,9 @@ def worlds(seed):
 # Poses are in m and rad: without normalization a network hardly sees them.
 training = VecNormalize(worlds(flags.seed), norm_reward=False)
 model = SAC(
-  'MlpPolicy', training, seed=flags.seed, gamma=0.98, learning_rate=1e-3,
-  learning_starts=flags.warm_up, gradient_steps=8, ent_coef='auto_0.1',
+  'MlpPolicy', training, seed=flags.seed, gamma=DISCOUNT, learning_rate=1e-3,
+  learning_starts=flags.warm_up, gradient_steps=8, ent_coef='auto_0.01',
+  policy_kwargs={'net_arch': [64, 64]},
 )  # fmt: skip
 start = time.time()
 model.learn(flags.steps)

@@ -10,8 +10,8 @@ from rlt_jax.types import Array
 KINDS = ('sparse', 'shaped')
 
 SHAPING_DISCOUNT = 0.99
-# Distance at which the potential has fallen to 0.24: a start's distance.
-_DISTANCE_SCALE = 0.02  # m
+# Where the potential reaches 0: beyond what uniform actions wander off.
+_FARTHEST = 0.1  # m
 # A radian counts as this many meters: 1 degree as 1.7 mm.
 _METERS_PER_RADIAN = 0.1
 
@@ -60,14 +60,14 @@ def make(
 
 
 def potential(task: Task, state: State) -> Array:
-  """Returns 1 - tanh(d / 20 mm) of one world, in [0, 1].
+  """Returns max(0, 1 - d / 100 mm) of one world, in [0, 1].
 
   d is the distance of the true pose from the goal pose: the length of the
   position's difference, plus 0.1 m a radian of the rotation's.
   """
   gap = task.true_pose(state) - jnp.asarray(task.goal_pose)
   distance = _length(gap[:3]) + _METERS_PER_RADIAN * _length(gap[3:6])
-  return 1.0 - jnp.tanh(distance / _DISTANCE_SCALE)
+  return jnp.maximum(0.0, 1.0 - distance / _FARTHEST)
 
 
 def _length(vector: Array) -> Array:

@@ -59,8 +59,10 @@ def test_the_potential_is_one_at_the_goal_and_counts_the_rotation():
     return float(rewards.potential(there, state))
 
   assert value(0, 0, 0, 0, 0, 0) == pytest.approx(1, abs=1e-3)
-  assert value(0.02, 0, 0, 0, 0, 0) == pytest.approx(1 - np.tanh(1), abs=1e-3)
-  assert value(0, 0, 0, 0, 0.2, 0) == pytest.approx(1 - np.tanh(1), abs=1e-3)
+  assert value(0, 0.02, 0, 0, 0, 0) == pytest.approx(0.8, abs=1e-3)
+  assert value(0, 0, 0, 0, 0.2, 0) == pytest.approx(0.8, abs=1e-3)
+  assert value(0, 0, 0.01, 0.1, 0, 0) == pytest.approx(0.8, abs=1e-3)
+  assert value(1, 0, 0, 0, 0, 0) == 0
 
 
 def test_bad_rewards_are_refused():
