@@ -5,12 +5,12 @@ import time
 
 import numpy as np
 from stable_baselines3 import SAC
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecMonitor, VecNormalize
 
 from rlt_jax.envs import sb3_vec_env
 from rlt_jax.envs.gymnasium_vector_env import TaskVectorEnv
 
-DISCOUNT = 0.98
+DISCOUNT = 0.95
 parser = argparse.ArgumentParser()
 parser.add_argument('--seed', type=int, default=0)
 parser.add_argument('--steps', type=int, default=20_000)
@@ -37,14 +37,14 @@ def worlds(seed):
 
 
 # Poses are in m and rad: without normalization a network hardly sees them.
-training = VecNormalize(worlds(flags.seed), norm_reward=False)
+training = VecNormalize(VecMonitor(worlds(flags.seed)), norm_reward=False)
 model = SAC(
   'MlpPolicy', training, seed=flags.seed, gamma=DISCOUNT, learning_rate=1e-3,
-  learning_starts=flags.warm_up, gradient_steps=8, ent_coef='auto_0.01',
-  policy_kwargs={'net_arch': [64, 64]},
+  learning_starts=flags.warm_up, gradient_steps=8, ent_coef='auto_0.1',
+  policy_kwargs={'net_arch': [64, 64]}, verbose=1,
 )  # fmt: skip
 start = time.time()
-model.learn(flags.steps)
+model.learn(flags.steps, log_interval=8)
 print(f'{flags.steps} steps took {time.time() - start:.0f} s')
 
 # The same number of episodes of each world: the first to end are the easy ones.

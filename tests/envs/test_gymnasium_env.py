@@ -11,6 +11,7 @@ from tests.envs import point_task
 
 _ALL = ('pixels', 'proprio', 'true_pose')
 _NUMBERS = ('proprio', 'true_pose')
+_POSE = {'observations': ('true_pose',), 'flat_observation': True}
 
 
 @pytest.fixture(scope='module')
@@ -52,7 +53,7 @@ def test_gymnasiums_checker_passes_on_the_ethernet_task():
 
 @pytest.mark.parametrize('actions', ['joints', 'tip'])
 def test_uniform_actions_neither_drop_the_plug_nor_are_cut_off(actions):
-  env = TaskEnv(actions=actions)
+  env = TaskEnv(actions=actions, **_POSE)
   env.reset(seed=0)
   env.action_space.seed(0)
   command = env.task.compile(env._batched.actions.command)
@@ -63,6 +64,23 @@ def test_uniform_actions_neither_drop_the_plug_nor_are_cut_off(actions):
     np.testing.assert_allclose(
       info['executed_command'], command(before, action), atol=1e-5
     )
+
+
+def test_a_controller_at_the_tip_that_reads_the_true_pose_inserts_the_plug():
+  env = TaskEnv(actions='tip', **_POSE)
+  for seed in range(3):
+    pose, _ = env.reset(seed=seed)
+    # The tip's axes in the socket's frame, when the two are aligned.
+    axes = np.round(np.asarray(env.task.tip.pose(env.state)[1]))
+    ended = False
+    while not ended:
+      # Above the mouth until it is centered, then to the bottom.
+      centered = np.linalg.norm(pose[:2]) < 4e-4 or pose[2] < 0
+      way = np.array([0, 0, -0.012 if centered else 0.001, 0, 0, 0]) - pose
+      action = np.append(way[:3] @ axes / 2e-3, way[3:] @ axes / 0.0087)
+      pose, _, ended, late, info = env.step(np.clip(action, -1, 1))
+      assert not late
+    assert info['is_success'] and int(env.state.steps) < 60
 
 
 def test_success_terminates_and_is_rewarded(point):
