@@ -24,7 +24,7 @@ _MAY_IMPORT = {
   'sim': {'types'},
   'tasks': {'types', 'plugins', 'sim'},
   'demonstrations': {'types', 'sim', 'tasks'},
-  'envs': {'types', 'sim', 'tasks'},
+  'envs': {'types', 'batching', 'sim', 'tasks'},
   'vlas': {'types', 'files', 'plugins'},
   'serving': {'types', 'rl_token', 'sim', 'vlas'},
   'robot': {'types', 'config', 'files', 'serving'},

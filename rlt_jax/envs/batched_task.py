@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax import tasks
+from rlt_jax.batching import tree_select
 from rlt_jax.envs import actions as actions_lib
 from rlt_jax.envs import rewards as rewards_lib
 from rlt_jax.sim.worlds import over_worlds
@@ -107,7 +108,7 @@ class BatchedTask:
       over_worlds(functools.partial(self._step_one, reward=reward))
     )
     self._numbers = task.compile(over_worlds(self._numbers_of_one))
-    self._renew = jax.jit(_select)
+    self._renew = jax.jit(tree_select)
 
   @property
   def numbers_dims(self) -> dict[str, int]:
@@ -190,15 +191,6 @@ class BatchedTask:
     if self.settings.flat_observation:
       return {FLAT: jnp.concatenate(list(found.values()))}
     return found
-
-
-def _select(mask: Array, new: Any, old: Any) -> Any:
-  """Returns `new` where the mask [E] is True, else `old`, world by world."""
-
-  def select(x, y):
-    return jnp.where(mask.reshape(-1, *[1] * (x.ndim - 1)), x, y)
-
-  return jax.tree.map(select, new, old)
 
 
 def make(
