@@ -2,7 +2,7 @@
 
 The products of one update are listed by shape and each shape is timed on this
 machine by itself; the floor is their sum. What an update takes beyond it is
-everything else: sampling, noise, normalisation, optimisers, launches.
+everything else: sampling, noise, normalization, optimizers, launches.
 """
 
 import collections

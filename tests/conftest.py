@@ -1,7 +1,7 @@
 """How the tests compile: they run for seconds and would compile for minutes.
 
 Compiled programs are shared by the workers of one run, and by no other. LLVM's
-optimiser is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
+optimizer is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
 test` takes four minutes more and tests the programs as users run them.
 """
 

@@ -10,7 +10,7 @@ from rlt_jax.types import Array
 KINDS = ('sparse', 'shaped')
 
 SHAPING_DISCOUNT = 0.99
-# A step of 2 mm towards the goal earns 0.2. With rewards of a hundredth,
+# A step of 2 mm toward the goal earns 0.2. With rewards of a hundredth,
 # critics were slow to tell good actions from bad ones.
 _SHAPED_SCALE = 10.0
 # Where the potential reaches 0: beyond what uniform actions wander off.

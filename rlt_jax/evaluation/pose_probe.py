@@ -110,7 +110,7 @@ def features(
 
 
 class _Probe(nn.Module):
-  """Two layers of 256, normalised."""
+  """Two layers of 256, normalized."""
 
   @nn.compact
   def __call__(self, x):

@@ -30,7 +30,7 @@ class Replay(NamedTuple):
 
   init: row spec -> empty state.
   add: (state, rows [R, ...], keep bool [R]) -> state; donates the state, so
-    the argument is dead afterwards.
+    the argument is dead afterward.
   sample: (state, key) -> rows [B, ...].
   """
 

@@ -1,4 +1,4 @@
-"""The delta action space: between normalised chunks and joint commands.
+"""The delta action space: between normalized chunks and joint commands.
 
 Two readings of "delta" are in use, and both are here:
 
@@ -8,7 +8,7 @@ Two readings of "delta" are in use, and both are here:
   the measured pose). A correction made by one step survives the next, which
   is what single-step methods need.
 
-One normalised unit of an entry is the standard deviation of that entry over
+One normalized unit of an entry is the standard deviation of that entry over
 the demonstrations' chunks of C steps; zero always means "stay here".
 """
 
@@ -23,14 +23,14 @@ MODES = ('offset', 'increment')
 
 # An idle joint's demonstrated deviation is next to nothing; dividing by it
 # would turn sensor-size motion into large actions.
-_ANGLE_FLOOR = 1e-3  # rad, a third of a millimetre at the tip
+_ANGLE_FLOOR = 1e-3  # rad, a third of a millimeter at the tip
 _GRIPPER_FLOOR = 2e-4  # m
 
 _SIDE = 7  # entries a side: six joints, then the gripper
 
 
 class ActionSpace(NamedTuple):
-  """scale: [A] rad (grippers m) a normalised unit. mode: one of MODES."""
+  """scale: [A] rad (grippers m) a normalized unit. mode: one of MODES."""
 
   scale: np.ndarray
   mode: str = 'offset'

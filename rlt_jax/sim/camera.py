@@ -19,7 +19,7 @@ from rlt_jax.sim import physics
 from rlt_jax.sim.compilation import jit
 from rlt_jax.types import Array
 
-_LIGHT = np.array([0.35, -0.5, 0.79])  # world, towards the light
+_LIGHT = np.array([0.35, -0.5, 0.79])  # world, toward the light
 _AMBIENT = 0.45
 _SKY = (0.18, 0.20, 0.24)
 _RANGE = 1.9  # m, beyond it a ray sees the sky
@@ -32,7 +32,7 @@ class CameraSpec(NamedTuple):
   """One camera of a scene.
 
   name: in the scene. samples: rays a side of a pixel; their mean turns
-  fractions of a pixel into grey levels. geoms: prefixes of the geoms that it
+  fractions of a pixel into gray levels. geoms: prefixes of the geoms that it
   draws; None draws all. hidden: prefixes of those that it never draws.
   """
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-# On a CPU. From 64 matrices on, jaxlib 0.10 spreads a batched factorisation
+# On a CPU. From 64 matrices on, jaxlib 0.10 spreads a batched factorization
 # over the very threads that wait for it, one a core. A physics step has two
 # that do not depend on each other: two cores then wait for ever.
 _BLOCK = 48

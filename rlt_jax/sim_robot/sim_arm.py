@@ -95,7 +95,7 @@ class SimArm:
         self._holding = True
 
   def stow(self) -> bool:
-    """Moves towards `spec.stow`; True once there."""
+    """Moves toward `spec.stow`; True once there."""
     with self._lock:
       self._advance()
       now, goal = self._clock.now(), np.array(self.spec.stow, np.float64)

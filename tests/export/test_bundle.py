@@ -116,7 +116,7 @@ def test_weights_that_are_not_the_records_are_refused(written):
   [
     ({'hidden_dims': [16, 8]}, 'Layers must have the shapes'),
     ({'format_version': 1}, 'format_version must be 3: 1'),
-    ({'colour': 'red'}, "BundleSpec has no field 'colour'"),
+    ({'color': 'red'}, "BundleSpec has no field 'color'"),
     ({'gamma': 'high'}, "BundleSpec.gamma must be float: 'high'"),
     ({'replay_stride': 3}, 'replay_stride must divide chunk_size 4: 3'),
     ({'exploration_noise': 'held'}, "noise must be one of .*: 'held'"),

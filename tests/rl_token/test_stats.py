@@ -14,7 +14,7 @@ def _tokens():
   return tokens.astype(np.float32), mask
 
 
-def test_huge_entries_and_position_means_are_levelled():
+def test_huge_entries_and_position_means_are_leveled():
   tokens, mask = _tokens()
   out = np.asarray(
     stats.standardize(stats.measure_tokens(tokens, mask), tokens, mask)

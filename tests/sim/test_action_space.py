@@ -77,7 +77,7 @@ def test_an_idle_joint_keeps_a_floor():
   still = np.zeros((2, 3, 14), np.float32)
   space = action_space.fit(still, still[:, 0])
   floor = np.full(14, 1e-3)
-  floor[[6, 13]] = 2e-4  # The grippers, in metres.
+  floor[[6, 13]] = 2e-4  # The grippers, in meters.
   np.testing.assert_allclose(space.scale, floor)
   chunk = space.encode(jnp.asarray(still + 1e-6), jnp.asarray(still[:, 0]))
   assert np.abs(chunk).max() < 0.01  # A micron or microradian is nothing.

@@ -18,7 +18,7 @@ _LIGHT = np.array([0.35, -0.5, 0.79]) / np.linalg.norm([0.35, -0.5, 0.79])
 
 @pytest.fixture(scope='module')
 def render(scene):
-  """The cameras as users compile them, with LLVM's optimiser."""
+  """The cameras as users compile them, with LLVM's optimizer."""
   level = {'xla_backend_optimization_level': 3}
   made = camera.make(scene.world, CAMERAS, size=IMAGE_SIZE)
   poses = level | {'xla_cpu_use_fusion_emitters': False}
@@ -53,7 +53,7 @@ def _quat(rotvec):
 def _look(scene, state, row, name):
   """Returns what MuJoCo's rays hit.
 
-  Geom ids [S*S, rays a pixel] and the pixels' colours [S*S, 3].
+  Geom ids [S*S, rays a pixel] and the pixels' colors [S*S, 3].
   """
   model = copy.copy(scene.mj_model)
   # The walls' tops overlap at the corners. MuJoCo's tie is anybody's; the
@@ -84,14 +84,14 @@ def _look(scene, state, row, name):
     distance, normal.reshape(-1), size * size, 1.9,
   )  # fmt: skip
   shade = 0.45 + 0.55 * np.clip(normal @ _LIGHT, 0, 1)
-  colours = model.geom_rgba[ids, :3] * shade[:, None] * 255
-  colours[ids < 0] = np.array([0.18, 0.20, 0.24]) * 255
+  colors = model.geom_rgba[ids, :3] * shade[:, None] * 255
+  colors[ids < 0] = np.array([0.18, 0.20, 0.24]) * 255
 
   def by_pixel(x):
     shape = (IMAGE_SIZE, samples, IMAGE_SIZE, samples, -1)
     return x.reshape(shape).swapaxes(1, 2).reshape(-1, samples**2, x[0].size)
 
-  return by_pixel(ids)[..., 0], by_pixel(colours).mean(axis=1)
+  return by_pixel(ids)[..., 0], by_pixel(colors).mean(axis=1)
 
 
 @pytest.mark.parametrize('name', tuple(c.name for c in CAMERAS))
@@ -99,10 +99,10 @@ def _look(scene, state, row, name):
 def test_every_pixel_sees_what_mujocos_ray_hits(
   row, name, scene, images, state
 ):
-  ids, colours = _look(scene, state, row, name)
+  ids, colors = _look(scene, state, row, name)
   seen = images[name][row].reshape(-1, 3)
-  # A geom's colour and its face's shade: 6 of 255 is two steps of shading.
-  same = np.abs(seen - colours).max(axis=1) <= 6
+  # A geom's color and its face's shade: 6 of 255 is two steps of shading.
+  same = np.abs(seen - colors).max(axis=1) <= 6
   assert same.mean() > 0.99, f'{100 * same.mean():.2f} %'
   # A wrong geom is not hidden among the many pixels of the bench.
   for geom in np.unique(ids):

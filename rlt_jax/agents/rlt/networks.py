@@ -1,7 +1,7 @@
 """Actor and critic over (z_rl, proprio, chunk), and the exploration noise.
 
 The actor writes the whole chunk itself (Eq. 4): it reads the reference as an
-input, and nothing is added to the reference afterwards.
+input, and nothing is added to the reference afterward.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""A dense layer over inputs that come in parts, cheaper backwards."""
+"""A dense layer over inputs that come in parts, cheaper backward."""
 
 from flax import linen as nn
 import jax
@@ -42,7 +42,7 @@ class SplitDense(nn.Module):
   """Linen's Dense over inputs [..., K_i], with the params of one Dense.
 
   Separate Dense layers for the parts would also drop the products, but they
-  run one product a part forwards and do not give the same bits.
+  run one product a part forward and do not give the same bits.
   """
 
   width: int

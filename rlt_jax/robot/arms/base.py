@@ -94,7 +94,7 @@ class BaseArm:
     self._sent = self._send(self._hold_pose)
 
   def stow(self) -> bool:
-    """Moves towards the stow pose; True within `spec.max_step` of it."""
+    """Moves toward the stow pose; True within `spec.max_step` of it."""
     self._check_power('stow')
     position, now = self._read().position, self._clock.now()
     if not np.isfinite(position).all():

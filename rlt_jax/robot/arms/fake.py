@@ -66,7 +66,7 @@ class FakeArm(BaseArm):
     self._log('hold')
 
   def stow(self) -> bool:
-    """Moves towards the stow pose; see `BaseArm`."""
+    """Moves toward the stow pose; see `BaseArm`."""
     there = super().stow()
     self._log('stow')
     return there
@@ -112,7 +112,7 @@ class FakeArm(BaseArm):
     if stall:
       self._clock.sleep_until(self._clock.now() + stall.seconds)
     now = self._clock.now()
-    # A clock that jumps back must not move the joints backwards.
+    # A clock that jumps back must not move the joints backward.
     decay = math.exp(-max(now - self._move_time, 0.0) / self._tau)
     self._position = self._target + (self._position - self._target) * decay
     self._move_time = now

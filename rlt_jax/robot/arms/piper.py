@@ -65,7 +65,7 @@ class PiperArms(base.TwoArms):
     """Opens nothing; see `base.TwoArms`."""
     super().__init__(spec, config, clock=clock)
     self._units = np.array([_UNITS[unit] for unit in spec.joint_units])
-    # Rounded inwards, so that no rounded target is outside its limits; after
+    # Rounded inward, so that no rounded target is outside its limits; after
     # round(), because a product may miss an integer by its last bit.
     self._first = np.ceil(np.round(self._low * self._units, 6))
     self._final = np.floor(np.round(self._high * self._units, 6))

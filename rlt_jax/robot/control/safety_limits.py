@@ -225,7 +225,7 @@ def _limit_joints(
   ):
     out, shorter = _shorten(out, start, distance, table.groups)
     changed |= _mark(shorter, bit)
-  # Shortening towards `before` may leave the step limit of an arm that lags
+  # Shortening toward `before` may leave the step limit of an arm that lags
   # behind. Each entry that does is then clipped alone.
   for low, high, bit in (
     (table.low, table.high, Limit.RANGE),

@@ -42,7 +42,7 @@ class EthernetConfig(TaskConfig):
   # some 70 N at rest: only blows and levering go beyond.
   force_limit: float = 80.0
   drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
-  # Command limit, joints 1-3: 6 mm at the tip. At 4 mm practice learnt at half
+  # Command limit, joints 1-3: 6 mm at the tip. At 4 mm practice learned at half
   # the pace, since fast chunks were cut short.
   reach_rad: float = 0.02
   reach_wrist_rad: float = 0.04  # joints 4 and 5

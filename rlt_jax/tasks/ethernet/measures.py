@@ -53,7 +53,7 @@ def tip_in_socket(scene: Scene, state: State) -> TipInSocket:
 def plug_in_socket(scene: Scene, state: State) -> Array:
   """Returns the true pose [6] of the plug's tip in the socket's frame.
 
-  Position, m, z outwards from the mouth's center; then the rotation vector,
+  Position, m, z outward from the mouth's center; then the rotation vector,
   rad, from where plug and socket are aligned. What no policy is told.
   """
   rel, mat, socket = _tip_and_socket(scene, state)

@@ -181,8 +181,8 @@ def _draw_steps(key: PRNGKey, span: tuple[int, int]) -> Array:
   return jax.random.randint(key, (), span[0], span[1] + 1)
 
 
-def _towards(value: Array, goal: Array, step: Array) -> Array:
-  """Moves a vector towards a goal by at most `step` in length."""
+def _move_toward(value: Array, goal: Array, step: Array) -> Array:
+  """Moves a vector toward a goal by at most `step` in length."""
   gap = goal - value
   length = jnp.sqrt(jnp.sum(gap**2) + 1e-12)
   return value + gap * jnp.minimum(1.0, step / length)
@@ -218,12 +218,12 @@ def _act(
   speed = jnp.where(mind.phase == Phase.PUSH, mind.push_speed, mind.align_speed)
   speed = jnp.where(still, 0.0, speed)
   turn_speed = jnp.where(still, 0.0, config.turn_speed_deg_s * jnp.pi / 180)
-  tip = _towards(mind.tip, goal, speed * _PERIOD)
-  turn = _towards(mind.turn, goal_turn, turn_speed * _PERIOD)
+  tip = _move_toward(mind.tip, goal, speed * _PERIOD)
+  turn = _move_toward(mind.turn, goal_turn, turn_speed * _PERIOD)
   # A person feels resistance: the hand never runs far ahead of the tip.
   grasp = state.grasp_pos, state.grasp_rot
   tip_now, _ = kinematics.tip_pose(scene.right, state.qpos[:6], *grasp)
-  tip = _towards(tip_now, tip, config.press_mm * 1e-3)
+  tip = _move_toward(tip_now, tip, config.press_mm * 1e-3)
   tremor = jax.random.normal(keys[3], (3,)) * config.tremor_mm * 1e-3
   arm = kinematics.solve_tip(
       scene.right, mind.joints, state.grasp_pos, state.grasp_rot, tip + tremor,

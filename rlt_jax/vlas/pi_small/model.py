@@ -219,7 +219,7 @@ def velocity(
   *,
   config: PiConfig,
 ) -> Array:
-  """Returns the flow's velocity [B, G, H, A], towards noise, whitened units.
+  """Returns the flow's velocity [B, G, H, A], toward noise, whitened units.
 
   Args:
     params: of `init_params`.

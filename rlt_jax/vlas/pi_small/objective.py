@@ -18,15 +18,15 @@ class LossConfig:
   """Weights of the two losses, and the image augmentation.
 
   Images are never shifted or cropped: one pixel of a wrist camera is about a
-  millimetre, more than the task forgives.
+  millimeter, more than the task forgives.
   """
 
   draws: int = 2  # (noise, time) pairs per prefix pass
   prefix_weight: float = 2.0  # of the readout's loss; both are whitened
   hold_weight: float = 1.0  # of steps past the end of the demo
-  brightness: float = 20.0  # largest shift, grey levels of 255
+  brightness: float = 20.0  # largest shift, gray levels of 255
   contrast: float = 0.15  # largest relative change, around the image mean
-  pixel_noise: float = 4.0  # half-width of uniform noise, grey levels
+  pixel_noise: float = 4.0  # half-width of uniform noise, gray levels
 
   def __post_init__(self):
     if self.draws < 1:

@@ -11,7 +11,7 @@ from rlt_jax.vlas.pi_small.config import PATCH
 class Stem(nn.Module):
   """Patches of one camera, merged 4x4 to 8x8 to 16x16 pixels.
 
-  Every step is one product over all pixels of its patch, so that the grey
+  Every step is one product over all pixels of its patch, so that the gray
   levels which carry sub-pixel positions all reach the token.
   """
 
