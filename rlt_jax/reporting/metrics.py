@@ -25,8 +25,9 @@ METRICS: Mapping[str, str] = {
   'success': 'success rate, 0 to 1, of the last 50 ended episodes',
   'throughput_per_10min': 'successes per 10 minutes of control steps, same '
   'episodes',
-  'critic_updates': 'critic updates so far',
-  'updates_per_s': 'critic updates per second of wall clock in this row',
+  'critic_updates': "gradient updates so far of the agent's critics, or of its "
+  'policy where it has no critics',
+  'updates_per_s': 'the same per second of wall clock in this row',
   'round_s': 's, wall clock of this round',
   'phase': "'warm-up' while the VLA drives, then 'practice'",
   # The agent's, means over the updates of this row.
@@ -49,7 +50,7 @@ METRICS: Mapping[str, str] = {
   'dropped_steps': 'control steps of the episode that were left out',
   'policy_version': 'version of the weights that drove the episode',
   'pending_updates': 'updates that the rows so far still ask for',
-  'update_to_data': 'critic updates per stored row so far',
+  'update_to_data': 'critic_updates per stored row so far',
   'late_queries': 'VLA queries so far that were answered after the fact',
 }
 
@@ -180,7 +181,7 @@ class LiveLine:
     Args:
       episodes: all so far; the last `window` give success and throughput.
       env_steps: control steps so far, all environments together.
-      updates_per_s: critic updates per second of wall clock.
+      updates_per_s: as in `METRICS`.
       phase: 'warm-up' or 'practice'.
       beta_ratio: beta * E|a - ref|^2 / E[Q], the cost of leaving the reference
         as a share of the value; None where there is none yet.
