@@ -6,7 +6,7 @@
       --workdir=runs/sim_arm --minutes=5
 
 Start `experiments.serve_vla` before, and for practice the learner,
-`experiments.learn_beside`, with --journal=WORKDIR/journal and
+`experiments.run_learner`, with --journal=WORKDIR/journal and
 --workdir=WORKDIR/learner; `make robot` does all of it with a simulated arm.
 Set OMP_NUM_THREADS=1. Ctrl-C ends the run after this control step: the arm
 holds, and journal and report are written.

@@ -50,14 +50,14 @@ def main() -> None:
     if subprocess.run([*export, seed, delay], check=False).returncode:
       raise SystemExit('error: the untrained actor could not be exported.')
   delay = f'--set=inference_delay={bundle_lib.load(bundle)[0].inference_delay}'
-  learner = _command('learn_beside', journal=workdir / 'journal', bundle=bundle,
+  learner = _command('run_learner', journal=workdir / 'journal', bundle=bundle,
                      workdir=workdir / 'learner')  # fmt: skip
-  beside = [Process('VLA', _command('serve_vla', port=port),
-                    workdir / 'logs/vla.log')]  # fmt: skip
+  services = [Process('VLA', _command('serve_vla', port=port),
+                      workdir / 'logs/vla.log')]  # fmt: skip
   if _LEARNER.value:
     # The loop has deadlines and learning has none, so the loop goes first.
-    beside.append(Process('learner', [*learner, seed, delay],
-                          workdir / 'logs/learner.log', nice=19))  # fmt: skip
+    services.append(Process('learner', [*learner, seed, delay],
+                            workdir / 'logs/learner.log', nice=19))  # fmt: skip
   loop = _command(
     'robot', station='sim', workdir=workdir, bundle=bundle,
     vla=f'ws://127.0.0.1:{port}', wait_s=300, resume_after_s=1,
@@ -66,7 +66,7 @@ def main() -> None:
     seed=_SEED.value,
   )  # fmt: skip
   try:
-    status = processes.run_loop(loop, beside, env={'OMP_NUM_THREADS': '1'})
+    status = processes.run_loop(loop, services, env={'OMP_NUM_THREADS': '1'})
   except KeyboardInterrupt:
     raise SystemExit('\nStopped: all processes have ended.') from None
   raise SystemExit(status)

@@ -1,6 +1,6 @@
-"""Learns beside an arm: follows the loop's journal, publishes weights.
+"""Runs the learner of a robot: follows the journal, publishes weights.
 
-  python -m experiments.learn_beside --journal=runs/arm/journal \
+  python -m experiments.run_learner --journal=runs/arm/journal \
       --bundle=bundles/a --workdir=runs/arm/learner
 
 The settings are practice's (`--set=agent.beta=0.01`). It runs until Ctrl-C

@@ -33,7 +33,7 @@ def test_a_learner_with_another_stride_than_the_bundles_is_refused(tmp_path):
   (tmp_path / 'journal').mkdir()
   done = subprocess.run(
     [
-      *(sys.executable, '-m', 'experiments.learn_beside'),
+      *(sys.executable, '-m', 'experiments.run_learner'),
       *(f'--{x}={tmp_path / x}' for x in ('journal', 'bundle', 'workdir')),
       *(f'--set={x}' for x in (*_SETTINGS, 'replay_stride=1')),
     ],
