@@ -48,7 +48,8 @@ def main() -> None:
   table = {}
   for name, policy in evaluation.policies.items():
     episodes, _ = evaluation.evaluator.run(policy, _EPISODES.value)
-    print(f'{name}: {statistics.describe(episodes)}', flush=True)
+    text = statistics.describe(episodes, evaluation.control_hz)
+    print(f'{name}: {text}', flush=True)
     table[name] = statistics.to_plain(episodes)
   if _OUT.value:
     pathlib.Path(_OUT.value).write_text(json.dumps(table) + '\n')

@@ -132,7 +132,8 @@ def main(argv: list[str]) -> None:
       flush=True,
     )
   (out / 'demos.json').write_text(json.dumps(table) + '\n')
-  print(statistics.describe(statistics.from_plain(table)))
+  episodes = statistics.from_plain(table)
+  print(statistics.describe(episodes, task.spec.control_hz))
 
 
 if __name__ == '__main__':

@@ -172,9 +172,9 @@ class LiveLine:
     env_steps: int,
     updates_per_s: float,
     phase: str,
+    control_hz: float,
     beta_ratio: float | None = None,
     window: int = 50,
-    control_hz: float = 50,
   ) -> None:
     """Shows the state, unless the last line is too recent.
 
@@ -183,10 +183,10 @@ class LiveLine:
       env_steps: control steps so far, all environments together.
       updates_per_s: as in `METRICS`.
       phase: 'warm-up' or 'practice'.
+      control_hz: control steps per second.
       beta_ratio: beta * E|a - ref|^2 / E[Q], the cost of leaving the reference
         as a share of the value; None where there is none yet.
       window: number of episodes, see above.
-      control_hz: control steps per second.
     """
     now = self._clock()
     if now - self._last < self._interval_s:

@@ -61,6 +61,7 @@ class ReportData:
   base: statistics.Episodes  # the frozen VLA alone
   final: statistics.Episodes  # after practice, without exploration noise
   robot_minutes: float  # practice before `final`
+  control_hz: float  # control steps per second
   outcomes: Sequence[str] = ()  # the task's names of outcomes, by code
   demonstrations: statistics.Episodes | None = None  # what the VLA learned from
   along: Sequence[Evaluation] = ()  # in the order of robot_minutes
@@ -74,7 +75,6 @@ class ReportData:
   commit: str = ''  # of the code that ran
   command: str = ''  # that made the run
   film: str = ''  # file name inside the report's folder
-  control_hz: float = 50  # control steps per second
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of JSON
   sections: Sequence[Section] = ()  # more blocks, at the end of report.md
 

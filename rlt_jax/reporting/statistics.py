@@ -86,7 +86,7 @@ def median_interval(
   return float(ends.low), float(ends.high)
 
 
-def throughput_per_10min(episodes: Episodes, control_hz: float = 50) -> float:
+def throughput_per_10min(episodes: Episodes, control_hz: float) -> float:
   """Returns successes per ten minutes of control steps.
 
   Failures count as time spent; resets do not.
@@ -102,7 +102,7 @@ def throughput_per_10min(episodes: Episodes, control_hz: float = 50) -> float:
 
 def summarize(
   episodes: Episodes,
-  control_hz: float = 50,
+  control_hz: float,
   outcomes: Sequence[str] = (),
 ) -> dict[str, object]:
   """Returns the figures of `episodes` as plain Python numbers.
@@ -167,7 +167,7 @@ def count_outcomes(
   return {name: int(np.sum(codes == i)) for i, name in enumerate(outcomes)}
 
 
-def describe(episodes: Episodes, control_hz: float = 50) -> str:
+def describe(episodes: Episodes, control_hz: float) -> str:
   """Returns success, median and throughput in one line."""
   s = summarize(episodes, control_hz)
   median = '-' if s['median_steps'] is None else f'{s["median_steps"]:.0f}'

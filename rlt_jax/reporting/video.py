@@ -35,7 +35,7 @@ def write_film(
   after: Sequence[Clip],
   captions: tuple[str, str] = ('base policy', 'after practice'),
   *,
-  control_hz: float = 50,
+  control_hz: float,
   stride: int = 4,
 ) -> None:
   """Writes matched episodes side by side, pair after pair.

@@ -13,10 +13,14 @@ from rlt_jax.training.config import PracticeConfig
 
 
 class Evaluation(NamedTuple):
-  """An evaluator and the policies to run on it, by name."""
+  """An evaluator and the policies to run on it, by name.
+
+  control_hz: control steps per second of the task.
+  """
 
   evaluator: evaluator_lib.Evaluator
   policies: Mapping[str, evaluator_lib.Policy]
+  control_hz: float
 
 
 def of_base(
@@ -43,6 +47,7 @@ def of_base(
   return Evaluation(
     setup_lib.make_evaluator(setup, config, seed),
     {f'base, {h} steps': evaluator_lib.base_policy(h) for h in horizons},
+    setup.task.spec.control_hz,
   )
 
 
@@ -65,4 +70,5 @@ def of_run(workdir: pathlib.Path, assets: str, seed: int) -> Evaluation:
   return Evaluation(
     setup_lib.make_evaluator(run.shared.setup, config, seed),
     {'mean': run.policy(explore=False), 'exploring': run.policy(explore=True)},
+    run.shared.setup.task.spec.control_hz,
   )

@@ -128,6 +128,7 @@ class PracticeRun:
       env_steps=state.env_steps,
       updates_per_s=row['updates_per_s'],
       phase=metrics['phase'],
+      control_hz=self.experiment.shared.setup.task.spec.control_hz,
       beta_ratio=metrics.get('beta_ratio'),
     )
     self.experiment.diagnose_agent(metrics)

@@ -41,6 +41,7 @@ def write(
     base=record.episodes('base'),
     final=along[-1].mean,
     robot_minutes=minutes[-1],
+    control_hz=experiment.shared.setup.task.spec.control_hz,
     outcomes=experiment.shared.setup.task.spec.outcomes,
     demonstrations=experiment.shared.demonstrations,
     along=[report.Evaluation(0.0, record.episodes('base')), *along],
@@ -89,7 +90,11 @@ def _film(experiment: Experiment) -> None:
         shared.setup.task.spec.outcomes,
       )
     )
-  write_film(experiment.workdir / 'film.gif', *clips)
+  write_film(
+    experiment.workdir / 'film.gif',
+    *clips,
+    control_hz=shared.setup.task.spec.control_hz,
+  )
 
 
 def _try_prompts(experiment: Experiment) -> dict[str, Any]:

@@ -212,6 +212,7 @@ class Sweep:
       env_steps=sum(run.progress.env_steps for run in self.runs),
       updates_per_s=updates_per_s,
       phase=row['phase'],
+      control_hz=self.runs[0].shared.setup.task.spec.control_hz,
       beta_ratio=row.get('beta_ratio'),
       window=window * len(self.runs),
     )

@@ -102,7 +102,11 @@ class Terminal(io.StringIO):
 def show(line, n=4, **kwargs):
   outcome = np.array([0, 1, 1, 1])[:n]
   episodes = statistics.Episodes(outcome == 1, np.full(n, 100), outcome)
-  kwargs = {'env_steps': 3050, 'updates_per_s': 812.4} | kwargs
+  kwargs = {
+    'env_steps': 3050,
+    'updates_per_s': 812.4,
+    'control_hz': 50.0,
+  } | kwargs
   line.show(episodes, phase='practice', **kwargs)
 
 

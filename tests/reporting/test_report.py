@@ -33,6 +33,7 @@ def full():
     base=_BASE,
     final=_FINAL,
     robot_minutes=10.0,
+    control_hz=50.0,
     demonstrations=_DEMONSTRATIONS,
     outcomes=('time_out', 'success', 'force_limit'),
     along=(
@@ -115,6 +116,7 @@ def test_more_entries_and_sections_are_appended(tmp_path):
     base=_BASE,
     final=_BASE,
     robot_minutes=1.0,
+    control_hz=50.0,
     extra={'loop': {'ticks': 3, 'late_s': math.nan}},
     sections=[
       report.Section(note='A note.'),
@@ -143,7 +145,9 @@ def test_optional_parts_are_left_out(tmp_path):
   failed = make([400], [0])
   report.write_report(
     tmp_path,
-    report.ReportData(base=failed, final=failed, robot_minutes=0.0),
+    report.ReportData(
+      base=failed, final=failed, robot_minutes=0.0, control_hz=50.0
+    ),
   )
   text = (tmp_path / 'report.md').read_text()
   assert [line for line in text.split('\n') if line.startswith('#')] == [
@@ -176,5 +180,6 @@ def test_evaluations_out_of_order_are_refused():
       base=_BASE,
       final=_FINAL,
       robot_minutes=5.0,
+      control_hz=50.0,
       along=(report.Evaluation(5.0, _FINAL), report.Evaluation(2.5, _BASE)),
     )

@@ -37,7 +37,7 @@ def test_wilson_refuses_counts_that_do_not_fit(counts):
 
 def test_summary_by_hand():
   actual = statistics.summarize(
-    make([100, 200, 300, 400], [1, 1, 0, 2]), outcomes=_OUTCOMES
+    make([100, 200, 300, 400], [1, 1, 0, 2]), 50, outcomes=_OUTCOMES
   )
   assert actual['episodes'] == 4
   assert actual['success'] == 0.5
@@ -62,7 +62,7 @@ def test_throughput_follows_the_control_rate():
 
 
 def test_summary_without_success_has_no_step_figures():
-  actual = statistics.summarize(make([50, 60], [0, 3]))
+  actual = statistics.summarize(make([50, 60], [0, 3]), 50)
   assert actual['median_steps'] is None and actual['mean_steps'] is None
   assert actual['throughput_per_10min'] == 0.0
 
@@ -96,11 +96,11 @@ def test_share_counts_failures_and_asks_to_beat_every_demonstration():
 )
 def test_contradicting_columns_are_refused(episodes, message):
   with pytest.raises(ValueError, match=message):
-    statistics.summarize(episodes, outcomes=_OUTCOMES)
+    statistics.summarize(episodes, 50, outcomes=_OUTCOMES)
 
 
 def test_without_names_outcomes_are_not_counted():
-  assert 'outcomes' not in statistics.summarize(make([1, 2], [1, 7]))
+  assert 'outcomes' not in statistics.summarize(make([1, 2], [1, 7]), 50)
 
 
 def test_episodes_survive_json_and_pooling():
@@ -113,7 +113,7 @@ def test_episodes_survive_json_and_pooling():
 
 
 def test_one_line_describes_episodes():
-  assert statistics.describe(make([100, 200], [1, 0])) == (
+  assert statistics.describe(make([100, 200], [1, 0]), 50) == (
     'success 0.50 (0.09-0.91) of 2, median 100 steps, 100 per 10 min'
   )
-  assert 'median - steps' in statistics.describe(make([100], [0]))
+  assert 'median - steps' in statistics.describe(make([100], [0]), 50)

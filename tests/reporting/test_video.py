@@ -28,7 +28,7 @@ def read(path):
 
 def test_film_runs_in_real_time_until_the_longer_clip_ends(tmp_path):
   path = tmp_path / 'film.gif'
-  video.write_film(path, [clip(40, 'time_out')], [clip(12)])
+  video.write_film(path, [clip(40, 'time_out')], [clip(12)], control_hz=50.0)
   frames, durations = read(path)
   # 10 frames of 80 ms for 40 steps of 20 ms, then the end is held 0.8 s.
   assert sum(durations) == 10 * 80 + 10 * 80
@@ -38,7 +38,7 @@ def test_film_runs_in_real_time_until_the_longer_clip_ends(tmp_path):
 
 def test_the_shorter_clip_holds_its_last_frame(tmp_path):
   path = tmp_path / 'film.gif'
-  video.write_film(path, [clip(40, 'time_out')], [clip(12)])
+  video.write_film(path, [clip(40, 'time_out')], [clip(12)], control_hz=50.0)
   frames, _ = read(path)
   left, right = (slice(6, 102), slice(108, 204))
   pictures = slice(50, None)
@@ -52,7 +52,7 @@ def test_the_shorter_clip_holds_its_last_frame(tmp_path):
 
 def test_images_are_enlarged_pixel_by_pixel(tmp_path):
   path = tmp_path / 'film.gif'
-  video.write_film(path, [clip(8)], [clip(8, level=60)])
+  video.write_film(path, [clip(8)], [clip(8, level=60)], control_hz=50.0)
   picture = read(path)[0][0][50:146, 6:102]
   expected = np.kron(
     clip(8).frames['base'][0], np.ones((3, 3, 1), int)
@@ -62,7 +62,7 @@ def test_images_are_enlarged_pixel_by_pixel(tmp_path):
 
 def test_outcomes_are_green_or_red_after_the_end(tmp_path):
   path = tmp_path / 'film.gif'
-  video.write_film(path, [clip(9, 'force_limit')], [clip(9)])
+  video.write_film(path, [clip(9, 'force_limit')], [clip(9)], control_hz=50.0)
   first, last = (read(path)[0][i][22:44].astype(int) for i in (0, -1))
 
   def green_minus_red(bar):
@@ -75,7 +75,7 @@ def test_outcomes_are_green_or_red_after_the_end(tmp_path):
 
 def test_several_pairs_stay_small(tmp_path):
   path = tmp_path / 'film.gif'
-  video.write_film(path, [clip(60)] * 3, [clip(20)] * 3)
+  video.write_film(path, [clip(60)] * 3, [clip(20)] * 3, control_hz=50.0)
   assert path.stat().st_size < 200_000
 
 
@@ -95,4 +95,4 @@ def test_several_pairs_stay_small(tmp_path):
 )
 def test_clips_that_do_not_match_are_refused(tmp_path, before, after, message):
   with pytest.raises(ValueError, match=message):
-    video.write_film(tmp_path / 'film.gif', before, after)
+    video.write_film(tmp_path / 'film.gif', before, after, control_hz=50.0)
