@@ -37,10 +37,11 @@ def load(name: str, config: Any = None) -> Task:
     config: its settings; None is their defaults.
 
   Raises:
-    ValueError: no such task, or settings of another class.
+    ValueError: no such task, settings of another class, or a control rate
+      that is not that of the settings' class.
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
-  cls = plugins.config_class(function, _WHAT)
+  cls = config_class(name) if plugins.config_class(function, _WHAT) else None
   if config is not None and not isinstance(config, cls or TaskConfig):
     raise ValueError(
       f'The settings of task {name!r} must be a '
@@ -51,4 +52,10 @@ def load(name: str, config: Any = None) -> Task:
   else:
     task = function(config=cls() if config is None else config)
   plugins.check_type(task, Task, name, _WHAT)
+  rate = (cls or TaskConfig).control_hz
+  if task.spec.control_hz != rate:
+    raise ValueError(
+      f"A task's spec.control_hz must be the control_hz of its config's class, "
+      f'{rate:g}: {task.spec.control_hz:g}.'
+    )
   return task

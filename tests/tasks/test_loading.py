@@ -1,0 +1,38 @@
+"""What `tasks.load` refuses of a task of one's own."""
+
+import dataclasses
+from typing import ClassVar
+
+import pytest
+
+from rlt_jax import tasks
+from rlt_jax.tasks.task import Task, TaskConfig
+from tests.envs import point_task
+
+_MODULE = 'tests.tasks.test_loading'
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlowConfig(TaskConfig):
+  control_hz: ClassVar[float] = 20.0
+
+
+def make_slow(config: SlowConfig) -> Task:
+  task = point_task.make(config)
+  spec = dataclasses.replace(task.spec, control_hz=config.control_hz)
+  return dataclasses.replace(task, spec=spec)
+
+
+def make_slow_without_config() -> Task:
+  return make_slow(SlowConfig())
+
+
+def test_a_task_has_the_control_rate_of_its_settings():
+  name = f'{_MODULE}:make_slow'
+  config = tasks.config_class(name)()
+  assert tasks.load(name, config).spec.control_hz == config.control_hz == 20.0
+
+
+def test_a_control_rate_that_is_not_that_of_the_settings_is_refused():
+  with pytest.raises(ValueError, match='spec.control_hz must be .* 50: 20'):
+    tasks.load(f'{_MODULE}:make_slow_without_config')
