@@ -25,11 +25,11 @@ _SPEC = tasks.load('ethernet').spec
 _TOY = 'tests.vlas.toy_vla:make'
 
 
-def _write_token(folder, spec):
+def write_token(folder, spec, num_image_tokens=48):
   """Writes a hardly trained token of a VLA."""
   config = TokenConfig(
     token_dim=spec.token_dim,
-    num_image_tokens=48,
+    num_image_tokens=num_image_tokens,
     num_layers=1,
     num_heads=2,
     mlp_ratio=1,
@@ -37,7 +37,9 @@ def _write_token(folder, spec):
     warmup_steps=1,
     batch_size=4,
   )
-  tokens = np.random.default_rng(0).normal(size=(16, 48, spec.token_dim))
+  tokens = np.random.default_rng(0).normal(
+    size=(16, num_image_tokens, spec.token_dim)
+  )
   trained = train_token(jax.random.key(0), tokens.astype(np.float32), config)
   token = rl_token.make(trained.params, config, spec.fingerprint)
   rl_token.save(folder / 'token', token, metrics={}, command=[], seed=0)
@@ -49,7 +51,7 @@ def foreign(tmp_path_factory):
   """Returns the toy VLA, its token, and the folder that holds the token."""
   folder = tmp_path_factory.mktemp('foreign')
   vla = vlas.load(_TOY)
-  return vla, _write_token(folder, vla.spec), folder
+  return vla, write_token(folder, vla.spec), folder
 
 
 @pytest.fixture(scope='module')
@@ -100,7 +102,7 @@ def test_practice_runs_with_the_example_of_the_page(
   (tmp_path / 'my_vla.py').write_text(example)
   monkeypatch.syspath_prepend(tmp_path)
   vla = vlas.load('my_vla:make')
-  _write_token(tmp_path, vla.spec)
+  write_token(tmp_path, vla.spec)
   _, rows = _practice(tmp_path, _config(config, 'my_vla:make'), str(tmp_path))
   assert rows[-1]['env_steps'] >= 160
 
