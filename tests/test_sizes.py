@@ -63,9 +63,7 @@ def test_sizes_stay_within_the_limits(path):
 def test_the_rules_catch():
   body = '  x = 1\n' * 60
   assert list(long_functions(f'def f():\n{body}'))
-  assert not list(
-    long_functions(f'def f():\n  """Text.\n\n  More."""\n  x = 1')
-  )
+  assert not list(long_functions('def f():\n  """Text.\n\n  More."""\n  x = 1'))
   many = ''.join(f'    self.a{i} = 0\n' for i in range(16))
   assert list(large_classes(f'class A:\n  def f(self):\n{many}'))
   assert not list(large_classes('class A:\n  def f(self):\n    self.a = 0'))
