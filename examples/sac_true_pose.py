@@ -36,8 +36,11 @@ def worlds(seed):
   return vec_env
 
 
-# Poses are in m and rad: without normalization a network hardly sees them.
+# Poses are in m and rad. A fixed unit of 5 mm or 3 degrees: VecNormalize's own,
+# the spread of all that was seen, hides the socket's play of 0.3 mm.
 training = VecNormalize(VecMonitor(worlds(flags.seed)), norm_reward=False)
+training.training = False
+training.obs_rms.var = np.square([0.005] * 3 + [0.05] * 3)
 model = SAC(
   'MlpPolicy', training, seed=flags.seed, gamma=DISCOUNT, learning_rate=1e-3,
   learning_starts=flags.warm_up, gradient_steps=8, ent_coef='auto_0.1',
