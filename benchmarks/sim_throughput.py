@@ -109,9 +109,9 @@ class Bench:
   def __init__(self):
     """Loads the task, its cameras, and the frozen parts."""
     self.config = PracticeConfig()
-    self.cell = setup_lib.make(self.config)
-    self.task = self.cell.task
-    self.play = self.cell.play
+    self.setup = setup_lib.make(self.config)
+    self.task = self.setup.task
+    self.rollout_fns = self.setup.play
 
   def make(self, kind: str, worlds: int) -> timing.Contender:
     """Returns a row's contender; its work is simulated seconds."""
@@ -122,17 +122,19 @@ class Bench:
   def start(self, worlds: int) -> State:
     """Returns fresh worlds."""
     keys = jax.random.split(jax.random.PRNGKey(0), worlds)
-    return self.play.begin(keys, _CHECK)
+    return self.rollout_fns.begin(keys, _CHECK)
 
   def lowered(self, kind: str) -> Iterator[jax.stages.Lowered]:
     """Yields a row's programs for `_CHECK` worlds, not compiled."""
     keys = jax.random.split(jax.random.PRNGKey(0), _CHECK)
     state = jax.eval_shape(jax.vmap(self.task.reset), keys)
-    commands = jax.ShapeDtypeStruct((_CHECK, _STEPS, 14), jnp.float32)
+    commands = jax.ShapeDtypeStruct(
+      (_CHECK, _STEPS, self.task.spec.action_dim), jnp.float32
+    )
     if kind == 'physics':
-      yield self.play.chunk.lower(state, commands)
+      yield self.rollout_fns.chunk.lower(state, commands)
     elif kind == 'warp':
-      yield self._warp_play().lower(state, commands)
+      yield self._warp_chunk().lower(state, commands)
     elif kind in ('cameras', 'vla'):
       seen = state
       for stage in self.task.render:
@@ -146,7 +148,9 @@ class Bench:
     """Physics and verdicts; every call starts from the same states."""
     state = self.start(worlds)
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
-    return lambda: jax.block_until_ready(self.play.chunk(state, hold).final)
+    return lambda: jax.block_until_ready(
+      self.rollout_fns.chunk(state, hold).final
+    )
 
   def physics_spread(self, worlds: int) -> Callable:
     """Physics and verdicts, every device its own share of the worlds."""
@@ -164,11 +168,11 @@ class Bench:
 
   def warp(self, worlds: int) -> Callable:
     """Physics and verdicts under MuJoCo Warp."""
-    state, run = self.start(worlds), self._warp_play()
+    state, run = self.start(worlds), self._warp_chunk()
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(run(state, hold).final)
 
-  def _warp_play(self) -> Callable:
+  def _warp_chunk(self) -> Callable:
     config = dataclasses.replace(self.config.task, impl='warp')
     return chunk_rollout.make(tasks.load('ethernet', config)).chunk
 
@@ -189,13 +193,13 @@ class Bench:
   def vla(self, worlds: int) -> Callable:
     """The base policy, replanned every ten steps."""
     state, key = self.start(worlds), jax.random.PRNGKey(1)
-    perception = self.cell.perception
+    perception = self.setup.perception
     decode = jax.jit(perception.space.decode)
 
     def call():
-      percept = perception.perceive(state, key)
-      commands = decode(percept.reference[:, :_STEPS], percept.pose)
-      jax.block_until_ready(self.play.chunk(state, commands).final)
+      features = perception.perceive(state, key)
+      commands = decode(features.reference[:, :_STEPS], features.pose)
+      jax.block_until_ready(self.rollout_fns.chunk(state, commands).final)
 
     return call
 

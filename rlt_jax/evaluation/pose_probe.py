@@ -79,7 +79,7 @@ def features(
     jax.vmap(functools.partial(draw, task=task, scene=scene))
   )
   true_pose = jax.jit(jax.vmap(task.true_pose))
-  words = np.tile(prompt, (_BATCH, 1))
+  prompt_ids = np.tile(prompt, (_BATCH, 1))
 
   @jax.jit
   def embed(vla_params, token_params, observation):
@@ -95,7 +95,7 @@ def features(
     keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
     state = start(keys)
     proprio = task.proprio(state)
-    observation = Observation(task.render(state), proprio, words)
+    observation = Observation(task.render(state), proprio, prompt_ids)
     tokens, z_rl = embed(vla.params, token.params, observation)
     columns['joints'].append(proprio[:, :6])
     columns['z_rl'].append(z_rl)

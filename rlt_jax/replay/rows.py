@@ -76,7 +76,7 @@ def build_rows(
   windows that end at or before it are kept, and they bootstrap.
 
   Args:
-    prev, cur: consecutive segments of the same E robots. `cur` belongs to
+    prev, cur: consecutive segments of the same E environments. `cur` belongs to
       the same episode unless `prev` terminated or was truncated. None stands
       for a segment that never comes: rows that would end in it are not kept.
     encode: absolute commands [C, A] and the pose [A] at the row's start ->
@@ -88,11 +88,11 @@ def build_rows(
       not known yet.
 
   Returns:
-    Rows [E*C/s, ...], the rows of one robot side by side, and keep
+    Rows [E*C/s, ...], those of one environment side by side, and keep
     bool [E*C/s], False for rows that must not be stored.
   """
   cur = empty_segment(prev) if cur is None else cur
-  num_robots, chunk = prev.reward.shape
+  num_envs, chunk = prev.reward.shape
   if stride < 1 or chunk % stride:
     raise ValueError(
       f'stride must divide the chunk of {chunk} steps: {stride}.'
@@ -102,14 +102,14 @@ def build_rows(
       f'intervention_reference must be one of '
       f'{INTERVENTION_REFERENCES}: {intervention_reference!r}.'
     )
-  chex.assert_shape([prev.source, cur.source], (num_robots, chunk))
+  chex.assert_shape([prev.source, cur.source], (num_envs, chunk))
   chex.assert_shape(
     [prev.features.pose, cur.features.pose],
-    (num_robots, chunk // stride, prev.command.shape[-1]),
+    (num_envs, chunk // stride, prev.command.shape[-1]),
   )
   chex.assert_type([prev.valid, cur.valid], bool)
   build = functools.partial(
-    _robot_rows,
+    _env_rows,
     encode=encode,
     gamma=gamma,
     stride=stride,
@@ -119,7 +119,7 @@ def build_rows(
   return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (rows, keep))
 
 
-def _robot_rows(
+def _env_rows(
   prev: Segment,
   cur: Segment,
   *,
@@ -128,7 +128,7 @@ def _robot_rows(
   stride: int,
   replace: bool,
 ) -> tuple[Transition, Array]:
-  """Builds the rows [C/s, ...] of one robot and keep [C/s]."""
+  """Builds the rows [C/s, ...] of one environment and keep [C/s]."""
   chunk = prev.reward.shape[0]
   goes_on = ~(prev.terminated | prev.truncated)
   valid = jnp.concatenate([prev.valid, cur.valid & goes_on])  # [2C]

@@ -159,9 +159,9 @@ class SimArm:
       raise ValueError('connect() must come before everything else.')
     timestep = self._bench.timestep
     elapsed = self._clock.now() - self._start_time
-    due = int(elapsed / timestep + 1e-6) - self._steps
-    skipped = max(due - round(_CATCH_UP_S / timestep), 0)
+    num_steps = int(elapsed / timestep + 1e-6) - self._steps
+    skipped = max(num_steps - round(_CATCH_UP_S / timestep), 0)
     self._start_time += skipped * timestep
-    for _ in range(due - skipped):
+    for _ in range(num_steps - skipped):
       self._bench.step()
       self._steps += 1

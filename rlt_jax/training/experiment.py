@@ -208,7 +208,7 @@ class Experiment:
     restored = checkpoint.restore(
       self.workdir, like, expected_meta=self._expected_meta()
     )
-    self.say(f'Resumed at {restored.env_steps} control steps.')
+    self.print_line(f'Resumed at {restored.env_steps} control steps.')
     return restored
 
   def save(self, state: Any, env_steps: int, **kwargs: Any) -> None:
@@ -254,7 +254,7 @@ class Experiment:
     self._metrics.write(row)
     return row
 
-  def say(self, text: str) -> None:
+  def print_line(self, text: str) -> None:
     """Prints a line, with the run's name before it."""
     print(f'{self._name}{text}', flush=True)
 
@@ -273,7 +273,7 @@ class Experiment:
     if (found := self.diagnose(metrics)) is not None:
       self.record.put('diagnosis', dict(found.numbers))
       print()  # ends the live line
-      self.say(found.text)
+      self.print_line(found.text)
 
   def diagnose(self, metrics: Mapping[str, Any]) -> Diagnosis | None:
     """Returns what the agent says of its settings, None if it has no opinion.
@@ -329,7 +329,9 @@ class Experiment:
         episodes, _ = self.shared.evaluator.run(self.policy(explore), count)
       self.record.put_episodes(key, episodes)
       print()  # ends the live line
-      self.say(f'{minutes:g} min, {name} policy: {self.describe(episodes)}')
+      self.print_line(
+        f'{minutes:g} min, {name} policy: {self.describe(episodes)}'
+      )
       self.shared.raise_if_stopped()
 
   def policy(self, explore: bool) -> evaluator_lib.Policy:

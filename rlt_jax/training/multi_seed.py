@@ -84,15 +84,15 @@ class MultiSeed:
     )
     learner_state = self._learner.init(learner_keys, first.segment)
     none = np.full((num, loop_lib.HISTORY), -1, np.int32)
-    everyone = np.ones(num, bool)
+    all_seeds = np.ones(num, bool)
     return self._placed(PracticeState(
       actors=actors_state,
       learner=learner_state,
       pending=first.segment,
       policy=self._policy(learner_state.agent),
       env_steps=first.steps.reshape(num, -1).sum(1, dtype=np.int64),
-      outcome=_append(none, first.outcome, first.ended, everyone),
-      length=_append(none, first.length, first.ended, everyone),
+      outcome=_append(none, first.outcome, first.ended, all_seeds),
+      length=_append(none, first.length, first.ended, all_seeds),
     ))  # fmt: skip
 
   def run(self, state: PracticeState, on_round: OnRound) -> PracticeState:
@@ -108,10 +108,10 @@ class MultiSeed:
         warmup = state.env_steps < config.vla_warmup_steps
         state, metrics = self._round(pool, state, active, warmup)
         _check_finite(self._seeds, state, metrics)
-        spent = time.perf_counter() - start
+        round_s = time.perf_counter() - start
         on_round(state, [
           (metrics[i] or {}) | {
-            'round_s': spent,
+            'round_s': round_s,
             'phase': 'warm-up' if warmup[i] else 'practice',
           } if active[i] else None
           for i in range(len(self._seeds))
@@ -120,31 +120,33 @@ class MultiSeed:
 
   def split(self, state: PracticeState) -> list[PracticeState]:
     """Returns one PracticeState a seed, as `loop.Practice` has it."""
-    rest, of_envs = _part(state)
+    rest, env_leaves = _split_env_leaves(state)
     count = self._config.num_envs
 
-    def one(i):
-      rows = slice(i * count, (i + 1) * count)
-      mine = jax.tree.map(lambda x: x[i], rest)
-      learner = mine.learner
-      mine = mine.replace(
-        env_steps=int(mine.env_steps),
-        policy=jax.tree.map(np.asarray, mine.policy),
+    def state_of(i: int) -> PracticeState:
+      envs = slice(i * count, (i + 1) * count)
+      state = jax.tree.map(lambda x: x[i], rest)
+      learner = state.learner
+      state = state.replace(
+        env_steps=int(state.env_steps),
+        policy=jax.tree.map(np.asarray, state.policy),
         learner=learner.replace(
           pending_updates=int(learner.pending_updates), rows=int(learner.rows)
         ),
       )
-      return _whole(mine, jax.tree.map(lambda x: x[rows], of_envs))
+      return _join_env_leaves(
+        state, jax.tree.map(lambda x: x[envs], env_leaves)
+      )
 
-    return [one(i) for i in range(len(self._seeds))]
+    return [state_of(i) for i in range(len(self._seeds))]
 
   def join(self, states: Sequence[PracticeState]) -> PracticeState:
     """Inverts `split`; the seeds need not be in the same round."""
-    rests, of_envs = zip(*map(_part, states), strict=True)
+    rests, env_leaves = zip(*map(_split_env_leaves, states), strict=True)
     rest = jax.tree.map(_stack, *rests)
     rest = rest.replace(policy=jax.tree.map(jnp.asarray, rest.policy))
-    together = jax.tree.map(lambda *x: jnp.concatenate(x), *of_envs)
-    return self._placed(_whole(rest, together))
+    together = jax.tree.map(lambda *x: jnp.concatenate(x), *env_leaves)
+    return self._placed(_join_env_leaves(rest, together))
 
   def _round(
     self,
@@ -193,8 +195,8 @@ class MultiSeed:
     )
 
 
-def _part(state: PracticeState) -> tuple[PracticeState, Any]:
-  """Returns the state without what leads with [S * E], and that."""
+def _split_env_leaves(state: PracticeState) -> tuple[PracticeState, Any]:
+  """Splits a state into its leaves [S, ...] and its leaves [S * E, ...]."""
   actors, learner = state.actors, state.learner
   rest = state.replace(
     actors=actors.key, learner=learner.replace(previous=None), pending=None
@@ -202,9 +204,9 @@ def _part(state: PracticeState) -> tuple[PracticeState, Any]:
   return rest, (actors.replace(key=None), learner.previous, state.pending)
 
 
-def _whole(rest: PracticeState, of_envs: Any) -> PracticeState:
-  """Puts together what `_part` took apart."""
-  actors, previous, pending = of_envs
+def _join_env_leaves(rest: PracticeState, env_leaves: Any) -> PracticeState:
+  """Inverts `_split_env_leaves`."""
+  actors, previous, pending = env_leaves
   return rest.replace(
     actors=actors.replace(key=rest.actors),
     learner=rest.learner.replace(previous=previous),

@@ -45,7 +45,7 @@ class PracticeRun:
     setup = setup_lib.make(config, assets)
     experiment_lib.check_workdir(workdir, resume)
     self.loop = loop_lib.Practice(
-      setup.play, setup.perception, setup.agent, config
+      setup.rollout_fns, setup.perception, setup.agent, config
     )
     self.experiment = experiment_lib.Experiment(
       workdir=workdir,
@@ -112,10 +112,12 @@ class PracticeRun:
     """Practices until `steps` control steps, with checkpoints on the way."""
     every = self.experiment.checkpoint_steps()
     while self.state.env_steps < steps:
-      due = (self.state.env_steps // every + 1) * every
+      next_save = (self.state.env_steps // every + 1) * every
       with experiment_lib.Timer(self.experiment.seconds, 'practice_s'):
-        self.state = self.loop.run(self.state, min(due, steps), self._on_round)
-      if self.state.env_steps >= due:
+        self.state = self.loop.run(
+          self.state, min(next_save, steps), self._on_round
+        )
+      if self.state.env_steps >= next_save:
         self.save()
 
   def _on_round(

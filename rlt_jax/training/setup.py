@@ -21,7 +21,7 @@ class TaskSetup(NamedTuple):
 
   embedder: Embedder
   task: Task
-  play: RolloutFns
+  rollout_fns: RolloutFns
   perception: Perception
   agent: Agent
 
@@ -91,7 +91,7 @@ def make_evaluator(
     seed: of the start states; the config's if None.
   """
   return evaluator.Evaluator(
-    setup.play,
+    setup.rollout_fns,
     setup.perception,
     seed=config.eval_seed if seed is None else seed,
     chunk=config.chunk_size,

@@ -72,7 +72,12 @@ class Sweep:
     self._rounds: list[tuple[int, float]] = []  # updates, s; where it learned
     setup = setup_lib.make(config, assets)
     self.loop = multi_seed_lib.MultiSeed(
-      setup.play, setup.perception, setup.agent, config, self.seeds, place
+      setup.rollout_fns,
+      setup.perception,
+      setup.agent,
+      config,
+      self.seeds,
+      place,
     )
     shared = experiment_lib.make_shared(
       setup, config, self._stop.raise_if_stopped, assets
@@ -152,7 +157,7 @@ class Sweep:
     The first of them compiles and is left out; 0 where there is no other.
     """
     rounds = self._rounds[1:]
-    seconds = sum(spent for _, spent in rounds)
+    seconds = sum(round_s for _, round_s in rounds)
     return sum(updates for updates, _ in rounds) / seconds if rounds else 0.0
 
   def _restore(self) -> None:
@@ -188,11 +193,12 @@ class Sweep:
     self._set_state(state)
     active = [x for x in zip(self.runs, metrics, strict=True) if x[1]]
     rows = [run.log_round(run.progress, own) for run, own in active]
-    made, spent = self._num_updates() - updates, rows[0]['round_s']
-    self._seconds['practice_s'] += spent
-    if made:
-      self._rounds.append((made, spent))
-    self._show(rows[0], made / spent)
+    num_updates = self._num_updates() - updates
+    round_s = rows[0]['round_s']
+    self._seconds['practice_s'] += round_s
+    if num_updates:
+      self._rounds.append((num_updates, round_s))
+    self._show(rows[0], num_updates / round_s)
     for run, own in active:
       run.diagnose_agent(own)
     if self._num_checkpoints() > checkpoints:

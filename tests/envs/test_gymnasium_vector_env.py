@@ -131,7 +131,7 @@ def test_worlds_are_shown_and_rendered(point):
   assert flat.render() is None
 
 
-def test_returned_arrays_do_not_change_afterwards(point):
+def test_returned_arrays_do_not_change_afterward(point):
   env = TaskVectorEnv(point, num_envs=2)
   first, _ = env.reset(seed=0)
   copy = first['proprio'].copy()

@@ -40,7 +40,7 @@ def test_shaping_changes_a_return_by_the_first_potential(direction, outcome):
   assert (plain > 0) == (outcome == 1)
 
 
-def test_the_potential_rises_towards_the_goal_and_lasts_at_the_time_limit():
+def test_the_potential_rises_toward_the_goal_and_lasts_at_the_time_limit():
   task = point_task.make(TaskConfig(time_limit=3))
   states = _episode(task, 0.1)
   assert int(states[-1].outcome) == Outcome.TIME_OUT

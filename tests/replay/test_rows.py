@@ -99,7 +99,7 @@ def _slow_rows(episode, chunk, intervention_reference):
     )
 
 
-def _robot_episodes(rng, chunk, num_segments):
+def _env_episodes(rng, chunk, num_segments):
   """Draws episodes until exactly `num_segments` segments are filled."""
   left = num_segments
   while left:
@@ -133,23 +133,23 @@ def _stack(items):
 @pytest.mark.parametrize('chunk', [4, 10])
 def test_streamed_rows_equal_the_slow_builder(chunk, intervention_reference):
   rng = np.random.default_rng(chunk)
-  num_robots, num_segments = 3, 40
+  num_envs, num_segments = 3, 40
   episodes = [
-    list(_robot_episodes(rng, chunk, num_segments)) for _ in range(num_robots)
+    list(_env_episodes(rng, chunk, num_segments)) for _ in range(num_envs)
   ]
   streams = [
     [s for e in robot for s in _segments(e, chunk)] for robot in episodes
   ]
   segments = [_stack(step) for step in zip(*streams, strict=True)]
   empty = rows_lib.empty_segment(segments[0])
-  got = [[] for _ in range(num_robots)]
+  got = [[] for _ in range(num_envs)]
   per_robot = chunk // _STRIDE
   for prev, cur in zip([empty, *segments], [*segments, empty], strict=True):
     rows, keep = jax.device_get(_builder(intervention_reference)(prev, cur))
     assert all(np.all(np.isfinite(x)) for x in rows)
     for i in np.flatnonzero(keep):
       got[i // per_robot].append(jax.tree.map(lambda x: x[i], rows))  # noqa: B023
-  for robot in range(num_robots):
+  for robot in range(num_envs):
     expected = [
       r
       for e in episodes[robot]

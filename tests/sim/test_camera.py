@@ -50,14 +50,14 @@ def _quat(rotvec):
   return quat
 
 
-def _look(scene, state, row, name):
+def _cast_with_mujoco(scene, state, row, name):
   """Returns what MuJoCo's rays hit.
 
   Geom ids [S*S, rays a pixel] and the pixels' colors [S*S, 3].
   """
   model = copy.copy(scene.mj_model)
-  # The walls' tops overlap at the corners. MuJoCo's tie is anybody's; the
-  # renderer gives it to the walls in x, so let those in y stand back.
+  # The walls' tops overlap at the corners, at the same distance. MuJoCo may
+  # report either wall; the renderer reports that in x, so lower those in y.
   for name_y in ('wall_yp', 'wall_yn'):
     model.geom(name_y).size -= np.array([1e-5, 0.0, 1e-5])
   plug = model.body('plug').id
@@ -99,7 +99,7 @@ def _look(scene, state, row, name):
 def test_every_pixel_sees_what_mujocos_ray_hits(
   row, name, scene, images, state
 ):
-  ids, colors = _look(scene, state, row, name)
+  ids, colors = _cast_with_mujoco(scene, state, row, name)
   seen = images[name][row].reshape(-1, 3)
   # A geom's color and its face's shade: 6 of 255 is two steps of shading.
   same = np.abs(seen - colors).max(axis=1) <= 6
@@ -114,7 +114,7 @@ def test_every_pixel_sees_what_mujocos_ray_hits(
 @pytest.mark.parametrize('name', _WRISTS)
 def test_the_wrists_see_the_plug_and_the_socket(name, scene, state):
   model = scene.mj_model
-  ids, _ = _look(scene, state, 2, name)
+  ids, _ = _cast_with_mujoco(scene, state, 2, name)
   names = {model.geom(g).name for g in np.unique(ids) if g >= 0}
   assert 'plug' in names
   assert any(g.startswith('wall_') for g in names)
@@ -123,7 +123,8 @@ def test_the_wrists_see_the_plug_and_the_socket(name, scene, state):
 def test_the_socket_hides_the_nose_of_a_plug_that_is_in(scene, state):
   plug = scene.mj_model.geom('plug').id
   pixels = [
-    (_look(scene, state, row, 'wrist_left')[0] == plug).sum() for row in (2, 3)
+    (_cast_with_mujoco(scene, state, row, 'wrist_left')[0] == plug).sum()
+    for row in (2, 3)
   ]
   assert pixels[1] < pixels[0]
 

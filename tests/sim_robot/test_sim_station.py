@@ -1,4 +1,4 @@
-"""The twin as a station: what it is put together from, and what it shows."""
+"""The simulated arm as a station: its cameras, operator and start states."""
 
 import contextlib
 
@@ -15,20 +15,20 @@ from rlt_jax.tasks.ethernet.state import State
 
 
 @pytest.fixture(scope='module')
-def cell():
+def setup():
   with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
-    # What a library prints at once must not end up among the pictures.
+    # Text that a library prints unbuffered must not mix with the images.
     patch.setenv('PYTHONUNBUFFERED', '1')
     yield sim_station.build(
       MonotonicClock(), stack, bundle='b', vla='ws://127.0.0.1:1', seed=0
     )
 
 
-def test_the_cameras_draw_the_world_as_it_is(cell):
-  cell.prepare('practice', 0)
-  images = cell.cameras.observe()
-  assert 0.0 <= cell.cameras.age_s() < 5.0
-  world = {k: np.asarray(v) for k, v in cell.arm.world().items()}
+def test_the_cameras_draw_the_world_as_it_is(setup):
+  setup.prepare('practice', 0)
+  images = setup.cameras.observe()
+  assert 0.0 <= setup.cameras.age_s() < 5.0
+  world = {k: np.asarray(v) for k, v in setup.arm.world().items()}
   render = tasks.load('ethernet').render
   drawn = render(State(**world))
   assert set(images) == set(drawn)
@@ -36,29 +36,29 @@ def test_the_cameras_draw_the_world_as_it_is(cell):
     np.testing.assert_array_equal(image, np.asarray(drawn[name])[0])
 
 
-def test_pictures_are_of_the_moment_that_triggered_them(cell):
-  cell.prepare('practice', 1)
-  was = cell.cameras.observe()
-  cell.cameras.trigger()
-  cell.prepare('practice', 2)
-  cell.cameras.trigger()
-  moments = [cell.cameras.observe() for _ in range(3)]
+def test_pictures_are_of_the_moment_that_triggered_them(setup):
+  setup.prepare('practice', 1)
+  was = setup.cameras.observe()
+  setup.cameras.trigger()
+  setup.prepare('practice', 2)
+  setup.cameras.trigger()
+  moments = [setup.cameras.observe() for _ in range(3)]
   for name, image in was.items():
     np.testing.assert_array_equal(moments[0][name], image)
     assert (moments[1][name] != image).any()
     np.testing.assert_array_equal(moments[1][name], moments[2][name])
 
 
-def test_base_and_evaluation_start_alike_and_practice_does_not(cell):
+def test_base_and_evaluation_start_alike_and_practice_does_not(setup):
   poses = {}
   for mode in ('base', 'evaluation', 'practice'):
-    cell.prepare(mode, 0)
-    poses[mode] = np.array(cell.arm.observe().position)
+    setup.prepare(mode, 0)
+    poses[mode] = np.array(setup.arm.observe().position)
   np.testing.assert_allclose(poses['base'], poses['evaluation'], atol=1e-3)
   assert np.abs(poses['base'] - poses['practice']).max() > 3e-3
 
 
-def test_the_operator_says_what_the_poses_say(cell):
+def test_the_operator_labels_episodes_by_the_true_poses(setup):
   said = {x: tuple(sim_station.events_for(x)) for x in (-1, 0, 1, 2, 3)}
   assert said[EthernetOutcome.SUCCESS] == (Kind.SUCCESS,)
   assert (
@@ -67,10 +67,10 @@ def test_the_operator_says_what_the_poses_say(cell):
     == (Kind.FAILURE,)
   )
   assert said[EthernetOutcome.RUNNING] == said[EthernetOutcome.TIME_OUT] == ()
-  assert cell.time_limit == EthernetConfig().time_limit
+  assert setup.time_limit == EthernetConfig().time_limit
 
 
-def test_a_second_loop_is_refused(cell):
+def test_a_second_loop_is_refused(setup):
   with contextlib.ExitStack() as stack, pytest.raises(lock.LockedError):
     sim_station.build(
       MonotonicClock(), stack, bundle='b', vla='ws://127.0.0.1:1', seed=0

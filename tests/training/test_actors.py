@@ -1,4 +1,4 @@
-"""What the policies have seen when they decide: now, or `delay` steps ago."""
+"""Which observation a policy decides from: now, or `delay` steps ago."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ _TASK = EthernetConfig(time_limit=40)  # the other tests', compiled once for all
 
 
 def _perceive(worlds, key, prompt=None):
-  """A look says when it was, its reference which steps it is for."""
+  """z_rl holds the step of the query, the reference the steps it is for."""
   del key, prompt
   now = jnp.asarray(worlds.steps, jnp.float32)
   ahead = now[:, None] + jnp.arange(_HORIZON)
@@ -59,32 +59,32 @@ def _agent(config):
 
 
 @pytest.fixture(scope='module')
-def play():
+def rollout_fns():
   return chunk_rollout_lib.make(tasks.load('ethernet', _TASK))
 
 
 @pytest.mark.parametrize('delay', [0, 4])
-def test_each_step_goes_with_what_decided_it(play, delay):
+def test_each_step_goes_with_what_decided_it(rollout_fns, delay):
   config = _config(delay)
   trajectories = []
 
   def chunk(*args):
-    trajectories.append(play.chunk(*args))
+    trajectories.append(rollout_fns.chunk(*args))
     return trajectories[-1]
 
   collector = actors.Actors(
-    play._replace(chunk=chunk), _perception(), _agent(config), config
+    rollout_fns._replace(chunk=chunk), _perception(), _agent(config), config
   )
   state = collector.init(jax.random.PRNGKey(0))
   for begins in (0, 10, 20, 30, 0):  # the time limit is after four rounds
     state, output = collector.collect(state, None)
-    seen = output.segment.features
+    features = output.segment.features
     steps = begins + np.arange(0, _CHUNK, config.replay_stride)
-    looks = np.maximum(steps - delay, 0)
+    query_steps = np.maximum(steps - delay, 0)
     for row in range(config.num_envs):
-      np.testing.assert_array_equal(seen.z_rl[row, :, 0], looks)
+      np.testing.assert_array_equal(features.z_rl[row, :, 0], query_steps)
       np.testing.assert_array_equal(
-        seen.reference[row, :, :, 0], steps[:, None] + np.arange(_CHUNK)
+        features.reference[row, :, :, 0], steps[:, None] + np.arange(_CHUNK)
       )
     final = output.segment.final
     np.testing.assert_array_equal(final.z_rl[:, 0], begins + _CHUNK - delay)
@@ -92,7 +92,7 @@ def test_each_step_goes_with_what_decided_it(play, delay):
     # The pose is the one that was seen, and the chunk relative to it.
     if begins:
       before = np.asarray(trajectories[-1].measured)
-      still = np.asarray(seen.pose)
+      still = np.asarray(features.pose)
       later = slice(delay // config.replay_stride, None)
       np.testing.assert_allclose(
         still[:, later],
@@ -102,16 +102,18 @@ def test_each_step_goes_with_what_decided_it(play, delay):
 
 
 @pytest.mark.parametrize('delay', [0, 4])
-def test_an_evaluation_decides_with_the_same_delay(play, delay):
-  asked = []
+def test_an_evaluation_decides_with_the_same_delay(rollout_fns, delay):
+  queries = []
 
-  def policy(percept, key):
+  def policy(features, key):
     del key
-    asked.append((np.array(percept.z_rl), np.array(percept.reference[:, 0])))
-    return percept.reference[:, :_CHUNK]
+    queries.append(
+      (np.array(features.z_rl), np.array(features.reference[:, 0]))
+    )
+    return features.reference[:, :_CHUNK]
 
   evaluator = evaluator_lib.Evaluator(
-    play,
+    rollout_fns,
     _perception(),
     seed=0,
     chunk=_CHUNK,
@@ -120,15 +122,15 @@ def test_an_evaluation_decides_with_the_same_delay(play, delay):
   )
   episodes, _ = evaluator.run(policy, 2)
   np.testing.assert_array_equal(episodes.steps, [40, 40])
-  looks = [int(z[0, 0]) for z, _ in asked]
-  firsts = [int(reference[0, 0]) for _, reference in asked]
-  assert (looks, firsts) == (
+  query_steps = [int(z[0, 0]) for z, _ in queries]
+  first_steps = [int(reference[0, 0]) for _, reference in queries]
+  assert (query_steps, first_steps) == (
     [0, 10 - delay, 20 - delay, 30 - delay],
     [0, 10, 20, 30],
   )
 
 
-def test_a_delay_needs_offsets(play):
+def test_a_delay_needs_offsets(rollout_fns):
   config = _config(2)
   with pytest.raises(ValueError, match="offsets .*: 'increment'"):
-    actors.Actors(play, _perception('increment'), _agent(config), config)
+    actors.Actors(rollout_fns, _perception('increment'), _agent(config), config)

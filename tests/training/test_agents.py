@@ -31,8 +31,8 @@ def imitating(config, assets, rlt_setup, monkeypatch):
   config = dataclasses.replace(config, agent_name='imitation', agent=agent)
 
   def make(config, folder):
-    made = setup_lib.make_agent(config, rlt_setup.perception)
-    return rlt_setup._replace(agent=made)
+    agent = setup_lib.make_agent(config, rlt_setup.perception)
+    return rlt_setup._replace(agent=agent)
 
   monkeypatch.setattr(setup_lib, 'make', make)
   return config
@@ -42,7 +42,9 @@ def test_a_strangers_agent_practices(config, rlt_setup):
   agent_config = toy_agent.OffsetConfig(batch_size=16)
   config = dataclasses.replace(config, agent_name=_TOY, agent=agent_config)
   agent = setup_lib.make_agent(config, rlt_setup.perception)
-  practice = loop.Practice(rlt_setup.play, rlt_setup.perception, agent, config)
+  practice = loop.Practice(
+    rlt_setup.rollout_fns, rlt_setup.perception, agent, config
+  )
   phases, found = [], {}
 
   def on_round(state, metrics):

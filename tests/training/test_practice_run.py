@@ -54,12 +54,12 @@ def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
   state = unbroken.state
   # A round may end past the budget, by less than one chunk of all robots.
   assert 0 <= state.env_steps - config.num_env_steps < 2 * config.chunk_size
-  made = int(state.learner.agent.critic_updates)
+  num_updates = int(state.learner.agent.critic_updates)
   assert (
-    made + state.learner.pending_updates
+    num_updates + state.learner.pending_updates
     == config.utd_ratio * state.learner.rows
   )
-  assert made == 2 * int(state.learner.agent.actor_updates)
+  assert num_updates == 2 * int(state.learner.agent.actor_updates)
   assert int(state.learner.replay.size) == state.learner.rows
   # 40-step time-outs store every second step but the last chunk's four.
   assert 0.3 < state.learner.rows / state.env_steps <= 0.5

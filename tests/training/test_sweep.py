@@ -44,12 +44,12 @@ def swept(tmp_path_factory, assets):
 def traced_once(swept, monkeypatch):
   """Other sweeps take over the pure parts: tracing them takes the time."""
   first = swept.runs[0]
-  for module, name, made in (
+  for module, name, built in (
     (sweep.setup_lib, 'make', first.shared.setup),
     (sweep.setup_lib, 'make_evaluator', first.shared.evaluator),
     (sweep.multi_seed_lib, 'MultiSeed', swept.loop),
   ):
-    monkeypatch.setattr(module, name, lambda *_, made=made: made)
+    monkeypatch.setattr(module, name, lambda *_, built=built: built)
 
 
 def _states(run):
@@ -79,7 +79,9 @@ def _check_same(found, expected):
 def test_a_seed_ends_where_a_run_of_its_own_does(swept):
   setup = swept.runs[1].shared.setup
   config = dataclasses.replace(CONFIG, seed=SEEDS[1])
-  alone = loop.Practice(setup.play, setup.perception, setup.agent, config)
+  alone = loop.Practice(
+    setup.rollout_fns, setup.perception, setup.agent, config
+  )
   state = alone.run(alone.init(), config.num_env_steps, lambda *_: None)
   _check_same(_states(swept)[1], state)
 
@@ -87,10 +89,10 @@ def test_a_seed_ends_where_a_run_of_its_own_does(swept):
 def test_every_seed_learns_at_the_stated_ratio(swept):
   for state in _states(swept):
     assert 0 <= state.env_steps - CONFIG.num_env_steps < 2 * CONFIG.chunk_size
-    made = int(state.learner.agent.critic_updates)
-    assert made > 0
+    num_updates = int(state.learner.agent.critic_updates)
+    assert num_updates > 0
     assert (
-      made + state.learner.pending_updates
+      num_updates + state.learner.pending_updates
       == CONFIG.utd_ratio * state.learner.rows
     )
   one, other = _states(swept)

@@ -32,11 +32,11 @@ def _encode(command, pose):
   return command - pose
 
 
-def _segment(rng, robots, ended):
+def _segment(rng, num_envs, ended):
   """A random segment; the first robot ends after `ended` steps."""
 
   def floats(*shape):
-    return rng.normal(size=(robots, *shape)).astype(np.float32)
+    return rng.normal(size=(num_envs, *shape)).astype(np.float32)
 
   def features(*lead):
     return Features(
@@ -46,9 +46,9 @@ def _segment(rng, robots, ended):
       pose=floats(*lead, _A),
     )
 
-  valid = np.ones((robots, _C), bool)
+  valid = np.ones((num_envs, _C), bool)
   valid[0, ended:] = False
-  terminated = np.zeros(robots, bool)
+  terminated = np.zeros(num_envs, bool)
   terminated[0] = ended < _C
   return Segment(
     features=features(_C // 2),
@@ -57,8 +57,8 @@ def _segment(rng, robots, ended):
     reward=floats(_C),
     valid=valid,
     terminated=terminated,
-    truncated=np.zeros(robots, bool),
-    source=np.zeros((robots, _C), np.int32),
+    truncated=np.zeros(num_envs, bool),
+    source=np.zeros((num_envs, _C), np.int32),
   )
 
 
@@ -96,9 +96,9 @@ def test_two_seeds_learn_what_each_learns_alone(rounds):
     np.testing.assert_array_equal(
       state.pending_updates, [x.pending_updates for x in alone]
     )
-    made = state.agent.critic_updates
-    assert made.tolist() == [int(x.agent.critic_updates) for x in alone]
-    differed |= int(made[0]) != int(made[1])
+    num_updates = state.agent.critic_updates
+    assert num_updates.tolist() == [int(x.agent.critic_updates) for x in alone]
+    differed |= int(num_updates[0]) != int(num_updates[1])
   assert differed, 'the case where seeds owe different numbers'
   for i in range(2):
     mine = jax.tree.map(lambda x: x[i], (state.agent, state.replay))  # noqa: B023
@@ -122,8 +122,8 @@ def test_a_seed_that_is_done_stands_still(rounds):
   assert state.rows[0] > before.rows[0]
 
 
-def testregrouping_puts_a_seed_together_and_back():
-  # 3 times, 2 seeds, 2 robots.
+def test_regrouping_puts_a_seed_together_and_back():
+  # 3 times, 2 seeds, 2 environments.
   x = np.arange(12)
   grouped = vmapped.regroup(x, -1, 2, 2)
   assert grouped.tolist() == [0, 1, 4, 5, 8, 9, 2, 3, 6, 7, 10, 11]

@@ -139,41 +139,41 @@ def _begin(
 
 def _advance(
   key: PRNGKey,
-  mind: ExpertState,
+  memory: ExpertState,
   depth: Array,
   arrived: Array,
   config: ExpertConfig,
 ) -> ExpertState:
   """Moves on to the next phase where the present one is over."""
   keys = jax.random.split(key, 3)
-  ready = mind.timer <= 0
-  waiting = (mind.phase == Phase.WAIT) & ready
-  lined_up = (mind.phase == Phase.ALIGN) & arrived & ~mind.lift
-  rested = (mind.phase == Phase.PAUSE) & ready
-  backed = (mind.phase == Phase.BACK) & arrived
-  pushing = mind.phase == Phase.PUSH
-  progress = depth > mind.best_depth + config.stuck_mm * 1e-3
+  ready = memory.timer <= 0
+  waiting = (memory.phase == Phase.WAIT) & ready
+  lined_up = (memory.phase == Phase.ALIGN) & arrived & ~memory.lift
+  rested = (memory.phase == Phase.PAUSE) & ready
+  backed = (memory.phase == Phase.BACK) & arrived
+  pushing = memory.phase == Phase.PUSH
+  progress = depth > memory.best_depth + config.stuck_mm * 1e-3
   stuck = pushing & ready & ~progress
-  phase = mind.phase
+  phase = memory.phase
   phase = jnp.where(waiting, Phase.ALIGN, phase)
   phase = jnp.where(lined_up | backed, Phase.PAUSE, phase)
   phase = jnp.where(rested, Phase.PUSH, phase)
   phase = jnp.where(stuck, Phase.BACK, phase)
   timer = jnp.where(lined_up | backed, _draw_steps(keys[0], config.pause_steps),
-                    mind.timer)  # fmt: skip
+                    memory.timer)  # fmt: skip
   fresh_push = rested | (pushing & progress)
   timer = jnp.where(fresh_push, config.stuck_steps, timer)
-  shrink = config.aim_gain ** (mind.attempt + 1).astype(jnp.float32)
+  shrink = config.aim_gain ** (memory.attempt + 1).astype(jnp.float32)
   aim = jax.random.normal(keys[1], (2,)) * config.aim_error_mm * 1e-3 * shrink
   turn = jax.random.normal(keys[2], (3,)) * jnp.pi / 180
   turn = turn * config.aim_error_deg * shrink
-  return mind.replace(
+  return memory.replace(
     phase=phase,
     timer=timer,
-    aim=jnp.where(stuck, aim, mind.aim),
-    aim_turn=jnp.where(stuck, turn, mind.aim_turn),
-    attempt=mind.attempt + stuck,
-    best_depth=jnp.where(fresh_push, depth, mind.best_depth),
+    aim=jnp.where(stuck, aim, memory.aim),
+    aim_turn=jnp.where(stuck, turn, memory.aim_turn),
+    attempt=memory.attempt + stuck,
+    best_depth=jnp.where(fresh_push, depth, memory.best_depth),
   )
 
 
@@ -190,7 +190,7 @@ def _move_toward(value: Array, goal: Array, step: Array) -> Array:
 
 def _act(
   key: PRNGKey,
-  mind: ExpertState,
+  memory: ExpertState,
   state: State,
   *,
   config: ExpertConfig,
@@ -199,43 +199,48 @@ def _act(
   keys = jax.random.split(key, 5)
   measured = measures.tip_in_socket(scene, state)
   socket = kinematics.rotation(state.socket_rot)
-  height = jnp.where(mind.lift, config.lift_mm, config.hover_mm) * 1e-3
-  height = jnp.where(mind.phase == Phase.PUSH,
+  height = jnp.where(memory.lift, config.lift_mm, config.hover_mm) * 1e-3
+  height = jnp.where(memory.phase == Phase.PUSH,
                      -scene_lib.SOCKET_DEPTH - 0.001, height)  # fmt: skip
-  goal = state.socket_pos + socket @ jnp.append(mind.aim, height)
-  goal_turn = state.socket_rot + mind.aim_turn
-  arrived = (jnp.sum((goal - mind.tip) ** 2) < 4e-8) & (
-    jnp.sum((goal_turn - mind.turn) ** 2) < 1e-6
+  goal = state.socket_pos + socket @ jnp.append(memory.aim, height)
+  goal_turn = state.socket_rot + memory.aim_turn
+  arrived = (jnp.sum((goal - memory.tip) ** 2) < 4e-8) & (
+    jnp.sum((goal_turn - memory.turn) ** 2) < 1e-6
   )
-  slipping = mind.slip > 0
+  slipping = memory.slip > 0
   slip = jnp.where(
     jax.random.uniform(keys[0]) < config.slip_rate,
     _draw_steps(keys[1], config.slip_steps),
-    mind.slip - 1,
+    memory.slip - 1,
   )
-  mind = _advance(keys[2], mind, measured.depth, arrived, config)
-  still = slipping | (mind.phase == Phase.WAIT) | (mind.phase == Phase.PAUSE)
-  speed = jnp.where(mind.phase == Phase.PUSH, mind.push_speed, mind.align_speed)
+  memory = _advance(keys[2], memory, measured.depth, arrived, config)
+  still = (
+    slipping | (memory.phase == Phase.WAIT) | (memory.phase == Phase.PAUSE)
+  )
+  speed = jnp.where(
+    memory.phase == Phase.PUSH, memory.push_speed, memory.align_speed
+  )
   speed = jnp.where(still, 0.0, speed)
   turn_speed = jnp.where(still, 0.0, config.turn_speed_deg_s * jnp.pi / 180)
-  tip = _move_toward(mind.tip, goal, speed * _PERIOD)
-  turn = _move_toward(mind.turn, goal_turn, turn_speed * _PERIOD)
+  tip = _move_toward(memory.tip, goal, speed * _PERIOD)
+  turn = _move_toward(memory.turn, goal_turn, turn_speed * _PERIOD)
   # A person feels resistance: the hand never runs far ahead of the tip.
   grasp = state.grasp_pos, state.grasp_rot
   tip_now, _ = kinematics.tip_pose(scene.right, state.qpos[:6], *grasp)
   tip = _move_toward(tip_now, tip, config.press_mm * 1e-3)
   tremor = jax.random.normal(keys[3], (3,)) * config.tremor_mm * 1e-3
   arm = kinematics.solve_tip(
-      scene.right, mind.joints, state.grasp_pos, state.grasp_rot, tip + tremor,
+      scene.right, memory.joints, state.grasp_pos, state.grasp_rot,
+      tip + tremor,
       kinematics.rotation(turn) @ jnp.asarray(scene.right.base_mat),
       iterations=1,
   )  # fmt: skip
-  rest = 0.95 * mind.rest + jax.random.normal(keys[4], (7,)) * (
+  rest = 0.95 * memory.rest + jax.random.normal(keys[4], (7,)) * (
     config.rest_tremor_rad * 0.31
   )
   command = jnp.concatenate([arm, jnp.zeros(1), rest])
-  mind = mind.replace(
+  memory = memory.replace(
       tip=tip, turn=turn, joints=arm, rest=rest, slip=slip,
-      timer=mind.timer - 1,
+      timer=memory.timer - 1,
   )  # fmt: skip
-  return mind, command
+  return memory, command
