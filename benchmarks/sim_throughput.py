@@ -37,6 +37,7 @@ from benchmarks.peers import playground_peg
 from rlt_jax import sharding, tasks
 from rlt_jax.rollout import chunk_rollout
 from rlt_jax.sim.worlds import over_worlds
+from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.ethernet.state import State
 from rlt_jax.training import setup as setup_lib
@@ -111,7 +112,7 @@ class Bench:
     self.config = PracticeConfig()
     self.setup = setup_lib.make(self.config)
     self.task = self.setup.task
-    self.rollout_fns = self.setup.play
+    self.rollout_fns = self.setup.rollout_fns
 
   def make(self, kind: str, worlds: int) -> timing.Contender:
     """Returns a row's contender; its work is simulated seconds."""
@@ -205,7 +206,8 @@ class Bench:
 
   def c(self, worlds: int) -> Callable:
     """C MuJoCo in float64, one thread a core, at the home pose."""
-    model = self.task.scene.mj_model
+    scene = scene_lib.load(self.config.task.clearance_mm)
+    model = scene.mj_model
     data = [mujoco.MjData(model) for _ in range(os.cpu_count())]
     size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
     first = np.zeros(size)

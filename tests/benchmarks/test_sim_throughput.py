@@ -83,3 +83,10 @@ def test_the_playground_peers_peg_and_socket_lie_on_the_table():
   for name, half in (('peg', 0.01), ('socket', 0.022)):
     row = model.jnt_qposadr[model.body(name).jntadr[0]]
     np.testing.assert_allclose(start[:, row + 2], half, atol=1e-3)
+
+
+def test_c_mujoco_steps_the_scene_of_the_task():
+  contender = sim_throughput.Bench().make('c', 2)
+  states, _ = contender.call()
+  assert contender.work == pytest.approx(2 * 0.2)
+  assert states.shape[:2] == (2, 50) and np.isfinite(states).all()
