@@ -42,7 +42,10 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
   for assignment in assignments:
     path, equals, text = assignment.partition('=')
     if not equals or not path.strip():
-      raise ValueError(f"An override must read 'a.b=value': {assignment!r}.")
+      raise ValueError(
+        "A setting must read 'field=value', such as 'agent.beta=0.01': "
+        f'{assignment!r}.'
+      )
     names = path.strip().split('.')
     hint = _field_type(config, names)
     _insert(changes, names, _parse(hint, text.strip(), path.strip()))

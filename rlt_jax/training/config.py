@@ -88,6 +88,11 @@ class PracticeConfig:
         f'open_loop_steps must be a multiple of chunk_size {self.chunk_size}: '
         f'{self.open_loop_steps}.'
       )
+    if self.replay_capacity < self.agent.batch_size:
+      raise ValueError(
+        f'replay_capacity must be at least agent.batch_size '
+        f'{self.agent.batch_size}: {self.replay_capacity}.'
+      )
     if self.learning_starts < self.agent.batch_size:
       raise ValueError(
         f'learning_starts must be at least agent.batch_size '
@@ -109,10 +114,16 @@ class PracticeConfig:
         f'token_ablation must be one of {TOKEN_ABLATIONS}: '
         f'{self.token_ablation!r}.'
       )
+    if not self.checkpoint_minutes > 0.0:
+      raise ValueError(
+        f'checkpoint_minutes must be positive: {self.checkpoint_minutes}.'
+      )
     limit = self.minutes(self.num_env_steps)
     if any(not 0.0 < m <= limit for m in self.eval_at_minutes):
       raise ValueError(
-        f'eval_at_minutes must lie in (0, {limit:g}]: {self.eval_at_minutes}.'
+        f'eval_at_minutes must lie in (0, {limit:g}], the minutes of '
+        f'num_env_steps {self.num_env_steps}: {self.eval_at_minutes}. Without '
+        'evaluations on the way: --set=eval_at_minutes= (nothing after =).'
       )
 
   def minutes(self, steps: int) -> float:
@@ -139,11 +150,11 @@ def make_config(
   """
   for text in assignments:
     name = text.partition('=')[0].strip()
-    if name in ('task_name', 'agent_name'):
+    if name in ('task', 'task_name', 'agent', 'agent_name'):
       flag = name.removesuffix('_name')
       raise ValueError(
-        f'{name} must be given as --{flag}=NAME, since other settings depend '
-        f'on it: --set={text}.'
+        f'{name} must be given as --{flag}=NAME, and a setting of it as '
+        f'--set={flag}.FIELD=VALUE: --set={text}.'
       )
   config = PracticeConfig()
   if task:
