@@ -7,7 +7,7 @@ SHIPPED = {
   'imitation': 'rlt_jax.agents.imitation.agent:make',
   'rlt': 'rlt_jax.agents.rlt.agent:make',
 }
-_WHAT = 'agent'
+_WHAT = 'An agent'
 
 
 def config_class(name: str) -> type[AgentConfig]:
@@ -22,10 +22,11 @@ def config_class(name: str) -> type[AgentConfig]:
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
   found = plugins.config_class(function, _WHAT)
-  if found is None or not issubclass(found, AgentConfig):
+  plugins.check_parameters(function, ('config', 'sizes'), name, _WHAT)
+  if not issubclass(found, AgentConfig):
     raise ValueError(
-      f'{_WHAT} must take a config of a class below AgentConfig: {name!r} '
-      f'takes {found and found.__name__}.'
+      f'{_WHAT} must have settings that extend AgentConfig: {name!r} has '
+      f'{found.__name__}.'
     )
   return found
 

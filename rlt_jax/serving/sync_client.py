@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 import contextlib
 from typing import Any
+from urllib import parse
 
 from websockets.exceptions import (
   ConnectionClosed,
@@ -95,9 +96,15 @@ def options(token: str) -> dict[str, Any]:
 
 def check_address(address: str) -> None:
   """Raises a ValueError unless the address is a ws:// or wss:// URL."""
-  if not address.startswith(('ws://', 'wss://')):
+  url = parse.urlsplit(address)
+  try:
+    port_fits = url.port is None or url.port > 0
+  except ValueError:  # no number, or above 65535
+    port_fits = False
+  if url.scheme not in ('ws', 'wss') or not url.hostname or not port_fits:
     raise ValueError(
-      f'address must be such as ws://127.0.0.1:8000: {address!r}.'
+      'address must be such as ws://127.0.0.1:8000, with a port from 1 to '
+      f'65535: {address!r}.'
     )
 
 

@@ -20,13 +20,14 @@ def config_class(name: str) -> type[TaskConfig]:
     ValueError: no such task, or its settings are not a `TaskConfig`.
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
-  found = plugins.config_class(function, _WHAT) or TaskConfig
-  if not issubclass(found, TaskConfig):
+  found = plugins.config_class(function, _WHAT)
+  plugins.check_parameters(function, ('config',) if found else (), name, _WHAT)
+  if found and not issubclass(found, TaskConfig):
     raise ValueError(
       f'{_WHAT} must have settings that extend TaskConfig: {name!r} has '
       f'{found.__name__}.'
     )
-  return found
+  return found or TaskConfig
 
 
 def load(name: str, config: Any = None) -> Task:
@@ -37,8 +38,8 @@ def load(name: str, config: Any = None) -> Task:
     config: its settings; None is their defaults.
 
   Raises:
-    ValueError: no such task, settings of another class, or a control rate
-      that is not that of the settings' class.
+    ValueError: no such task, settings of another class, or a spec whose
+      control rate or time limit is not that of the settings.
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
   cls = config_class(name) if plugins.config_class(function, _WHAT) else None
@@ -57,5 +58,11 @@ def load(name: str, config: Any = None) -> Task:
     raise ValueError(
       f"A task's spec.control_hz must be the control_hz of its config's class, "
       f'{rate:g}: {task.spec.control_hz:g}.'
+    )
+  settings = config or (cls or TaskConfig)()
+  if task.spec.time_limit != settings.time_limit:
+    raise ValueError(
+      f"A task's spec.time_limit must be the time_limit of its config, "
+      f'{settings.time_limit}: {task.spec.time_limit}.'
     )
   return task

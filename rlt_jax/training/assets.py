@@ -39,6 +39,7 @@ def load(
     text = f'{_SHIPPED}:{pathlib.Path(folder) / "vla"}'
   vla = vlas.load(text)
   check_fit(vla.spec, config, task)
+  check_instructions(vla, task)
   token_dir = _find_token(folder, config.vla)
   token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
   record = json.loads((token_dir / 'token.json').read_text())
@@ -66,10 +67,20 @@ def load_embedder(
       f'token: {folder!r} with {config.vla!r}.'
     )
   address, token_file = remote_embedder.read_address(config.vla)
-  text = pathlib.Path(token_file).read_text().strip() if token_file else ''
+  text = _read_secret(token_file) if token_file else ''
   embedder = RemoteEmbedder(address, token=text)
   check_fit(embedder.spec, config, task)
   return embedder
+
+
+def _read_secret(path: str) -> str:
+  """Returns the text that a server asks for."""
+  if not pathlib.Path(path).is_file():
+    raise ValueError(
+      'token_file in --vla= must be the file with the text that the server '
+      f'asks for: {path!r}.'
+    )
+  return pathlib.Path(path).read_text().strip()
 
 
 def check_fit(spec: Any, config: PracticeConfig, task: TaskSpec) -> None:
@@ -89,6 +100,17 @@ def check_fit(spec: Any, config: PracticeConfig, task: TaskSpec) -> None:
       f"VLA's horizon {spec.horizon}: {config.chunk_size}, "
       f'{config.open_loop_steps}, {config.inference_delay}.'
     )
+
+
+def check_instructions(vla: FrozenVla, task: TaskSpec) -> None:
+  """Raises a ValueError unless a VLA can read all instructions of a task."""
+  for text in (task.instruction, *task.other_instructions):
+    try:
+      vla.tokenize(text)
+    except ValueError as error:
+      raise ValueError(
+        f"The VLA must be able to read the task's instruction {text!r}: {error}"
+      ) from error
 
 
 def _find_token(folder: str, vla: str) -> pathlib.Path:

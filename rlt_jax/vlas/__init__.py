@@ -36,12 +36,23 @@ def load(text: str) -> FrozenVla:
       f'{text!r}. Only practice, sweep and evaluate can use it; give here the '
       "VLA itself, by name or as 'module:function'."
     )
-  name, _, argument = text.partition(':')
-  if name not in SHIPPED:
-    function_name, _, argument = argument.partition(':')
-    name = f'{name}:{function_name}'
-  function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
-  arguments = [argument] if argument else []
+  if '://' in text:
+    raise ValueError(
+      f'{_WHAT} behind a socket must have an address such as '
+      f"'ws://127.0.0.1:8000' or 'wss://...': {text!r}."
+    )
+  parts = text.split(':', 2)
+  if parts[0] in SHIPPED:
+    parts = [parts[0], *([':'.join(parts[1:])] if parts[1:] else [])]
+  else:
+    parts = [':'.join(parts[:2]), *parts[2:]]
+  function = plugins.load_object(parts[0], shipped=SHIPPED, what=_WHAT)
+  arguments = parts[1:]
+  if arguments == ['']:
+    raise ValueError(
+      f'{_WHAT} must have a text after its last colon, such as a folder, or no '
+      f'such colon: {text!r}.'
+    )
   try:
     inspect.signature(function).bind(*arguments)
   except TypeError as error:

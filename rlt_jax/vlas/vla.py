@@ -262,11 +262,13 @@ def check_contract(spec: Any, task: Any) -> None:
     ('image_size', spec.image_size, task.image_size),
     ('proprio_dim', spec.proprio_dim, len(task.proprio_names)),
     ('action_dim', spec.action_dim, len(task.joint_names)),
-    ('joint_names', tuple(spec.joint_names), tuple(task.joint_names)),
   )
   for name, value, expected in rules:
     if value != expected:
-      raise _misfit(name, 'be those of the task', value, expected)
+      raise _misfit(name, 'be that of the task', value, expected)
+  names, expected = tuple(spec.joint_names), tuple(task.joint_names)
+  if names != expected:
+    raise _misfit('joint_names', 'be those of the task', names, expected)
   if abs(spec.control_hz - task.control_hz) > 1e-6 * task.control_hz:
     raise _misfit(
       'control_hz', 'be that of the task', spec.control_hz, task.control_hz

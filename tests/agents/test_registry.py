@@ -58,5 +58,5 @@ def test_what_is_no_agent_is_refused(name, message):
 
 def test_a_function_that_returns_something_else_is_refused():
   name = 'tests.agents.test_registry:no_agent'
-  with pytest.raises(ValueError, match='returned a int'):
+  with pytest.raises(ValueError, match='returned an int'):
     registry.make(name, AgentConfig(), _SIZES)
