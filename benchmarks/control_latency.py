@@ -1,13 +1,13 @@
-"""How late a 50 Hz loop's actor answers while the learner works.
+"""Latency of the actor in a 50 Hz control loop while a learner runs.
 
   OMP_NUM_THREADS=1 python -m benchmarks.control_latency
 
-The loop wakes every 20 ms, asks the actor for a chunk and goes back to sleep.
-`late` is how long after its deadline it woke, `answer` how long the actor
-took; both in ms, p50, p99 and worst. Rows differ in the actor (NumPy as on a
-robot host, or jitted JAX) and in where the learner runs: nowhere, in a thread
-beside the loop, or in a process of its own: as it comes, niced by 19, or niced
-and kept off the loop's core.
+The loop wakes every 20 ms, computes a chunk with the actor and sleeps again.
+`late` is the delay from the deadline to the wake-up, `answer` the time that the
+actor takes; both in ms, p50, p99 and worst. The rows differ in the actor (NumPy
+as on a robot host, or jitted JAX) and in where the learner runs: not at all, in
+a thread of the same process, or in a separate process with default priority,
+with nice 19, or with nice 19 and not on the loop's core.
 """
 
 import functools
@@ -28,11 +28,20 @@ from rlt_jax import replay
 from rlt_jax.agents import rlt
 from rlt_jax.robot.policy.numpy_policy import forward
 
-_Z = flags.DEFINE_integer('z', 256, 'Width of z_rl.')
-_BATCH = flags.DEFINE_integer('batch', 64, 'Rows a batch.')
-_TICKS = flags.DEFINE_integer('ticks', 500, 'Ticks a row, 20 ms each.')
-_ROLE = flags.DEFINE_enum('role', 'loop', ['loop', 'learner'], 'Internal.')
-_OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
+_Z = flags.DEFINE_integer('z', 256, 'Width Z of z_rl.')
+_BATCH = flags.DEFINE_integer('batch', 64, 'Rows per batch.')
+_TICKS = flags.DEFINE_integer(
+  'ticks', 500, 'Control steps per table row, 20 ms each.'
+)
+_ROLE = flags.DEFINE_enum(
+  'role',
+  'loop',
+  ['loop', 'learner'],
+  "Internal: 'learner' runs the learner of the measured loop.",
+)
+_OUT = flags.DEFINE_string(
+  'out', '', 'File to write the rows to, as JSON lines.'
+)
 
 _PERIOD = 0.02  # s
 _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
@@ -45,7 +54,7 @@ def _nets():
 
 
 def learn(stop: threading.Event) -> None:
-  """Updates flat out until told to stop."""
+  """Updates without pause until `stop` is set."""
   nets = _nets()
   ring = replay.make_ring(10_000, _BATCH.value)
   stored = replay.ReplayState(
@@ -64,7 +73,7 @@ def learn(stop: threading.Event) -> None:
 
 
 def actors() -> dict:
-  """Returns the two forms of one actor, warm."""
+  """Returns the two forms of one actor, compiled and warmed up."""
   nets = _nets()
   params = nets.init_actor(jax.random.key(0))
   given = np.zeros(_Z.value), np.zeros(PROPRIO), np.zeros((CHUNK, ACTION))
@@ -93,7 +102,7 @@ def tick(call, ticks: int) -> dict[str, list[float]]:
     call()
     answer.append(time.perf_counter() - woke)
     late.append(woke - deadline)
-    # A missed deadline is not made up for.
+    # A missed deadline moves the later ones: the loop does not catch up.
     deadline = max(deadline + _PERIOD, time.perf_counter())
   return {
     name: [float(1e3 * x) for x in np.percentile(values, [50, 99, 100])]
@@ -102,10 +111,10 @@ def tick(call, ticks: int) -> dict[str, list[float]]:
 
 
 class Learner:
-  """A learner at one of `_PLACES`, for a `with` block."""
+  """Runs a learner at one of `_PLACES` during a `with` block."""
 
   def __init__(self, place: str):
-    """Names the place."""
+    """Sets where the learner runs; it starts in `__enter__`."""
     self._place = place
 
   def __enter__(self):
@@ -127,10 +136,10 @@ class Learner:
         first, *rest = sorted(self._cores)
         os.sched_setaffinity(self._process.pid, rest)
         os.sched_setaffinity(0, [first])
-      # Dots are updates; whatever a library prints before is none.
+      # Wait for the first update, a dot; skip what libraries print before it.
       while (sign := self._process.stdout.read(1)) != b'.':
         if not sign:
-          raise OSError('The learner must run beside the loop: it has ended.')
+          raise OSError('The learner process must keep running: it has ended.')
 
   def __exit__(self, *unused_exception):
     self._stop.set()

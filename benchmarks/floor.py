@@ -1,8 +1,8 @@
-"""The least an update can take: its matrix products and its bytes, alone.
+"""Lower bound of the time of an update: its matrix products and its bytes.
 
-The products of one update are listed by shape and each shape is timed on this
-machine by itself; the floor is their sum. What an update takes beyond it is
-everything else: sampling, noise, normalization, optimizers, launches.
+Each shape of matrix product in one update is timed alone on this machine; the
+floor is the sum over the products. The rest of the time of an update goes to
+sampling, noise, normalization, optimizers and kernel launches.
 """
 
 import collections
@@ -28,7 +28,7 @@ class Product(NamedTuple):
 
 
 class Sizes(NamedTuple):
-  """Z, P, C * A, hidden widths, rows a batch, critics."""
+  """Z, P, C * A, hidden widths, rows per batch, number of critics."""
 
   z_dim: int
   proprio: int
@@ -58,8 +58,8 @@ def _inputs(batch, layers):
 def products(sizes: Sizes) -> dict[Product, float]:
   """Returns the products of one critic step and half an actor step.
 
-  An update needs no more than these: the gradient of the critics' input only
-  for the chunk, that of the actor's input not at all.
+  The critics' input gradient is counted for the chunk only, and the actor's
+  input gradient is not counted: an update needs neither of the rest.
   """
   state = sizes.z_dim + sizes.proprio
   actor = _layers(state + sizes.chunk, sizes.hidden, sizes.chunk)
@@ -72,7 +72,7 @@ def products(sizes: Sizes) -> dict[Product, float]:
     for shape in shapes:
       count[shape] += times
 
-  # Critic step: the next chunk (the actor acts once for two of them), the
+  # Critic step: the next chunk (one actor call serves two critic steps), the
   # targets, the critics and their gradient.
   add(_forward(2 * B, actor), 0.5)
   add(_forward(B, critic), 2 * Q)
@@ -138,7 +138,7 @@ def floor_seconds(sizes: Sizes) -> float:
 
 
 def bandwidth(megabytes: int = 256) -> float:
-  """Returns this machine's bytes a second, read and written, by a copy."""
+  """Returns the memory bandwidth of a copy, bytes read and written per s."""
   x = jnp.zeros(megabytes * 250_000, jnp.float32)
   add = jax.jit(lambda x: x + 1.0)
   add(x).block_until_ready()

@@ -1,4 +1,4 @@
-"""What every contender of one size shares: networks, rows, the start."""
+"""Networks, rows and initial state that all contenders of one size share."""
 
 from typing import NamedTuple
 
@@ -14,10 +14,7 @@ PROPRIO, CHUNK, ACTION = 28, 10, 14  # P, C, A of the paper's robot
 
 
 class Shared(NamedTuple):
-  """One size, and what its contenders begin from.
-
-  rows: leaves [capacity, ...].
-  """
+  """One problem size, its networks and its replay rows [capacity, ...]."""
 
   sizes: floor.Sizes
   config: rlt.RltConfig
@@ -25,7 +22,7 @@ class Shared(NamedTuple):
   rows: Transition
 
   def start(self) -> rlt.TrainState:
-    """Returns the state that every contender begins from."""
+    """Returns the train state that every contender starts from."""
     return rlt.init(jax.random.key(0), self.nets)
 
 
@@ -36,7 +33,7 @@ def make_shared(
   critics: int,
   capacity: int,
 ) -> Shared:
-  """Builds one size; equal arguments give equal contents in any process."""
+  """Builds one size; equal arguments give equal numbers in every process."""
   config = rlt.RltConfig(
     hidden_dims=hidden, num_critics=critics, batch_size=batch
   )

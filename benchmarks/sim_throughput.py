@@ -1,22 +1,27 @@
-"""Control steps a second against the number of worlds.
+"""Control steps per second for several numbers of worlds.
 
   python -m benchmarks.sim_throughput
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
 
-A control step is 20 ms of one world: five physics steps and the verdict. Rows:
-`physics` alone; `physics_spread`, every device (on a CPU every core) with its
-own share of the worlds; `warp`, under MuJoCo Warp, if it is installed;
-`cameras` renders all three at every control step; `vla` asks the frozen VLA
-once every ten, as practice does; `c` is C MuJoCo stepping the same MJCF on
-every core, without verdicts; `playground` and `playground_spread` have the
-settings of MuJoCo Playground's peg task on primitive geometry, physics alone.
-Its control step is shorter: every row also has simulated seconds a second.
-All hold still at their start: there the plug is in the air, while the
-playground's peg and socket lie on the table.
+A control step is 20 ms of one world: five physics steps and the computation of
+reward and outcome. Rows:
 
-Compile time is apart (the first call has it), contenders take turns. Memory a
-world is the largest that one of the row's compiled programs asks for; `vla`
-leaves out what the VLA itself takes, a spread row has its twin's.
+  physics: physics, reward and outcome.
+  physics_spread: the same, with the worlds split over all devices (on a CPU,
+    over all cores).
+  warp: the same as physics with MuJoCo Warp, if it is installed.
+  cameras: also renders the three cameras at every control step.
+  vla: also queries the frozen VLA every ten control steps, as practice does.
+  c: C MuJoCo steps the same MJCF on every core, without reward and outcome.
+  playground, playground_spread: physics alone, with the settings of MuJoCo
+    Playground's peg task on primitive geometry. Its control step is shorter, so
+    every row also gives simulated seconds per second.
+
+In every row the arms do not move: the plug is in the air, the playground's peg
+and socket are on the table. The first call, which compiles, is timed
+separately; contenders take turns. Memory per world is that of the row's largest
+compiled program. It is without the VLA's own memory for `vla`; a `_spread` row
+has the figure of the row without `_spread`.
 """
 
 from collections.abc import Callable, Iterator
@@ -53,15 +58,17 @@ _LABELS = {
   'playground': playground_peg.LABEL,
   'playground_spread': f'{playground_peg.LABEL}, spread',
 }
-_WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Worlds at a time.')
-_WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows: {_KINDS}.')
-_ROUNDS = flags.DEFINE_integer('rounds', 3, 'Interleaved repeats.')
-_OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
+_WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Numbers of worlds to time.')
+_WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows to time, of {_KINDS}.')
+_ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls per row.')
+_OUT = flags.DEFINE_string(
+  'out', '', 'File to write the rows to, as JSON lines.'
+)
 
-_STEPS = 10  # control steps a call, the chunk C
-_CALL_S = _STEPS / EthernetConfig.control_hz  # simulated s a call, of every row
+_STEPS = 10  # control steps per call, the chunk size C
+_CALL_S = _STEPS / EthernetConfig.control_hz  # simulated s per call
 _PEG_S = playground_peg.CONTROL_S
-_CHECK = 8  # worlds of the program that memory is estimated from
+_CHECK = 8  # worlds in the programs that memory is estimated from
 
 
 def available_bytes() -> int:
@@ -76,7 +83,7 @@ def available_bytes() -> int:
 
 
 def bytes_per_world(programs: Iterator[jax.stages.Lowered]) -> float:
-  """Returns bytes a world of the largest of programs for `_CHECK` worlds."""
+  """Returns bytes per world of the largest of programs for `_CHECK` worlds."""
   largest = 0
   for program in programs:
     sizes = program.compile().memory_analysis()
@@ -90,12 +97,16 @@ def bytes_per_world(programs: Iterator[jax.stages.Lowered]) -> float:
 
 
 def fitting(per_world: float) -> int:
-  """Returns how many worlds of so many bytes fit, an estimate."""
+  """Returns an estimate of the number of worlds that fit in memory.
+
+  Args:
+    per_world: bytes of one world.
+  """
   return int(available_bytes() / per_world)
 
 
 def check_memory(worlds: int, per_world: float) -> None:
-  """Raises a ValueError if so many worlds do not fit."""
+  """Raises ValueError if `worlds` of `per_world` bytes do not fit."""
   need, have = worlds * per_world, available_bytes()
   if need > have:
     raise ValueError(
@@ -108,14 +119,14 @@ class Bench:
   """Builds contenders for any number of worlds."""
 
   def __init__(self):
-    """Loads the task, its cameras, and the frozen parts."""
+    """Loads the task, the VLA and its token."""
     self.config = PracticeConfig()
     self.setup = setup_lib.make(self.config)
     self.task = self.setup.task
     self.rollout_fns = self.setup.rollout_fns
 
   def make(self, kind: str, worlds: int) -> timing.Contender:
-    """Returns a row's contender; its work is simulated seconds."""
+    """Returns a row's contender; its unit of work is a simulated second."""
     call = getattr(self, kind)(worlds)
     name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
     return timing.Contender(name, worlds * _CALL_S, call)
@@ -146,7 +157,7 @@ class Bench:
       yield run.lower(start)
 
   def physics(self, worlds: int) -> Callable:
-    """Physics and verdicts; every call starts from the same states."""
+    """Physics, reward and outcome; each call starts from the same states."""
     state = self.start(worlds)
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(
@@ -154,7 +165,7 @@ class Bench:
     )
 
   def physics_spread(self, worlds: int) -> Callable:
-    """Physics and verdicts, every device its own share of the worlds."""
+    """Physics, reward and outcome, the worlds split over all devices."""
     mesh, step = _mesh(worlds), over_worlds(self.task.step)
 
     def hold(state: State) -> State:
@@ -168,7 +179,7 @@ class Bench:
     return lambda: jax.block_until_ready(run(state))
 
   def warp(self, worlds: int) -> Callable:
-    """Physics and verdicts under MuJoCo Warp."""
+    """Physics, reward and outcome with MuJoCo Warp."""
     state, run = self.start(worlds), self._warp_chunk()
     hold = jnp.repeat(state.command[:, None], _STEPS, axis=1)
     return lambda: jax.block_until_ready(run(state, hold).final)
@@ -178,7 +189,7 @@ class Bench:
     return chunk_rollout.make(tasks.load('ethernet', config)).chunk
 
   def cameras(self, worlds: int) -> Callable:
-    """The same, with all cameras at each control step."""
+    """As `physics`, with images of all cameras at each control step."""
     state = self.start(worlds)
     step = self.task.compile(over_worlds(self.task.step))
 
@@ -192,7 +203,7 @@ class Bench:
     return call
 
   def vla(self, worlds: int) -> Callable:
-    """The base policy, replanned every ten steps."""
+    """Rollout of the VLA alone, queried every ten control steps."""
     state, key = self.start(worlds), jax.random.PRNGKey(1)
     perception = self.setup.perception
     decode = jax.jit(perception.space.decode)
@@ -205,7 +216,7 @@ class Bench:
     return call
 
   def c(self, worlds: int) -> Callable:
-    """C MuJoCo in float64, one thread a core, at the home pose."""
+    """C MuJoCo in float64, one thread per core, from the home pose."""
     scene = scene_lib.load(self.config.task.clearance_mm)
     model = scene.mj_model
     data = [mujoco.MjData(model) for _ in range(os.cpu_count())]
@@ -224,17 +235,17 @@ class Bench:
   def playground(
     self, worlds: int, mesh: jax.sharding.Mesh | None = None
   ) -> Callable:
-    """Another simulator's peg task, physics alone; on one device or a mesh."""
+    """Physics of MuJoCo Playground's peg task, on one device or a mesh."""
     run, start = playground_peg.make(worlds, round(_CALL_S / _PEG_S), mesh)
     return lambda: jax.block_until_ready(run(start))
 
   def playground_spread(self, worlds: int) -> Callable:
-    """The same, every device its own share of the worlds."""
+    """As `playground`, the worlds split over all devices."""
     return self.playground(worlds, _mesh(worlds))
 
 
 def _mesh(worlds: int) -> jax.sharding.Mesh:
-  """Returns as many devices as divide the worlds."""
+  """Returns a mesh of the most devices that divide the worlds evenly."""
   return sharding.make_mesh(math.gcd(worlds, jax.device_count()))
 
 
@@ -270,7 +281,7 @@ def report(
 
 
 def main(argv: list[str]) -> None:
-  """Times every kind at every number of worlds."""
+  """Times every row of --with at every number of worlds."""
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   unknown = set(_WITH.value) - set(_KINDS)
@@ -285,7 +296,8 @@ def main(argv: list[str]) -> None:
       check_memory(max(counts), per_world)
   except ValueError as error:
     raise SystemExit(f'error: {error}') from None
-  # The estimate has compiled `_CHECK` worlds; their first call shall, too.
+  # The estimate compiled programs for `_CHECK` worlds. Forget them, so that the
+  # first timed call of that many worlds compiles too.
   jax.clear_caches()
   cases = [(kind, worlds) for kind in _WITH.value for worlds in counts]
   timed = timing.interleave(
@@ -294,7 +306,7 @@ def main(argv: list[str]) -> None:
   origin = timing.origin()
   print(
     '| row | control steps/s (quartiles) | simulated s/s | first call, s | '
-    'KiB a world; worlds that fit |\n|---|---|---|---|---|'
+    'KiB per world; worlds that fit |\n|---|---|---|---|---|'
   )
   rows = [
     report(*case, timed, memory[case[0].removesuffix('_spread')])

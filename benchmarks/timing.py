@@ -1,4 +1,4 @@
-"""Interleaved timing, and the record that every figure carries."""
+"""Interleaved timing, and the device and versions behind each figure."""
 
 from collections.abc import Callable, Mapping
 import json
@@ -18,8 +18,8 @@ from rlt_jax.reporting import provenance
 class Contender(NamedTuple):
   """One thing to time.
 
-  name: how the table calls it. work: units (say, updates) a call does.
-  call: runs and waits for the result.
+  name: in the table. work: units per call, such as updates. call: runs once
+  and waits for the result.
   """
 
   name: str
@@ -28,8 +28,11 @@ class Contender(NamedTuple):
 
 
 class Timed(NamedTuple):
-  """rates: [rounds] units a second. first_s: seconds of the first call, which
-  compiles."""
+  """Result of one contender.
+
+  rates: [rounds] units per second. first_s: seconds of the first call, which
+  compiles.
+  """
 
   rates: np.ndarray
   first_s: float
@@ -47,11 +50,11 @@ class Timed(NamedTuple):
 
 
 def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
-  """Times contenders in turns, so that a slow minute slows all of them.
+  """Times the contenders in turn, so that a slow minute slows all of them.
 
-  The first call of each is timed apart, the second warms up. Every round has
-  an order of its own (always the same ones), so that none has to live with
-  what one neighbor leaves in the caches.
+  The first call of each is timed separately, the second warms up. The order
+  differs from round to round (from a fixed seed), so that no contender always
+  runs after the same other one, with that one's data in the caches.
   """
   first, rates = {}, {c.name: [] for c in contenders}
   for c in contenders:
@@ -70,16 +73,16 @@ def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
 
 
 def show_every_core() -> None:
-  """Makes each core of a CPU a device of JAX's; call it before any other JAX.
+  """Makes each CPU core a JAX device; call it before any other use of JAX.
 
-  The first device still uses all cores, as it would without.
+  The first device still uses all cores.
   """
   if 'host_platform_device_count' not in os.environ.get('XLA_FLAGS', ''):
     jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
 
 
 def origin(extra: Mapping[str, str] | None = None) -> dict[str, Any]:
-  """Returns what every row records: device, versions, commit, threads."""
+  """Returns device, versions, commit and threads, for every row."""
   return {
     'device': provenance.device(),
     'commit': provenance.commit(),
@@ -95,12 +98,12 @@ def origin(extra: Mapping[str, str] | None = None) -> dict[str, Any]:
 def finish(
   rows: list[dict[str, Any]], origin: Mapping[str, Any], path: str
 ) -> None:
-  """Prints the origin; with a path writes rows and origin, a line each row.
+  """Prints the origin; with a path, writes one JSON line per row.
 
   Args:
     rows: figures.
     origin: what `origin` returns.
-    path: a file, whose parents are made, or empty.
+    path: of the file; its folders are created. '' writes no file.
   """
   print(json.dumps(origin))
   if not path:

@@ -1,4 +1,4 @@
-"""A profile of one contender, and its costliest operations by name."""
+"""Profiles one contender and lists its slowest operations by name."""
 
 import collections
 from collections.abc import Iterable
@@ -9,19 +9,19 @@ import jax
 
 from benchmarks.timing import Contender
 
-# An operation of XLA's and the line of the program that it comes from.
+# An XLA operation and the source line that it comes from.
 _NAMED = re.compile(r'^\s*(?:ROOT )?%?([\w.-]+) = .*op_name="([^"]+)"', re.M)
 
 
 def record(
   folder: str, contender: Contender, *, program: str = '', calls: int = 20
 ) -> None:
-  """Profiles warm calls and prints the ten costliest operations.
+  """Profiles compiled calls and prints the ten slowest operations.
 
   Args:
-    folder: new; TensorBoard's and Perfetto's viewers open what it holds.
+    folder: must not exist; TensorBoard and Perfetto open its files.
     contender: what to profile.
-    program: its compiled text, which says what XLA's operations are.
+    program: its compiled HLO text, to find the source of each operation.
     calls: how many calls.
 
   Raises:
@@ -44,16 +44,16 @@ def record(
 
 
 def costs(folder: str) -> collections.Counter:
-  """Returns nanoseconds by operation, all threads together.
+  """Returns ns by operation, summed over all threads.
 
-  A loop's time is what is left of it without the operations inside.
+  The time of a loop excludes the operations inside it.
   """
   spent: collections.Counter = collections.Counter()
   for file in sorted(pathlib.Path(folder).rglob('*.xplane.pb')):
     profile = jax.profiler.ProfileData.from_file(str(file))
     for plane in profile.planes:
       for line in plane.lines:
-        # XLA marks its own operations; the rest is the host's Python.
+        # XLA's operations have hlo_op; the other events are host Python.
         _add_own(spent, (
           (event.start_ns, event.duration_ns, event.name)
           for event in line.events
@@ -65,12 +65,13 @@ def costs(folder: str) -> collections.Counter:
 def _add_own(
   spent: collections.Counter, events: Iterable[tuple[float, float, str]]
 ) -> None:
-  """Adds (start, duration, name) of one thread, less what lies inside each."""
-  around: list[tuple[float, str]] = []  # (end, name) of what is under way
+  """Adds the events (start, duration, name) of one thread, each without the
+  time of the events inside it."""
+  open_events: list[tuple[float, str]] = []  # (end, name), outermost first
   for start, duration, name in sorted(events, key=lambda e: (e[0], -e[1])):
-    while around and around[-1][0] <= start:
-      around.pop()
+    while open_events and open_events[-1][0] <= start:
+      open_events.pop()
     spent[name] += duration
-    if around:
-      spent[around[-1][1]] -= duration
-    around.append((start + duration, name))
+    if open_events:
+      spent[open_events[-1][1]] -= duration
+    open_events.append((start + duration, name))

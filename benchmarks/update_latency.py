@@ -1,18 +1,21 @@
-"""How fast the update is, against its floor and against peers.
+"""Speed of the agent's update, with its lower bound and other implementations.
 
   python -m benchmarks.update_latency
   python -m benchmarks.update_latency --z_dims=256 --peers --rounds=20
   python -m benchmarks.update_latency --trace=/tmp/trace
 
-An update is one critic step and half an actor step, replay sampling, noise and
-target update included. Every contender starts from the same parameters and
-rows; compile time is apart; contenders take turns. The floor is the time of
-the update's matrix products alone, each shape timed by itself in this run;
-the bytes it moves over the copy bandwidth stand beside it.
-`--trace` profiles the first size instead, and prints what costs most.
-`--peers` needs `pip install -r benchmarks/requirements-peers.txt`; where
-PyTorch's matrix library takes its slow path by the processor's name, its forms
-run a second time on the fast one (`peers/fast_path.py`, needs a C compiler).
+An update is one critic step and half an actor step, with replay sampling, noise
+and target update. Every contender starts from the same parameters and rows. The
+first call, which compiles, is timed separately; contenders take turns. The
+floor is the time of the update's matrix products alone, each shape timed by
+itself in this run; a second bound is the bytes that an update moves, divided by
+the copy bandwidth.
+
+`--trace` profiles the first size instead and prints its slowest operations.
+`--peers` needs `pip install -r benchmarks/requirements-peers.txt`. PyTorch's
+matrix library is slower on processors that are not Intel's; there PyTorch is
+timed a second time with the fast code (`peers/fast_path.py`, which needs a C
+compiler).
 """
 
 import contextlib
@@ -31,21 +34,35 @@ from benchmarks.peers import fast_path, naive_jax
 from rlt_jax import replay, sharding
 from rlt_jax.agents import rlt
 
-_Z_DIMS = flags.DEFINE_list('z_dims', ['256', '2048'], 'Widths of z_rl.')
-_HIDDEN = flags.DEFINE_list('hidden', ['256x2'], 'WIDTHxLAYERS, e.g. 512x3.')
-_BATCHES = flags.DEFINE_list('batches', ['256'], 'Rows a batch.')
-_CRITICS = flags.DEFINE_integer('critics', 2, 'Critics.')
-_CAPACITY = flags.DEFINE_integer('capacity', 100_000, 'Rows on the device.')
-_CYCLES = flags.DEFINE_integer('cycles', 10, 'Cycles (2 updates) a dispatch.')
-_AGENTS = flags.DEFINE_list(
-  'agents', [], 'Also so many agents, vmapped, and spread over all devices.'
+_Z_DIMS = flags.DEFINE_list(
+  'z_dims', ['256', '2048'], 'Widths Z of z_rl to time.'
 )
-_ROUNDS = flags.DEFINE_integer('rounds', 10, 'Interleaved repeats.')
-_PEERS = flags.DEFINE_bool('peers', False, 'Also PyTorch.')
-_TRACE = flags.DEFINE_string('trace', '', 'New folder for a profile.')
-_OUT = flags.DEFINE_string('out', '', 'JSON lines to write.')
+_HIDDEN = flags.DEFINE_list(
+  'hidden', ['256x2'], 'Hidden layers to time, as WIDTHxLAYERS, such as 512x3.'
+)
+_BATCHES = flags.DEFINE_list('batches', ['256'], 'Batch sizes to time, rows.')
+_CRITICS = flags.DEFINE_integer('critics', 2, 'Number of critics.')
+_CAPACITY = flags.DEFINE_integer(
+  'capacity', 100_000, 'Replay rows on the device.'
+)
+_CYCLES = flags.DEFINE_integer(
+  'cycles', 10, 'Cycles of 2 updates per dispatch.'
+)
+_AGENTS = flags.DEFINE_list(
+  'agents',
+  [],
+  'Also time these numbers of agents, vmapped, on one and on all devices.',
+)
+_ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed calls per contender.')
+_PEERS = flags.DEFINE_bool('peers', False, 'Also time PyTorch.')
+_TRACE = flags.DEFINE_string(
+  'trace', '', 'New folder for a profile; times nothing then.'
+)
+_OUT = flags.DEFINE_string(
+  'out', '', 'File to write the rows to, as JSON lines.'
+)
 
-# Of PyTorch, and whether compiled.
+# Forms of the PyTorch update, and whether torch.compile is used.
 _FORMS = (
   ('plain', False),
   ('plain', True),
@@ -56,10 +73,10 @@ _FORMS = (
 
 
 class Case:
-  """One size: networks, rows and the contenders that share them."""
+  """The contenders of one size; they share networks and rows."""
 
   def __init__(self, z_dim: int, hidden: tuple[int, ...], batch: int):
-    """Builds the shared start."""
+    """Builds the networks and the rows."""
     self.size = {
       'z_dim': z_dim,
       'hidden': hidden,
@@ -79,7 +96,7 @@ class Case:
 
   @property
   def name(self) -> str:
-    """The size, in words."""
+    """The size as text."""
     s = self.sizes
     return (
       f'z {s.z_dim}, {len(s.hidden)}x{s.hidden[0]}, batch {s.batch}, '
@@ -95,7 +112,7 @@ class Case:
     return jax.jit(update, donate_argnums=0)
 
   def fused(self, cycles: int) -> timing.Contender:
-    """Ours: `cycles` cycles a dispatch."""
+    """Returns this package's update, with `cycles` cycles per dispatch."""
     step = self._update(cycles)
     held = [self.start()]
 
@@ -108,12 +125,15 @@ class Case:
     return timing.Contender(f'rlt_jax, {cycles} cycles', work, call)
 
   def program(self) -> str:
-    """Returns the compiled text of a dispatch."""
+    """Returns the compiled HLO text of a dispatch."""
     step = self._update(_CYCLES.value)
     return step.lower(self.start(), self.stored).compile().as_text()
 
   def agents(self, count: int, devices: int = 1) -> timing.Contender:
-    """Ours, so many agents that share the rows, each device a share of them."""
+    """Returns this package's update of `count` agents that share the rows.
+
+    The agents are split over the devices.
+    """
     mesh = sharding.make_mesh(devices)
     nets = self._nets(_CYCLES.value)
 
@@ -140,7 +160,7 @@ class Case:
     return timing.Contender(name, work, call)
 
   def naive(self) -> timing.Contender:
-    """Separate jitted calls and a replay in NumPy."""
+    """Returns an update of separate jitted calls with a NumPy replay."""
     peer = naive_jax.NaiveUpdate(
       self.nets,
       self.start(),
@@ -151,7 +171,7 @@ class Case:
     return _cycles_of('naive JAX', peer, lambda: peer.state)
 
   def torch(self) -> list[timing.Contender]:
-    """PyTorch as installed, with the same parameters and rows."""
+    """Returns the PyTorch updates, with the same parameters and rows."""
     from benchmarks.peers import torch_update
 
     rows = torch_update.tensors(self.shared.rows)
@@ -165,7 +185,7 @@ class Case:
     ]
 
   def fast_torch(self, peers) -> list[timing.Contender]:
-    """The same in a process with MKL on its fast path."""
+    """Returns the PyTorch updates in a process with MKL's fast code."""
     return [
       timing.Contender(
         f'{_torch_name(*form)}, fast path',
@@ -219,7 +239,7 @@ def measure(case: Case) -> list[dict]:
   rows = []
   for name, result in timed.items():
     low, high = result.spread
-    # Not by bytes: what an update touches mostly stays in the caches.
+    # By products, not by bytes: most of the data stays in the caches.
     share = result.median * least
     print(
       f'| {name} | {result.median:.0f} ({low:.0f}–{high:.0f}) | '

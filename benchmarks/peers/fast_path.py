@@ -1,14 +1,14 @@
-"""PyTorch peers in a process of their own, their products on MKL's fast path.
+"""Runs the PyTorch updates in a separate process, with MKL's fast code.
 
-MKL, PyTorch's matrix library, asks whether it runs on an Intel processor and
-takes slower products where it does not. Here a library of one function, built
-by the C compiler and loaded before PyTorch, answers yes. That holds for a whole
-process, so these peers live in another one and take their turns by a pipe.
+MKL, PyTorch's matrix library, checks whether the processor is Intel's and uses
+slower code if not. A library with one function, built here by the C compiler
+and loaded before PyTorch, makes this check succeed. It changes the whole
+process, so these updates run in a separate one, called over a pipe.
 
   python -m benchmarks.peers.fast_path '{"z_dim": 256, ...}'
 
-is that process: it answers each line, the index of a peer, when the peer's
-cycles are done.
+is that process. It reads the index of a peer from each line, runs the peer's
+cycles and prints 'done'.
 """
 
 import json
@@ -26,7 +26,7 @@ def is_needed() -> bool:
   """Returns whether MKL takes its slow path on this machine."""
   info = pathlib.Path('/proc/cpuinfo')
   text = info.read_text() if info.exists() else ''
-  # Only x86 names its vendor, and only there is there an MKL.
+  # MKL exists on x86 only, and only there cpuinfo has a vendor.
   return 'vendor_id' in text and 'GenuineIntel' not in text
 
 
@@ -45,13 +45,13 @@ def compiler() -> str:
 
 
 class Peers:
-  """The process, from this side of the pipe; a context manager."""
+  """Starts and calls the process; a context manager."""
 
   def __init__(self, size: dict[str, object], forms: list[tuple[str, bool]]):
     """Starts it.
 
     Args:
-      size: arguments of `inputs.make_shared`, and 'cycles' a call.
+      size: arguments of `inputs.make_shared`, and 'cycles' per call.
       forms: form and whether to compile it, for each peer.
 
     Raises:
@@ -82,7 +82,7 @@ class Peers:
   def _wait(self):
     if self._process.stdout.readline() != 'done\n':
       raise RuntimeError(
-        'The process of the fast path must answer each call: it ended with '
+        'The process of the PyTorch peers must answer each call: it ended with '
         f'status {self._process.wait()}.'
       )
 

@@ -1,8 +1,8 @@
 """The update as separate jitted calls, with its replay in NumPy.
 
-The losses are this project's own, so that only the form differs: three jitted
-functions, a batch drawn and copied by the host for each critic step, nothing
-donated.
+The losses are those of this package; only the structure differs: three jitted
+functions, a batch drawn and copied by the host for each critic step, and no
+donated buffers.
 """
 
 import functools

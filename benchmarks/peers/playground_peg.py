@@ -1,11 +1,12 @@
 """The settings of MuJoCo Playground's AlohaSinglePegInsertion, on primitives.
 
-That task's meshes are fetched when it runs, so the links here are capsules of
-about their length. What costs time is the task's: two six-joint arms whose two
-fingers share an actuator, a free peg and a free socket of five boxes, the
-pairs that may touch, contact dimensions, solver, integrator and physics step.
-Rewards and observations are left out. The peg and the socket begin where that
-task puts them, on the table within 0.1 m of their places; the arms hold still.
+That task downloads its meshes when it runs, so the links here are capsules of
+about their length. Everything that costs time is as in that task: two six-joint
+arms whose two fingers share an actuator, a free peg and a free socket of five
+boxes, the geom pairs that may touch, contact dimensions, solver, integrator and
+physics step. Rewards and observations are left out. The peg and the socket
+start on the table, within 0.1 m of their nominal positions, as in that task.
+The arms do not move.
 
 Its step is one physics step of 2.5 ms, and its training repeats each action
 twice.
@@ -138,14 +139,16 @@ def _actuators(side: str) -> str:
 
 
 def make(
-  worlds: int, steps: int, grid: jax.sharding.Mesh | None = None
+  worlds: int, steps: int, mesh: jax.sharding.Mesh | None = None
 ) -> tuple[Callable[[jax.Array], jax.Array], jax.Array]:
-  """Returns `run(qpos [E, 30])` -> the same after `steps`, and its start.
+  """Returns a function that runs `steps` control steps, and its argument.
+
+  The function maps qpos [E, 30], rad and m, to qpos [E, 30].
 
   Args:
     worlds: E.
-    steps: control steps a call, the arms' commands at their start.
-    grid: of devices, each with its own share of the worlds; or one device.
+    steps: control steps per call; the arms' commands stay at their start.
+    mesh: devices that the worlds are split over; None uses one device.
   """
   compiled = model()
   engine = mjx.put_model(compiled, impl='jax')
@@ -168,13 +171,14 @@ def make(
     return jax.lax.scan(step, data, length=steps)[0].qpos
 
   many, qpos = over_worlds(one), jax.numpy.asarray(qpos)
-  if grid is None:
+  if mesh is None:
     return jit(many), qpos
 
   def share(qpos):
-    # With 32 such worlds on each of two devices jaxlib 0.10.2 waits for ever,
-    # see `sim.worlds`; with 16 it does not.
+    # With 32 such worlds on each of two devices jaxlib 0.10.2 deadlocks, see
+    # `sim.worlds`; with 16 it does not.
     size = math.gcd(len(qpos), 16)
     return jax.lax.map(many, qpos.reshape(-1, size, 30)).reshape(qpos.shape)
 
-  return jit(sharding.apart(share, grid)), sharding.spread(qpos, grid)
+  run = jit(sharding.shard_map_data(share, mesh))
+  return run, sharding.shard(qpos, mesh)

@@ -1,7 +1,7 @@
-"""The same update in PyTorch: as one would write it, and at its best.
+"""The same update in PyTorch: plain, optimized, and as in RLinf.
 
-'plain' keeps a module per network and an optimizer of the default kind.
-'stacked' batches the critics into one product a layer and uses the fused
+'plain' has one module per network and the default optimizer. 'stacked'
+computes all critics in one batched product per layer and uses the fused
 optimizer. Either can be compiled. 'rlinf' runs the losses as RLinf's RLT worker
 does (`RlinfUpdate`).
 """
@@ -21,7 +21,7 @@ FORMS = ('plain', 'stacked', 'rlinf')
 
 
 class Mlp(nn.Module):
-  """ReLU layers, LayerNorm without scale if asked, and a linear output."""
+  """ReLU layers, with LayerNorm without scale if set, and a linear output."""
 
   def __init__(self, layers, layer_norm: bool):
     """Copies layers [(kernel [in, out], bias [out]), ...]."""
@@ -102,7 +102,7 @@ class TorchUpdate:
     form: str,
     compiled: bool,
   ):
-    """Copies the parameters that every contender begins from."""
+    """Copies the parameters that every contender starts from."""
     if form not in FORMS:
       raise ValueError(f'form must be one of {FORMS}: {form!r}.')
     kind = StackedCritics if form == 'stacked' else Critics
@@ -179,7 +179,7 @@ class TorchUpdate:
 
   def actor_step(self, batch, noise, shown) -> torch.Tensor:
     """Runs one actor step."""
-    # The critics' own gradient is not wanted here.
+    # The actor step needs no gradient of the critics' parameters.
     self.critics.requires_grad_(False)
     loss = self.actor_loss(batch, noise, shown)
     self.actor_opt.zero_grad(set_to_none=True)
@@ -200,7 +200,7 @@ class TorchUpdate:
 
 
 class RlinfUpdate(TorchUpdate):
-  """The order of work of RLinf's `fsdp_rlt_ac_policy_worker`, August 2026.
+  """The update as RLinf's `fsdp_rlt_ac_policy_worker` does it, August 2026.
 
   One module holds actor and critics, so either loss's backward pass reaches
   both, and one norm over all gradients clips them; the target is a copy of the
@@ -209,7 +209,7 @@ class RlinfUpdate(TorchUpdate):
   """
 
   def __init__(self, shared, rows, *, form: str, compiled: bool):
-    """Adds the target's copy of the actor."""
+    """Adds the copy of the actor in the target module."""
     super().__init__(shared, rows, form=form, compiled=compiled)
     self.target_actor = copy.deepcopy(self.actor).requires_grad_(False)
     self.online = [*self.actor.parameters(), *self.critics.parameters()]
@@ -218,7 +218,7 @@ class RlinfUpdate(TorchUpdate):
   def _step(self, loss, optimizer):
     optimizer.zero_grad()
     loss.backward()
-    # Without a bound the mathematics stays that of the other forms.
+    # No bound, so that the result is that of the other forms.
     torch.nn.utils.clip_grad_norm_(self.online, float('inf'))
     optimizer.step()
     loss.item()
@@ -234,7 +234,7 @@ class RlinfUpdate(TorchUpdate):
     return loss
 
   def actor_step(self, batch, noise, shown) -> torch.Tensor:
-    """Runs one actor step; the critics' gradient is made, and not used."""
+    """Runs one actor step; the critics' gradient is computed and not used."""
     return self._step(self.actor_loss(batch, noise, shown), self.actor_opt)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks import sim_throughput, timing
 from benchmarks.peers import playground_peg
+from rlt_jax import sharding
 
 
 def test_more_worlds_than_memory_are_refused_with_the_estimate():
@@ -83,6 +84,13 @@ def test_the_playground_peers_peg_and_socket_lie_on_the_table():
   for name, half in (('peg', 0.01), ('socket', 0.022)):
     row = model.jnt_qposadr[model.body(name).jntadr[0]]
     np.testing.assert_allclose(start[:, row + 2], half, atol=1e-3)
+
+
+def test_the_playground_peer_runs_on_a_mesh():
+  run, start = playground_peg.make(2, 1, sharding.make_mesh(1))
+  end = np.asarray(run(start))
+  alone, _ = playground_peg.make(2, 1)
+  np.testing.assert_allclose(end, alone(start), atol=1e-6)
 
 
 def test_c_mujoco_steps_the_scene_of_the_task():
