@@ -2,8 +2,8 @@
 
   OMP_NUM_THREADS=1 python -m experiments.check_bundle --bundle=bundles/a
 
-NumPy and safetensors are enough. Where JAX or ONNX Runtime is installed too,
-its form is run and compared.
+It needs NumPy and safetensors. If JAX or ONNX Runtime is installed too, that
+form of the policy is also run and compared.
 """
 
 from absl import flags
@@ -12,8 +12,12 @@ from experiments import launch
 from rlt_jax.export import check
 from rlt_jax.robot.policy import bundle as bundle_lib
 
-_BUNDLE = flags.DEFINE_string('bundle', None, 'Folder.', required=True)
-_CALLS = flags.DEFINE_integer('calls', 2000, 'Timed calls.', lower_bound=1)
+_BUNDLE = flags.DEFINE_string(
+  'bundle', None, 'Folder of the bundle.', required=True
+)
+_CALLS = flags.DEFINE_integer(
+  'calls', 2000, 'Timed calls of each form.', lower_bound=1
+)
 
 
 def main() -> None:

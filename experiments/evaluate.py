@@ -3,10 +3,10 @@
   python -m experiments.evaluate --horizons=10,20,50
   python -m experiments.evaluate --workdir=runs/a --seed=7 --episodes=200
 
-Without a workdir it evaluates the VLA alone, run open loop for each of
-`--horizons` of the steps of its chunk. With one it evaluates the agent of the
-newest checkpoint, without and with exploration. `--out` keeps outcome and
-length of every episode.
+Without --workdir it evaluates the VLA alone, once for each value of
+`--horizons`. With --workdir it evaluates the agent of the newest checkpoint,
+without and with exploration noise. `--out` stores outcome and length of every
+episode.
 """
 
 import json
@@ -18,19 +18,25 @@ from experiments import launch
 from rlt_jax.reporting import statistics
 from rlt_jax.training import policies
 
-_WORKDIR = launch.define_workdir('Run to evaluate.', required=False)
+_WORKDIR = launch.define_workdir(
+  'Folder of the run to evaluate; empty evaluates the VLA alone.',
+  required=False,
+)
 _SETTINGS = launch.define_settings()
 _ASSETS = launch.define_assets()
 _HORIZONS = flags.DEFINE_list(
-  'horizons', ['20'], 'Steps of a chunk that the VLA alone runs.'
+  'horizons',
+  ['20'],
+  'Control steps of a chunk to run before the next VLA query; each value is '
+  'one policy.',
 )
-_EPISODES = flags.DEFINE_integer('episodes', 100, 'Number of start states.')
-_SEED = flags.DEFINE_integer('seed', 10_000, 'Of the start states.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write.')
+_EPISODES = flags.DEFINE_integer('episodes', 100, 'Episodes per policy.')
+_SEED = flags.DEFINE_integer('seed', 10_000, 'Seed of the start states.')
+_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
 
 
 def main() -> None:
-  """Runs each policy and prints a line for it."""
+  """Runs each policy and prints its result."""
   with launch.user_errors():
     if _WORKDIR.value and (given := _SETTINGS.given()):
       raise ValueError(f'A run has its own settings; remove the flags {given}.')

@@ -3,9 +3,9 @@
   python -m experiments.export_policy --workdir=runs/a --out=bundles/a
   python -m experiments.export_policy --fresh --out=bundles/fresh
 
-With --fresh it is the policy before its first update, for a practice that
-starts on the arm; `--set`, `--task`, `--vla` and `--agent` give that practice's
-settings.
+With --fresh it exports a policy before its first update, for practice that
+starts on the arm. `--set`, `--task`, `--vla` and `--agent` are then that
+practice's settings.
 
 The folder holds bundle.json, policy.safetensors (for NumPy),
 policy.jaxexport (for JAX, CPU and CUDA) and with `--onnx` policy.onnx. The
@@ -17,11 +17,17 @@ from absl import flags
 from experiments import launch
 from rlt_jax.training import policy_export
 
-_WORKDIR = launch.define_workdir('Folder of the run.', required=False)
-_FRESH = flags.DEFINE_bool('fresh', False, 'An untrained policy, of no run.')
+_WORKDIR = launch.define_workdir(
+  'Folder of the run; not with --fresh.', required=False
+)
+_FRESH = flags.DEFINE_bool(
+  'fresh', False, 'Export an untrained policy instead of that of a run.'
+)
 _SETTINGS = launch.define_settings()
-_OUT = flags.DEFINE_string('out', None, 'New folder.', required=True)
-_ONNX = flags.DEFINE_bool('onnx', False, 'Write policy.onnx too.')
+_OUT = flags.DEFINE_string(
+  'out', None, 'New folder for the bundle.', required=True
+)
+_ONNX = flags.DEFINE_bool('onnx', False, 'Also write policy.onnx.')
 _ASSETS = launch.define_assets()
 
 

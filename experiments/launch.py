@@ -1,11 +1,11 @@
-"""What every experiment shares: start, common flags, errors, command line.
+"""Common flags, error messages and start-up of all experiments.
 
 An experiment defines its flags, has a `main()` without arguments, and ends in
 
   if __name__ == '__main__':
     launch.run(main)
 
-JAX is imported only where it is asked for: a robot host may not have it.
+JAX is imported only by the functions that need it: a robot host may lack it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -19,8 +19,8 @@ from absl import app, flags, logging
 if TYPE_CHECKING:
   from rlt_jax.training.config import PracticeConfig
 
-# The flags defined below belong to the experiment that asks for them, so that
-# its --help shows them.
+# The flags defined below count as the experiment's own, so that its --help
+# shows them.
 flags.disclaim_key_flags()
 
 
@@ -71,7 +71,10 @@ def define_settings() -> SettingFlags:
   """Defines --set, --task, --vla and --agent."""
   return SettingFlags(
     set=flags.DEFINE_multi_string(
-      'set', [], 'A field of PracticeConfig, e.g. --set=agent.beta=0.01.'
+      'set',
+      [],
+      'Changes a field of PracticeConfig, such as --set=agent.beta=0.01; '
+      'may be repeated.',
     ),
     task=flags.DEFINE_string(
       'task', '', "Task: a shipped one by name, or 'module:function'."
@@ -88,7 +91,7 @@ def define_settings() -> SettingFlags:
 def define_assets() -> flags.FlagHolder[str]:
   """Defines --assets."""
   return flags.DEFINE_string(
-    'assets', '', 'Folder with vla/ and token/; the shipped ones by default.'
+    'assets', '', 'Folder with vla/ and token/; empty takes the shipped ones.'
   )
 
 
@@ -121,13 +124,13 @@ def command_line() -> str:
 
 @contextlib.contextmanager
 def user_errors(*others: type[Exception]) -> Iterator[None]:
-  """Ends the process with 'error: ...' where a setting is wrong.
+  """Ends the process with 'error: ...' and no traceback if a setting is wrong.
 
-  The message names what to change, so a traceback would only hide it. Put it
-  around reading and building; later errors are faults and keep the traceback.
+  Use it around reading of settings and building. Later errors are bugs or
+  faults of the machine and keep their traceback.
 
   Args:
-    *others: exceptions to treat so, besides ValueError, OSError, ImportError.
+    *others: exceptions to treat like ValueError, OSError and ImportError.
   """
   try:
     yield
@@ -137,7 +140,7 @@ def user_errors(*others: type[Exception]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def save_on_interrupt(save: Callable[[], None]) -> Iterator[None]:
-  """Saves on Ctrl-C and ends the process with the way to continue.
+  """On Ctrl-C saves, prints the command to continue, and ends the process.
 
   The experiment must have the flag --resume.
   """
@@ -161,7 +164,7 @@ def run(
 
   Args:
     main: () -> None, or with `arguments` (list of str) -> None.
-    arguments: whether arguments that are no flags are allowed.
+    arguments: whether arguments other than flags are allowed.
     keep_compiled: keep JAX's compiled programs between runs. False imports no
       JAX.
   """

@@ -5,10 +5,9 @@
       --set=agent.beta=0.01
   python -m experiments.practice --workdir=runs/a --resume
 
-See docs/performance.md for time and docs/results.md for results. Everything is
-written to the workdir:
-config.json, metrics.jsonl, TensorBoard events, checkpoints/, report.md,
-report.json, the plots and film.gif.
+The workdir gets config.json, metrics.jsonl, TensorBoard events, checkpoints/,
+report.md, report.json, the plots and film.gif. How long a run takes is in
+docs/performance.md, results are in docs/results.md.
 """
 
 import pathlib
@@ -22,7 +21,9 @@ _WORKDIR = launch.define_workdir()
 _SETTINGS = launch.define_settings()
 _RESUME = launch.define_resume()
 _ASSETS = launch.define_assets()
-_REPORT = flags.DEFINE_bool('report', True, 'Film and plots at the end.')
+_REPORT = flags.DEFINE_bool(
+  'report', True, 'Write report, plots and video at the end.'
+)
 
 
 def main() -> None:

@@ -3,12 +3,14 @@
   python -m experiments.probe_pose
   python -m experiments.probe_pose --assets=runs/assets --out=probe.json
 
-Draws poses of the plug around the socket's mouth (1 mm of standard deviation
-an axis across it, 1 mm inside to 6 mm above, 2 degrees an axis), renders them,
-and fits a small network from each kind of features, and the joints, to the
-true pose of the plug in the socket's frame. What is printed is its error on
-poses it was not fitted to, rms an axis: what an actor that reads the same can
-hope to know. Expected: about 4 minutes on one core.
+Draws poses of the plug around the socket's mouth (standard deviation 1 mm per
+axis in the mouth's plane and 2 degrees per axis; uniform from 1 mm inside to
+6 mm above) and renders them. For each kind of features it fits a small network,
+which also reads the joints, to the true pose of the plug in the socket's frame.
+It prints the rms error per axis on held-out poses. An actor with the same
+inputs cannot be expected to know the pose better.
+
+Expected: about 4 minutes on one core.
 """
 
 import json
@@ -24,10 +26,16 @@ from rlt_jax.training import assets
 
 _SETTINGS = launch.define_settings()
 _ASSETS = launch.define_assets()
-_POSES = flags.DEFINE_integer('poses', 12_000, 'Multiple of 100, over 1000.')
-_STEPS = flags.DEFINE_integer('steps', 3_000, 'Gradient steps of a probe.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of poses and probes.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write.')
+_POSES = flags.DEFINE_integer(
+  'poses', 12_000, 'Poses to draw; a multiple of 100 above 1000.'
+)
+_STEPS = flags.DEFINE_integer(
+  'steps', 3_000, 'Gradient steps per probe network.'
+)
+_SEED = flags.DEFINE_integer(
+  'seed', 0, 'Seed of the poses and the probe networks.'
+)
+_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
 
 
 def main() -> None:

@@ -19,21 +19,51 @@ from rlt_jax.robot import robot_setup, runtime
 from rlt_jax.robot.run_schedule import RunPlan
 
 _STATION = flags.DEFINE_string(
-  'station', None, "A station's file, or 'sim'.", required=True
+  'station',
+  None,
+  "JSON file of the station, or 'sim' for a simulated arm.",
+  required=True,
 )
-_WORKDIR = launch.define_workdir('New folder, for practice.', required=False)
-_PREFLIGHT = flags.DEFINE_bool('preflight_only', False, 'Check and exit.')
-_MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer('num_base_episodes', 10, 'VLA alone, before.')
-_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Mean actor, after.')
-_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'The VLA drives.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of exploration and starts.')
-_RESUME_S = flags.DEFINE_float('resume_after_s', None, 'After a fault.')
-_WAIT_S = flags.DEFINE_float('wait_s', 30.0, "For the VLA's server.")
-_REALTIME = flags.DEFINE_bool('realtime', True, 'Ask for real-time priority.')
-_BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; only with --station=sim.')
+_WORKDIR = launch.define_workdir(
+  'New folder for the run; not needed with --preflight_only.', required=False
+)
+_PREFLIGHT = flags.DEFINE_bool(
+  'preflight_only', False, 'Check the station and exit.'
+)
+_MINUTES = flags.DEFINE_float(
+  'minutes', 10.0, 'Minutes of practice, counted in control steps.'
+)
+_BASE = flags.DEFINE_integer(
+  'num_base_episodes', 10, 'Episodes of the VLA alone, before practice.'
+)
+_FINAL = flags.DEFINE_integer(
+  'num_final_episodes', 10, 'Episodes without exploration, after practice.'
+)
+_WARMUP = flags.DEFINE_integer(
+  'vla_warmup_steps',
+  6_000,
+  'First control steps of practice, driven by the VLA.',
+)
+_SEED = flags.DEFINE_integer(
+  'seed', 0, 'Seed of exploration and, in simulation, of start states.'
+)
+_RESUME_S = flags.DEFINE_float(
+  'resume_after_s',
+  None,
+  'Seconds that the arm must answer after a fault before it runs again; unset '
+  'waits for the operator.',
+)
+_WAIT_S = flags.DEFINE_float(
+  'wait_s', 30.0, 'Seconds to wait for the VLA server at the start.'
+)
+_REALTIME = flags.DEFINE_bool(
+  'realtime', True, 'Request real-time priority for the control loop.'
+)
+_BUNDLE = flags.DEFINE_string(
+  'bundle', '', 'Folder of the bundle; only with --station=sim.'
+)
 _VLA = flags.DEFINE_string(
-  'vla', 'ws://127.0.0.1:8000', 'Address; only with --station=sim.'
+  'vla', 'ws://127.0.0.1:8000', 'VLA server; only with --station=sim.'
 )
 
 

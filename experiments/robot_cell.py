@@ -2,9 +2,10 @@
 
   python -m experiments.robot_cell --workdir=runs/robot --minutes=10
 
-Without --bundle an untrained actor is exported first. A server or learner that
-dies is restarted while the arm holds. Whatever ends the run, Ctrl-C too, ends
-the loop first, so that its arm holds, and then the rest. Logs: WORKDIR/logs.
+Without --bundle an untrained actor is exported first. If the VLA server or the
+learner ends, it is restarted while the arm holds. At the end of the run, or
+after Ctrl-C, the loop ends first, so that its arm holds, and then the other
+processes. Logs are in WORKDIR/logs.
 """
 
 import pathlib
@@ -19,15 +20,35 @@ from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.processes import Process
 
 _WORKDIR = launch.define_workdir()
-_MINUTES = flags.DEFINE_float('minutes', 10.0, 'Robot time of practice.')
-_BASE = flags.DEFINE_integer('num_base_episodes', 10, 'VLA alone, before.')
-_FINAL = flags.DEFINE_integer('num_final_episodes', 10, 'Mean actor, after.')
-_WARMUP = flags.DEFINE_integer('vla_warmup_steps', 6_000, 'The VLA drives.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Of networks, exploration and starts.')
-_DELAY = flags.DEFINE_integer('delay', 4, 'Control steps; without --bundle.')
-_BUNDLE = flags.DEFINE_string('bundle', '', 'Folder; empty makes a fresh one.')
-_LEARNER = flags.DEFINE_bool('learner', True, 'False: the loop alone, to time.')
-_PORT = flags.DEFINE_integer('port', 0, "The VLA's; 0 takes a free one.")
+_MINUTES = flags.DEFINE_float(
+  'minutes', 10.0, 'Minutes of practice, counted in control steps.'
+)
+_BASE = flags.DEFINE_integer(
+  'num_base_episodes', 10, 'Episodes of the VLA alone, before practice.'
+)
+_FINAL = flags.DEFINE_integer(
+  'num_final_episodes', 10, 'Episodes without exploration, after practice.'
+)
+_WARMUP = flags.DEFINE_integer(
+  'vla_warmup_steps',
+  6_000,
+  'First control steps of practice, driven by the VLA.',
+)
+_SEED = flags.DEFINE_integer(
+  'seed', 0, 'Seed of networks, exploration and start states.'
+)
+_DELAY = flags.DEFINE_integer(
+  'delay', 4, 'Inference delay, control steps; only without --bundle.'
+)
+_BUNDLE = flags.DEFINE_string(
+  'bundle', '', 'Folder of the bundle; empty exports an untrained actor.'
+)
+_LEARNER = flags.DEFINE_bool(
+  'learner', True, 'Run the learner; without it the loop can be timed alone.'
+)
+_PORT = flags.DEFINE_integer(
+  'port', 0, 'TCP port of the VLA server; 0 takes a free one.'
+)
 
 
 def _command(name: str, **arguments: object) -> list[str]:

@@ -1,12 +1,12 @@
-"""Serves a frozen VLA and its token, to a robot's loop or to practice.
+"""Serves a frozen VLA and its RL token to a robot or to practice.
 
   python -m experiments.serve_vla
   python -m experiments.serve_vla --host=0.0.0.0 --token_file=secret.txt
   python -m experiments.practice --vla=ws://127.0.0.1:8000 --workdir=runs/a
 
 Requests and replies are those of `rlt_jax/serving/schema.py`; clients of
-openpi's policy server can talk to it. Expected: some seconds of compiling,
-then "Serving on ..."; Ctrl-C ends it.
+openpi's policy server can use it. It compiles for some seconds, then prints
+"Serving on ..."; Ctrl-C ends it.
 """
 
 import dataclasses
@@ -22,9 +22,14 @@ from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
 
 _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
-_PORT = flags.DEFINE_integer('port', server.PORT, 'Port; 0 takes a free one.')
+_PORT = flags.DEFINE_integer(
+  'port', server.PORT, 'TCP port; 0 takes a free one.'
+)
 _TOKEN_FILE = flags.DEFINE_string(
-  'token_file', '', 'File whose text clients must send; see serving/server.py.'
+  'token_file',
+  '',
+  'File with a secret that clients must send; empty needs none. See '
+  'rlt_jax/serving/server.py.',
 )
 _VLA = flags.DEFINE_string(
   'vla',
@@ -32,7 +37,7 @@ _VLA = flags.DEFINE_string(
   "Frozen VLA: 'pi_small', 'pi_small:FOLDER', or 'module:function'.",
 )
 _ASSETS = launch.define_assets()
-_SEED = flags.DEFINE_integer('seed', 0, "Of the flow's initial noise.")
+_SEED = flags.DEFINE_integer('seed', 0, "Seed of the flow's initial noise.")
 
 
 def _read_secret() -> str:

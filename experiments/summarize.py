@@ -1,10 +1,10 @@
-"""Pools finished practice runs into one table: seeds by variant.
+"""Pools finished practice runs: one table row per variant, over its seeds.
 
   python -m experiments.summarize --out=benchmarks/results/practice.json \
       full=runs/full-0,runs/full-1 zeros=runs/zeros-0
 
-Each argument is a name and the workdirs of its seeds. The Markdown table goes
-to stdout.
+Each argument is the name of a variant and the workdirs of its seeds. It prints
+a Markdown table.
 """
 
 import json

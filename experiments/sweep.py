@@ -5,10 +5,10 @@
   python -m experiments.summarize --out=full.json \
       full=runs/full/seed-0,runs/full/seed-1,runs/full/seed-2,runs/full/seed-3
 
-The results are those of as many runs of `experiments.practice`, without their
-films. Up to rounding: in a long run the numbers of a seed differ from those of
-its own run as they would between two machines. Seed N is written to
-workdir/seed-N, which is a complete workdir of a run.
+Each seed gives the result of its own run of `experiments.practice`, up to
+rounding: over a long run the numbers differ as they would between two machines.
+No videos are made. Seed N is written to workdir/seed-N, which is a complete
+workdir of a run.
 """
 
 import pathlib
@@ -18,11 +18,15 @@ from absl import flags
 from experiments import launch
 from rlt_jax.training import sweep
 
-_WORKDIR = launch.define_workdir('Folder of the sweep.')
-_SEEDS = flags.DEFINE_list('seeds', ['0', '1', '2', '3'], 'One run each.')
+_WORKDIR = launch.define_workdir('Folder of the sweep; seed N is in seed-N.')
+_SEEDS = flags.DEFINE_list(
+  'seeds', ['0', '1', '2', '3'], 'Seeds, one run each.'
+)
 _SETTINGS = launch.define_settings()
 _RESUME = launch.define_resume()
-_DEVICES = flags.DEFINE_integer('devices', 1, 'Spread the seeds over so many.')
+_DEVICES = flags.DEFINE_integer(
+  'devices', 1, 'Number of devices to split the seeds over.'
+)
 _ASSETS = launch.define_assets()
 
 
