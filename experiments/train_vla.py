@@ -7,7 +7,8 @@
 its readout loss, from `--start` or from random weights. `--part=expert` trains
 only the action expert, with the prefix of `--start` unchanged. The folder gets
 vla.safetensors, vla.json, metrics.jsonl and MODEL_CARD.md, written every few
-minutes and at the end.
+minutes and at the end, and demos.json, how the demonstrations ended, for the
+reports of practice.
 """
 
 import pathlib

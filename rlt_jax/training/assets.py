@@ -136,16 +136,19 @@ def _find_token(folder: str, vla: str) -> pathlib.Path:
 def demonstrations(folder: str, vla: str) -> Episodes | None:
   """Returns how the demonstrations ended that the VLA learned from.
 
-  They are in demos.json of the VLA's folder, as `experiments.make_demos` writes
+  They are in demos.json of the VLA's folder, as `experiments.train_vla` leaves
   it; None without the file, or for a VLA without such a folder.
 
   Args:
     folder: as for `load`.
     vla: of the run's settings.
   """
-  if vla != _SHIPPED:
+  name, _, own = vla.partition(':')
+  if name != _SHIPPED:
     return None
-  if folder:
+  if own:
+    path = pathlib.Path(own) / 'demos.json'
+  elif folder:
     path = pathlib.Path(folder) / 'vla' / 'demos.json'
   else:
     package = pathlib.Path(str(importlib.resources.files('rlt_jax')))

@@ -5,11 +5,14 @@ The letter F counts frames, over all episodes.
 
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import json
 import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
+# Beside the frames, how the episodes ended; a training copies it.
+OUTCOMES_FILE = 'demos.json'
 _FACTS = ('action_mode', 'action_scale', 'joint_names', 'control_hz')
 
 
@@ -121,6 +124,42 @@ def load(
   rest = [columns[name] for name in DemoBatch._fields[1:]]
   facts = dict(zip(_FACTS, spaces[0], strict=True))
   return Demos(frames=DemoBatch(images, *rest), **facts)
+
+
+def load_outcomes(path: str | pathlib.Path) -> dict[str, Any] | None:
+  """Returns how demonstrations ended, those of all their folders as one.
+
+  Args:
+    path: as for `load`.
+
+  Returns:
+    What demos.json holds: lists 'outcome' and 'steps' of the episodes, and
+    'command', those of the folders joined. None where a folder of frames has
+    no such file, since the figures of the rest would not be those of the data.
+
+  Raises:
+    ValueError: a file of another form.
+  """
+  path = pathlib.Path(path)
+  files = path.rglob('*.npz') if path.is_dir() else [path]
+  merged = {'outcome': [], 'steps': []}
+  commands = []
+  for folder in sorted({file.parent for file in files}):
+    file = folder / OUTCOMES_FILE
+    if not file.is_file():
+      return None
+    table = json.loads(file.read_text())
+    try:
+      if len(table['outcome']) != len(table['steps']):
+        raise ValueError
+      for name, column in merged.items():
+        column += table[name]
+    except (ValueError, KeyError, TypeError):
+      raise ValueError(
+        f"{file} must hold lists 'outcome' and 'steps' of one length."
+      ) from None
+    commands += [table['command']] if table.get('command') else []
+  return merged | {'command': '; '.join(commands)} if commands else merged
 
 
 def _tokenize(instructions, tokenize):

@@ -83,8 +83,12 @@ class VlaFolder:
     config = start.config if start else PiConfig()
     # Before the demonstrations, which take a while to read.
     train.check_start(self.train, start)
+    outcomes = demos_lib.load_outcomes(demos_path)
     demos = demos_lib.load(demos_path, config.cameras, config.tokenize)
     self.folder.mkdir(parents=True, exist_ok=True)
+    if outcomes is not None:  # for the reports of practice with this VLA
+      file = self.folder / demos_lib.OUTCOMES_FILE
+      file.write_text(json.dumps(outcomes) + '\n')
 
     def log(metrics: dict[str, float]) -> None:
       with (self.folder / 'metrics.jsonl').open('a') as file:

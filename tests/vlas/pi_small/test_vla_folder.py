@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from rlt_jax.training import assets
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import pi_vla, train, vla_folder
 from rlt_jax.vlas.pi_small.objective import LossConfig
@@ -53,6 +54,38 @@ def test_a_part_goes_on_from_a_folder(loaded, tmp_path):
     np.testing.assert_array_equal(x, y)
   card = (tmp_path / 'b' / 'MODEL_CARD.md').read_text()
   assert f'Started from: {tmp_path / "a"}' in card
+
+
+def test_how_the_demonstrations_ended_is_kept_with_the_vla(loaded, tmp_path):
+  for name, steps in (('a', [30, 40]), ('b', [50])):
+    folder = tmp_path / 'data' / name
+    folder.mkdir(parents=True)
+    (folder / 'shard_0.npz').touch()
+    table = {'outcome': [1] * len(steps), 'steps': steps, 'command': name}
+    (folder / 'demos.json').write_text(json.dumps(table))
+  vla = tmp_path / 'vla'
+  _folder(vla).run(str(tmp_path / 'data'))
+  kept = json.loads((vla / 'demos.json').read_text())
+  assert kept == {'outcome': [1] * 3, 'steps': [30, 40, 50], 'command': 'a; b'}
+  # A report of practice with this VLA finds it.
+  found = assets.demonstrations('', f'pi_small:{vla}')
+  assert found.steps.tolist() == [30, 40, 50]
+  assert found.success.all()
+
+
+def test_demonstrations_of_unknown_ending_leave_no_file(loaded, tmp_path):
+  for name in ('a', 'b'):
+    folder = tmp_path / 'data' / name
+    folder.mkdir(parents=True)
+    (folder / 'shard_0.npz').touch()
+  table = {'outcome': [1], 'steps': [30]}
+  (tmp_path / 'data' / 'a' / 'demos.json').write_text(json.dumps(table))
+  _folder(tmp_path / 'vla').run(str(tmp_path / 'data'))
+  assert not (tmp_path / 'vla' / 'demos.json').exists()
+  assert assets.demonstrations('', f'pi_small:{tmp_path / "vla"}') is None
+  (tmp_path / 'data' / 'b' / 'demos.json').write_text('{"outcome": [1]}')
+  with pytest.raises(ValueError, match="must hold lists 'outcome' and 'steps'"):
+    _folder(tmp_path / 'other').run(str(tmp_path / 'data'))
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
