@@ -17,11 +17,14 @@ from typing import NamedTuple, TYPE_CHECKING
 from absl import app, flags, logging
 
 if TYPE_CHECKING:
+  from rlt_jax.tasks.task import TaskConfig
   from rlt_jax.training.config import PracticeConfig
 
 # The flags defined below count as the experiment's own, so that its --help
 # shows them.
 flags.disclaim_key_flags()
+
+_TASK = 'task.'  # before the name of a task's setting
 
 
 class SettingFlags(NamedTuple):
@@ -48,6 +51,31 @@ class SettingFlags(NamedTuple):
   def given(self) -> list[str]:
     """Returns the names of the flags that were given."""
     return [name for name in self._fields if getattr(self, name).value]
+
+
+class TaskFlags(NamedTuple):
+  """Flags that name a task and its settings; see `define_task`."""
+
+  task: flags.FlagHolder[str]
+  set: flags.FlagHolder[list[str]]
+
+  def make_config(self) -> 'TaskConfig':
+    """Returns the task's default settings with what --set changes.
+
+    Raises:
+      ValueError: no such task, or a setting that is not one of the task.
+    """
+    from rlt_jax import config as config_lib
+    from rlt_jax import tasks
+
+    for text in self.set.value:
+      if not text.strip().startswith(_TASK):
+        raise ValueError(
+          f'A setting must be one of the task here, {_TASK}x=...: {text!r}.'
+        )
+    changes = [text.strip().removeprefix(_TASK) for text in self.set.value]
+    config = tasks.config_class(self.task.value)()
+    return config_lib.override(config, changes)
 
 
 def make_config(
@@ -84,6 +112,20 @@ def define_settings() -> SettingFlags:
     ),
     agent=flags.DEFINE_string(
       'agent', '', "Agent: a shipped one by name, or 'module:function'."
+    ),
+  )
+
+
+def define_task() -> TaskFlags:
+  """Defines --task, and --set for the settings of the task alone."""
+  return TaskFlags(
+    task=flags.DEFINE_string(
+      'task',
+      'ethernet',
+      "Task: a shipped one by name, or 'module:function'.",
+    ),
+    set=flags.DEFINE_multi_string(
+      'set', [], 'A setting of the task, e.g. --set=task.time_limit=300.'
     ),
   )
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import difflib
+import functools
 import importlib
 import inspect
 import sys
@@ -89,6 +90,8 @@ def config_class(function: Callable[..., Any], what: str) -> type | None:
     )
   if 'config' not in inspect.signature(function).parameters:
     return None
+  while isinstance(function, functools.partial):
+    function = function.func
   try:
     found = typing.get_type_hints(function).get('config')
   except NameError as error:

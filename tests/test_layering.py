@@ -23,7 +23,7 @@ _MAY_IMPORT = {
   'agents': {'types', 'plugins', 'replay'},
   'sim': {'types'},
   'tasks': {'types', 'plugins', 'sim'},
-  'demonstrations': {'types', 'sim', 'tasks'},
+  'demonstrations': {'types', 'config', 'plugins', 'sim', 'tasks'},
   'envs': {'types', 'batching', 'sim', 'tasks'},
   'vlas': {'types', 'files', 'plugins'},
   'serving': {'types', 'rl_token', 'sim', 'vlas'},

@@ -228,7 +228,8 @@ class Task:
   goal_pose: [K], the true pose of a world that has reached its goal; None
     leaves a task without shaped reward.
   tip: see `Tip`; None where there is no such point.
-  make_expert: (its config or None) -> `ScriptedExpert`; None without one.
+  make_expert: (config or None) -> `ScriptedExpert`; None without one. Annotate
+    its parameter `config` with a frozen dataclass of the expert's settings.
   make_bench: () -> the same scene under C MuJoCo, see `Bench`; None without.
   """
 
