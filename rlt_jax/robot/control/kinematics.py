@@ -1,4 +1,10 @@
-"""Forward kinematics of a `Chain`: its tip, and how the joints move it."""
+"""Forward kinematics of a `Chain`: its tip, and how the joints move it.
+
+The simulator's (`sim.kinematics`) is in JAX and gives the whole pose. One form
+for both, made of matrices, took ten times as long here (12 rows in 2.4 ms
+instead of 0.23 ms on a busy core), which a control step cannot spare; a test of
+the simulated arm holds the two together to 1e-7 m.
+"""
 
 from collections.abc import Callable
 import functools
