@@ -142,6 +142,14 @@ def old_names(heading: str) -> dict[str, str]:
   return rows
 
 
+def test_the_new_names_of_modules_exist():
+  modules = old_names('Modules')
+  assert modules
+  for new in modules.values():
+    path = _ROOT / new.replace('.', '/')
+    assert path.is_dir() or path.with_suffix('.py').is_file(), new
+
+
 def test_readme_is_short():
   assert read(pathlib.Path('README.md')).count('\n') <= _MAX_README_LINES
 
