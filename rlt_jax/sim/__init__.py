@@ -1,1 +1,1 @@
-"""What tasks share: engine, cameras, kinematics, action space, worlds."""
+"""Simulation code for all tasks: engine, cameras, kinematics, action space."""

@@ -1,15 +1,15 @@
-"""The delta action space: between normalized chunks and joint commands.
+"""The delta action space: maps normalized chunks to joint commands and back.
 
-Two readings of "delta" are in use, and both are here:
+There are two definitions of "delta":
 
 * `offset`: each step of a chunk is an offset from the measured pose at the
-  chunk's start. A correction is worth the same at every step.
-* `increment`: each step is a change of the command before it (the first, of
-  the measured pose). A correction made by one step survives the next, which
-  is what single-step methods need.
+  chunk's start. A change of one entry has the same effect at every step.
+* `increment`: each step is the difference from the command before it (the
+  first, from the measured pose). A change at one step remains in all later
+  ones, as single-step methods need it.
 
 One normalized unit of an entry is the standard deviation of that entry over
-the demonstrations' chunks of C steps; zero always means "stay here".
+the demonstrations' chunks of C steps. Zero always means no motion.
 """
 
 from typing import NamedTuple
@@ -21,29 +21,29 @@ from rlt_jax.types import Array
 
 MODES = ('offset', 'increment')
 
-# An idle joint's demonstrated deviation is next to nothing; dividing by it
-# would turn sensor-size motion into large actions.
+# The demonstrated deviation of a resting joint is almost zero; dividing by it
+# would turn sensor noise into large actions.
 _ANGLE_FLOOR = 1e-3  # rad, a third of a millimeter at the tip
 _GRIPPER_FLOOR = 2e-4  # m
 
-_SIDE = 7  # entries a side: six joints, then the gripper
+_SIDE = 7  # entries per side: six joints, then the gripper
 
 
 class ActionSpace(NamedTuple):
-  """scale: [A] rad (grippers m) a normalized unit. mode: one of MODES."""
+  """scale: [A] rad (grippers m) per normalized unit. mode: one of MODES."""
 
   scale: np.ndarray
   mode: str = 'offset'
 
   def decode(self, chunk: Array, pose: Array) -> Array:
-    """Returns commands [C, A] (rad, m) of a chunk [C, A] begun at pose [A]."""
+    """Returns commands [C, A] (rad, m) of a chunk [C, A] from pose [A]."""
     steps = chunk * self.scale
     if self.mode == 'increment':
       steps = jnp.cumsum(steps, axis=-2)
     return pose[..., None, :] + steps
 
   def encode(self, commands: Array, pose: Array) -> Array:
-    """Returns the chunk [C, A] of commands [C, A] begun at pose [A]."""
+    """Returns the chunk [C, A] of commands [C, A] from pose [A]."""
     steps = commands - pose[..., None, :]
     if self.mode == 'increment':
       first = steps[..., :1, :]
@@ -73,7 +73,7 @@ def fit(
     )
   unit = ActionSpace(np.ones(commands.shape[-1], np.float32), mode)
   steps = np.asarray(unit.encode(jnp.asarray(commands), jnp.asarray(pose)))
-  # About zero, not about the mean: zero must keep meaning "stay".
+  # About zero, not about the mean, so that zero still means no motion.
   scale = np.sqrt(np.mean(np.square(steps, dtype=np.float64), axis=(0, 1)))
   floor = np.full_like(scale, _ANGLE_FLOOR)
   floor[_SIDE - 1 :: _SIDE] = _GRIPPER_FLOOR
@@ -83,14 +83,15 @@ def fit(
 def limit_command(
   command: Array, measured: Array, reach: Array, low: Array, high: Array
 ) -> Array:
-  """Returns the command [A] that is executed: what replay must store.
+  """Returns the command [A] that is executed, which replay must store.
 
-  An arm's six joints are shortened together, so that the hand stays on the
-  way it was sent: cutting each joint alone would bend a straight push.
+  The motions of an arm's six joints are scaled by one factor, so that the hand
+  keeps its direction of motion. Clipping each joint alone would bend a straight
+  push.
 
   Args:
-    command: [A] wanted joint targets, rad and m; sides of six joints and a
-      gripper.
+    command: [A] requested joint targets, rad and m; six joints and a gripper
+      for each side.
     measured: [A] measured pose.
     reach: [A] largest distance of a command from the measured pose. It bounds
       the pressing force, which is stiffness times this distance.
@@ -101,6 +102,6 @@ def limit_command(
   over = jnp.where(jnp.arange(_SIDE) < _SIDE - 1, arm, over)
   over = over.reshape(command.shape)
   shorter = measured + (command - measured) / jnp.maximum(over, 1.0)
-  # Within reach, the command itself: a division would round it.
+  # Within reach the command is unchanged: a division would round it.
   command = jnp.where(over > 1.0, shorter, command)
   return jnp.clip(command, low, high)

@@ -1,9 +1,9 @@
 """Three cameras, ray-cast in JAX from the scene's own geometry.
 
-No GL and no display: a picture is a function of the state, jitted and vmapped
-like the step. Every geom is intersected in closed form with every ray; shape
-loops are unrolled over the scene's few geoms so that XLA makes one loop over
-pixels out of them. Shading is one distant light plus ambient, no shadows.
+It needs no GL and no display: an image is a function of the state, jitted and
+vmapped like the step. Every geom is intersected in closed form with every ray.
+The loop over the scene's few geoms is unrolled, so that XLA compiles one loop
+over pixels. Shading is one distant light plus ambient, no shadows.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,9 +31,10 @@ _MAX_GEOMS = 64  # a hit's key has six bits for the geom
 class CameraSpec(NamedTuple):
   """One camera of a scene.
 
-  name: in the scene. samples: rays a side of a pixel; their mean turns
-  fractions of a pixel into gray levels. geoms: prefixes of the geoms that it
-  draws; None draws all. hidden: prefixes of those that it never draws.
+  name: in the scene. samples: rays per side of a pixel; a pixel is the mean of
+  samples**2 rays, so that motions below a pixel change it. geoms: name prefixes
+  of the geoms to draw; None draws all. hidden: name prefixes of geoms that are
+  never drawn.
   """
 
   name: str
@@ -43,7 +44,7 @@ class CameraSpec(NamedTuple):
 
 
 class Poses(NamedTuple):
-  """Where cameras and geoms are: positions [.., 3] m, matrices [.., 9]."""
+  """Poses of cameras and geoms: positions [..., 3] m, matrices [..., 9]."""
 
   camera_pos: Array
   camera_mat: Array
@@ -54,12 +55,12 @@ class Poses(NamedTuple):
 class Renderer(NamedTuple):
   """`render(state [B])`: camera name -> uint8 [B, S, S, 3].
 
-  It is three jitted calls: the scene's kinematics and the rays want opposite
-  XLA settings on a CPU (see `compilation.jit`), and rays that were one program
-  with the colors would be cast again for every color channel.
+  It makes three jitted calls. On a CPU, kinematics and ray casting need
+  opposite XLA settings (see `compilation.jit`). In one program with the
+  shading, XLA would cast the rays again for every color channel.
 
-  poses: State [B] -> Poses. cast: Poses -> what each ray meets, by camera.
-  shade: that -> images.
+  poses: State [B] -> Poses. cast: Poses -> hit of each ray, by camera.
+  shade: hits -> images.
   """
 
   poses: Callable[[Any], Poses]
@@ -74,16 +75,16 @@ class Renderer(NamedTuple):
 def make(
   world: physics.World, cameras: Sequence[CameraSpec], *, size: int
 ) -> Renderer:
-  """Returns the cameras of a scene.
+  """Builds the renderer of a scene.
 
   Args:
     world: the compiled scene.
-    cameras: what to draw.
+    cameras: the cameras to render.
     size: image side in pixels, at least 64.
 
   Raises:
-    ValueError: the size is below 64, a camera draws more geoms than fit, or a
-      geom has a shape that is not drawn.
+    ValueError: the size is below 64, a camera draws more than 64 geoms, or a
+      geom has a shape that cannot be drawn.
   """
   if size < 64:
     raise ValueError(f'size must be at least 64 pixels: {size}.')
@@ -122,7 +123,7 @@ def make(
 
 
 def _visible(model: mujoco.MjModel, camera: CameraSpec) -> list[int]:
-  """Lists the geoms that a camera draws."""
+  """Returns the ids of the geoms that a camera draws."""
   names = [model.geom(g).name for g in range(model.ngeom)]
   found = [
     g
@@ -161,11 +162,11 @@ def _cast(
   model: mujoco.MjModel,
   geoms: list[int],
 ) -> Array:
-  """Returns what each ray meets, uint32 [rays].
+  """Returns the nearest hit of each ray, uint32 [rays].
 
-  Distance, geom and shade travel as one integer a ray, distance highest, so
-  that the nearest hit is a plain minimum: with a select per quantity XLA
-  would run every intersection once for each of them.
+  Distance, geom and shade of a hit are packed into one integer, with distance
+  in the highest bits, so that the nearest hit is the minimum. With a select per
+  quantity XLA would compute every intersection once for each of them.
   """
   nearest = jnp.full(rays.shape[1], _MISS)
   light = jnp.asarray(_LIGHT / np.linalg.norm(_LIGHT), jnp.float32)
@@ -190,7 +191,7 @@ def _cast(
 
 
 def _palette(rgb: np.ndarray) -> np.ndarray:
-  """Returns levels [4097, 3] by geom and shade; the last is the sky."""
+  """Returns color levels [4097, 3] by geom and shade; the last is the sky."""
   shade = _AMBIENT + (1 - _AMBIENT) * np.arange(64, dtype=np.float32) / 63
   levels = np.zeros((64, 64, 3), np.float32)
   levels[: len(rgb)] = np.float32(rgb)[:, None] * shade[:, None]
@@ -199,7 +200,7 @@ def _palette(rgb: np.ndarray) -> np.ndarray:
 
 
 def _shade(nearest: Array, palette: np.ndarray, size: int) -> Array:
-  """Turns rays' winners into uint8 [S, S, 3], the mean over each pixel."""
+  """Returns the image uint8 [S, S, 3] of hits, the mean over each pixel."""
   index = jnp.where(nearest == _MISS, len(palette) - 1, nearest & 4095)
   levels = jnp.asarray(palette)[index.astype(jnp.int32)]
   samples = round((nearest.shape[0] // size**2) ** 0.5)
@@ -208,7 +209,7 @@ def _shade(nearest: Array, palette: np.ndarray, size: int) -> Array:
 
 
 def _box(start: Array, toward: list[Array], size, light: Array):
-  """Slab test; the face is the one that is entered last."""
+  """Slab test; the hit face is the slab face entered last."""
   near, far, facing = -1e3, 1e3, 0.0
   for i in range(3):
     inverse = 1.0 / jnp.where(toward[i] == 0, 1e-9, toward[i])
@@ -235,7 +236,7 @@ def _sphere(start: Array, toward: list[Array], size, light: Array):
 
 
 def _capsule(start: Array, toward: list[Array], size, light: Array):
-  """The side where the hit lies between the ends, else the nearer ball."""
+  """The cylinder between the two ends, else the sphere at the nearer end."""
   radius, half = float(size[0]), float(size[1])
   a = toward[0] ** 2 + toward[1] ** 2 + 1e-12
   b = start[0] * toward[0] + start[1] * toward[1]
@@ -244,8 +245,8 @@ def _capsule(start: Array, toward: list[Array], size, light: Array):
   side = (-b - jnp.sqrt(jnp.maximum(root, 0.0))) / a
   end = jnp.clip(start[2] + side * toward[2], -half, half)
   on_side = (root > 0) & (jnp.abs(start[2] + side * toward[2]) <= half)
-  # A ray that meets the infinite cylinder beyond an end can only meet the
-  # ball at that end; one that misses the cylinder misses the capsule.
+  # A ray that hits the infinite cylinder beyond an end can only hit the sphere
+  # at that end; a ray that misses the cylinder misses the capsule.
   dz = start[2] - end
   b_ball = b + dz * toward[2]
   c_ball = c + dz**2
@@ -263,7 +264,7 @@ def _capsule(start: Array, toward: list[Array], size, light: Array):
 
 
 def _plane(start: Array, toward: list[Array], size, light: Array):
-  """The bench, bounded by its drawn size."""
+  """A plane, bounded by its drawn size."""
   distance = -start[2] / jnp.where(toward[2] == 0, 1e-9, toward[2])
   x = start[0] + distance * toward[0]
   y = start[1] + distance * toward[1]

@@ -1,4 +1,4 @@
-"""The right arm's forward and inverse kinematics, as pure functions."""
+"""Forward and inverse kinematics of a six-joint arm, as pure functions."""
 
 from typing import NamedTuple
 
@@ -56,7 +56,7 @@ def quaternion(rotvec: Array) -> Array:
 
 
 def small_rotvec(matrix: Array) -> Array:
-  """Returns the rotation vector [3] of a matrix [3, 3] turned by under 90°."""
+  """Returns the rotation vector [3], rad, of a matrix [3, 3]; below 90°."""
   axis = 0.5 * jnp.stack(
     [
       matrix[2, 1] - matrix[1, 2],
@@ -103,7 +103,8 @@ def tip_displacement(chain: Chain, joints: Array, goal: Array) -> Array:
   """Returns how the tool's tip moves from one pose to another, [6].
 
   In the tip's frame at `joints`: displacement, m, then rotation vector, rad.
-  The plug counts as held as it should be; a robot knows its tool no better.
+  The plug is taken to be in its nominal grasp, as on a robot, where the true
+  grasp is unknown.
 
   Args:
     chain: constants of the arm.
@@ -138,7 +139,7 @@ def solve_tip(
   def error(q: Array) -> Array:
     pos, mat = tip_pose(chain, q, grasp_pos, grasp_rot)
     turn = small_rotvec(target_mat @ mat.T)
-    # 0.1 m a radian: both halves are then of the same size.
+    # 0.1 m per radian gives both halves the same magnitude.
     return jnp.concatenate([target_pos - pos, 0.1 * turn])
 
   for _ in range(iterations):
@@ -154,7 +155,7 @@ def tip_force(
   grasp_rot: Array,
   torques: Array,
 ) -> Array:
-  """Returns the force [3] (N, world) at the tip that asks for joint torques.
+  """Returns the force [3] (N, world) at the tip that causes joint torques.
 
   Args:
     chain: constants of the arm.

@@ -1,7 +1,7 @@
-"""The engine below a task: MJX, in JAX or in MuJoCo Warp.
+"""Physics engine of the tasks: MJX, in JAX or in MuJoCo Warp.
 
-The JAX implementation runs on every device. Warp's is made for NVIDIA; on a
-CPU it gives the same contacts, only slowly. Both step the same compiled scene.
+The JAX implementation runs on every device. Warp's is for NVIDIA GPUs; on a CPU
+it gives the same contacts, but slowly. Both step the same compiled scene.
 """
 
 from collections.abc import Callable
@@ -14,15 +14,15 @@ from mujoco.mjx import warp as mjx_warp
 
 from rlt_jax.types import Array
 
-_CONTACT_ROWS = 4  # a pyramidal contact's, with condim 3
+_CONTACT_ROWS = 4  # constraint rows of a pyramidal contact with condim 3
 
 
 class PhysicsOutput(NamedTuple):
-  """What a control step changed, of one world.
+  """Result of a control step of one world.
 
   qpos, qvel, warmstart: [nq] joint coordinates (rad, m), velocities and the
-    solver's last acceleration. torques: [S, 6] N m, those of the constraints
-    on the first arm after each substep.
+    solver's last acceleration. torques: [S, 6] N m, constraint torques on the
+    first arm's joints after each substep.
   """
 
   qpos: Array
@@ -32,11 +32,11 @@ class PhysicsOutput(NamedTuple):
 
 
 class World(NamedTuple):
-  """A compiled scene, and how a state of one world is written into it.
+  """A compiled scene, and functions that write one world's state into it.
 
   mj_model, mjx_model: the scene. set_model: (mjx.Model, State) -> mjx.Model,
-  what differs from world to world, such as a grasp or a friction. set_data:
-  (mjx.Data, State) -> mjx.Data, the state's configuration.
+  sets what differs between worlds, such as grasp and friction. set_data:
+  (mjx.Data, State) -> mjx.Data, sets the configuration.
   """
 
   mj_model: mujoco.MjModel
@@ -59,11 +59,11 @@ def runnable() -> tuple[str, ...]:
 def make(world: World, substeps: int, impl: str = 'jax') -> Engine:
   """Returns `engine(state, control)`, a control step of one world.
 
-  Vmap it over worlds once; Warp's counts its contacts over that one axis.
+  Vmap it over worlds exactly once: Warp allocates contacts for that one axis.
 
   Args:
-    world: the scene, and how a state is written into it.
-    substeps: S, physics steps a control step.
+    world: the scene.
+    substeps: S, physics steps per control step.
     impl: 'jax' or 'warp'.
 
   Raises:
@@ -72,7 +72,7 @@ def make(world: World, substeps: int, impl: str = 'jax') -> Engine:
   if impl not in runnable():
     raise ValueError(
       f'impl must be one that runs here, {list(runnable())} (warp needs '
-      f"`pip install -e .[warp]` and a GPU of NVIDIA's or a CPU): {impl!r}."
+      f'`pip install -e .[warp]` and an NVIDIA GPU or a CPU): {impl!r}.'
     )
   if impl == 'warp':
     return _warp(world, substeps)
@@ -86,7 +86,7 @@ def make(world: World, substeps: int, impl: str = 'jax') -> Engine:
 
 
 def _warp(world: World, substeps: int) -> Engine:
-  """Warp's engine: the contacts of all worlds share one list."""
+  """Builds Warp's engine, where all worlds share one list of contacts."""
   base = mjx.put_model(world.mj_model, jax.local_devices()[0], impl='warp')
 
   def one(state: Any, control: Array, count: int) -> PhysicsOutput:
@@ -110,7 +110,7 @@ def _warp(world: World, substeps: int) -> Engine:
 
 
 def _warp_data(model: mujoco.MjModel, count: int) -> mjx.Data:
-  """Returns data with room for every pair to touch in every world."""
+  """Returns data with room for a contact of every geom pair in every world."""
   return mjx.make_data(
     model,
     jax.local_devices()[0],

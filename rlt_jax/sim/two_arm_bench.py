@@ -1,7 +1,7 @@
 """Joints of the two-arm bench, shared by every task on it.
 
-Order, everywhere: right j1 to j6 and gripper, then left. A gripper is its
-opening from the grasp, in m; it is driven by two fingers.
+The order is always right j1 to j6 and gripper, then left. A gripper's value is
+its opening from the grasp, m; two fingers drive it.
 """
 
 import jax
@@ -26,14 +26,14 @@ PROPRIO_DIM = len(PROPRIO_NAMES)
 
 
 def to_actuators(joints: Array) -> Array:
-  """Maps [..., A] joint values to [..., 16]; two fingers take one gripper."""
+  """Maps joint values [..., A] to [..., 16], with two fingers per gripper."""
   xp = np if isinstance(joints, np.ndarray) else jax.numpy
   right, left = joints[..., :7], joints[..., 7:]
   return xp.concatenate([right, right[..., 6:], left, left[..., 6:]], axis=-1)
 
 
 def to_joints(positions: Array) -> Array:
-  """Maps [..., 16] joint coordinates to [..., A]: a gripper is its mean."""
+  """Maps [..., 16] to joint values [..., A]; a gripper is its fingers' mean."""
   xp = np if isinstance(positions, np.ndarray) else jax.numpy
   parts = []
   for start in (0, 8):

@@ -1,20 +1,20 @@
-"""Many worlds side by side."""
+"""Vmaps functions over worlds."""
 
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
-# On a CPU. From 64 matrices on, jaxlib 0.10 spreads a batched factorization
-# over the very threads that wait for it, one a core. A physics step has two
-# that do not depend on each other: two cores then wait for ever.
+# For CPUs. jaxlib 0.10 splits a batched factorization of 64 or more matrices
+# over the same threads that wait for its result. A physics step has two
+# independent ones, which deadlock on two cores.
 _BLOCK = 48
 
 
 def over_worlds(function: Callable[..., Any]) -> Callable[..., Any]:
   """Vmaps a function of one world over [E]; on a CPU in blocks of at most 48.
 
-  Whatever holds a physics step should go through this, not through `jax.vmap`.
+  Use it instead of `jax.vmap` for every function with a physics step.
   """
 
   def many(*args):

@@ -1,7 +1,7 @@
-"""A task's scene under C MuJoCo in real time, driven like an arm.
+"""A task's scene under C MuJoCo in real time, as an arm.
 
-It has the methods of `rlt_jax.robot.arm.Arm`, so that the loop which drives
-arms drives it.
+It has the methods of `rlt_jax.robot.arm.Arm`, so that the control loop of real
+arms can drive it.
 """
 
 import threading
@@ -13,25 +13,25 @@ from rlt_jax.robot.clock import Clock
 from rlt_jax.tasks.task import State, Task
 from rlt_jax.types import PRNGKey
 
-_CATCH_UP_S = 1.0  # a longer pause is not simulated: the arm has come to rest
+_CATCH_UP_S = 1.0  # of a longer pause only this much is simulated
 _STOW_SPEED = 0.25  # of the joint's largest velocity
-_STOW_GAP_S = 0.05  # a pause between two calls moves the ramp no further
+_STOW_GAP_S = 0.05  # longest time between two calls that moves the targets
 
 
 class SimArm:
-  """A simulated bench as an arm; physics follows the clock.
+  """A simulated bench as an arm; its physics runs in real time.
 
-  Every call first steps the physics up to the clock's now. Calls may come
-  from several threads: a camera's, a learner's. Misuse raises ValueError.
+  Every call first steps the physics up to the current time. Calls may come from
+  several threads. Misuse raises ValueError.
   """
 
   def __init__(self, spec: ArmSpec, task: Task, *, clock: Clock):
-    """Builds the bench; the arms stand at home.
+    """Builds the bench, with the arms at home.
 
     Args:
-      spec: its joint_names, max_velocity and stow are used.
-      task: whose bench it is.
-      clock: the loop's, which the physics follows.
+      spec: gives joint_names, max_velocity and stow.
+      task: gives the bench.
+      clock: of the control loop; the physics follows it.
 
     Raises:
       ValueError: the spec's joints are not the task's, or the task has no
@@ -54,7 +54,7 @@ class SimArm:
     self._restart()
 
   def connect(self) -> None:
-    """Starts the physics' time, and switches the motors on."""
+    """Starts the physics and switches the motors on."""
     with self._lock:
       self._bench.power(True)
       self._start_time = self._clock.now() - self._steps * self._bench.timestep
@@ -71,7 +71,7 @@ class SimArm:
       )
 
   def command(self, target: np.ndarray) -> np.ndarray:
-    """Sends targets [A] (rad, m); returns what the task's limit left of them.
+    """Sends targets [A] (rad, m); returns them as limited by the task.
 
     Raises:
       ValueError: a shape that is not [A], or a number that is not finite.
@@ -86,7 +86,7 @@ class SimArm:
       return self._bench.set_targets(target)
 
   def hold(self) -> None:
-    """Stays where it is. Repeated calls keep the place of the first."""
+    """Holds the measured pose. Repeated calls keep that of the first call."""
     with self._lock:
       self._advance()
       self._ramp = None
@@ -95,7 +95,7 @@ class SimArm:
         self._holding = True
 
   def stow(self) -> bool:
-    """Moves toward `spec.stow`; True once there."""
+    """Moves toward `spec.stow`; returns True when it is there."""
     with self._lock:
       self._advance()
       now, goal = self._clock.now(), np.array(self.spec.stow, np.float64)
@@ -115,7 +115,7 @@ class SimArm:
       self._bench.power(False)
 
   def disconnect(self) -> None:
-    """Stops the physics' time."""
+    """Stops the physics."""
     with self._lock:
       self._connected = False
 
@@ -148,13 +148,13 @@ class SimArm:
       return self._bench.world()
 
   def _restart(self) -> None:
-    """An episode's time begins now."""
+    """Sets the start of the episode to now."""
     self._start_time, self._steps = self._clock.now(), 0
     self._holding = False
     self._ramp: tuple[np.ndarray, float] | None = None
 
   def _advance(self) -> None:
-    """Steps the physics up to the clock's now."""
+    """Steps the physics up to the current time."""
     if not self._connected:
       raise ValueError('connect() must come before everything else.')
     timestep = self._bench.timestep

@@ -1,7 +1,8 @@
-"""A simulated arm's cameras in a process of their own: rays take milliseconds.
+"""The cameras of a simulated arm, rendered in a separate process.
 
-The loop's process sends the world's state as arrays and gets images back, over
-a socket of their own, for a library may print. Each message follows its
+Rendering takes milliseconds, which would delay the control loop. The loop's
+process sends the world's state as arrays and receives images over a socket; not
+over stdout, since libraries may print there. Each message is preceded by its
 length.
 """
 
@@ -29,8 +30,9 @@ _LENGTH = struct.Struct('>I')
 class SimCameras:
   """`Cameras` of a simulated arm; `observe` waits for its images.
 
-  It belongs in the thread that asks the VLA, not in the control loop's, whose
-  `trigger` it follows: images are of the moment of the arm's reading.
+  Call `observe` in the thread that queries the VLA, not in that of the control
+  loop. The loop calls `trigger`, so that the images are of the same moment as
+  the arm's reading.
   """
 
   def __init__(
@@ -42,16 +44,16 @@ class SimCameras:
     task_config: Any,
     clock: Clock,
   ):
-    """Starts the process and waits until it has compiled.
+    """Starts the process and waits until it has compiled its renderer.
 
     Args:
-      sim_arm: whose scene is drawn.
-      spec: of its task, for the cameras' names and sizes.
-      task_name, task_config: what `tasks.load` takes, for the process.
-      clock: the loop's.
+      sim_arm: its scene is rendered.
+      spec: of its task; gives the cameras' names and sizes.
+      task_name, task_config: arguments of `tasks.load` in the process.
+      clock: of the control loop.
 
     Raises:
-      OSError: the process ended instead.
+      OSError: the process has ended.
     """
     side = spec.image_size
     self.shapes = {name: (side, side, 3) for name in spec.cameras}
@@ -65,20 +67,22 @@ class SimCameras:
         stdin=subprocess.DEVNULL,
         pass_fds=[other.fileno()],
         env=os.environ | {'JAX_PLATFORMS': 'cpu'},
-        start_new_session=True,  # out of reach of the terminal's Ctrl-C
+        start_new_session=True,  # so that the terminal's Ctrl-C does not end it
       )  # fmt: skip
       self._pipe = own.makefile('rwb')
     self.observe()
 
   def trigger(self) -> None:
-    """Keeps the world as it is now for an `observe`, oldest first."""
+    """Stores the current world for a later `observe`; first in, first out."""
     now = self._clock.now()
     leaves = jax.tree.leaves(self._sim_arm.world())
     world = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
     self._pending.append((now, world))
 
   def observe(self) -> dict[str, np.ndarray]:
-    """Returns camera name -> uint8 [S, S, 3] of the triggered world, or now.
+    """Returns camera name -> uint8 [S, S, 3] of the oldest stored world.
+
+    Without a stored world it renders the current one.
 
     Raises:
       OSError: the process has ended.
@@ -89,12 +93,14 @@ class SimCameras:
     _send(self._pipe, world)
     images = _receive(self._pipe)
     if images is None:
-      raise OSError('the process that draws the simulated cameras has ended')
+      raise OSError(
+        'The process of the simulated cameras must run: it has ended.'
+      )
     self._capture_time = capture_time
     return images
 
   def age_s(self) -> float:
-    """Returns how old the last images are, s."""
+    """Returns the age of the last images, s."""
     return self._clock.now() - self._capture_time
 
   def close(self) -> None:
@@ -118,11 +124,11 @@ def _receive(pipe: BinaryIO) -> dict[str, Any] | None:
 
 
 def main(argv: list[str]) -> None:
-  """Drawing process: renders states until its input ends.
+  """Runs the rendering process until its input ends.
 
   Args:
-    argv: its name, the descriptor of the socket, the task's name and its
-      settings as JSON.
+    argv: program name, file descriptor of the socket, the task's name, and its
+      config as JSON.
   """
   from rlt_jax.training.compilation_cache import keep_compiled
 

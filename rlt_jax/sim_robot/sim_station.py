@@ -1,7 +1,6 @@
-"""A simulated bench as a station: its arm, its cameras, and an operator.
+"""A simulated station: arm, cameras, and an operator.
 
-The operator labels episodes by the true poses, as a person beside the arm
-would by eye.
+The operator labels episodes by the true poses, as a person would by eye.
 """
 
 from collections.abc import Iterable
@@ -26,22 +25,25 @@ from rlt_jax.tasks.task import Outcome
 from rlt_jax.training.config import PracticeConfig
 
 _MAX_CAMERA_AGE_S = 0.5
-# The task's own time limit must never come before the controller's.
+# Extends the task's time limit, so that the controller's always comes first.
 _TIME_LIMIT_FACTOR = 100
 
 
 def events_for(outcome: int) -> Iterable[Kind]:
-  """Returns what the operator says when the bench's outcome is this."""
+  """Returns the operator's events for an outcome of the bench."""
   if outcome == Outcome.SUCCESS:
     return (Kind.SUCCESS,)
   return (Kind.FAILURE,) if outcome > Outcome.SUCCESS else ()
 
 
 class Starts:
-  """Puts the bench into the next start: the same for base and evaluation."""
+  """Sets the start state of each episode.
+
+  Base and evaluation episodes have the same start states.
+  """
 
   def __init__(self, sim_arm: SimArm, seed: int, eval_seed: int | None = None):
-    """Takes the seed of practice's starts, and of the evaluations'."""
+    """Takes the seeds of the start states of practice and of evaluation."""
     if eval_seed is None:
       eval_seed = PracticeConfig().eval_seed
     self._sim_arm = sim_arm
@@ -69,20 +71,20 @@ def build(
   task_name: str = 'ethernet',
   task_config: Any = None,
 ) -> RobotSetup:
-  """Builds it as `robot_setup.build` builds a station from its file.
+  """Builds the station, as `robot_setup.build` does from a station's file.
 
   Args:
-    clock: the loop's, which the physics follows.
-    stack: closes it all.
-    bundle: folder.
-    vla: address of the server.
-    seed: of practice's starts.
+    clock: of the control loop; the physics follows it.
+    stack: closes what is opened here.
+    bundle: folder of the bundle.
+    vla: address of the VLA server.
+    seed: of the start states of practice.
     task_name, task_config: see `tasks.load`.
 
   Raises:
-    ValueError: no bundle is named, no such task, or one without a bench or
-      cameras.
-    LockedError: another loop of this host drives the simulated arm.
+    ValueError: bundle is empty, or the task does not exist or has no bench or
+      no cameras.
+    LockedError: another control loop on this host drives the simulated arm.
   """
   if not bundle:
     raise ValueError('bundle must name a folder for the simulated station.')
@@ -114,7 +116,7 @@ def build(
       spec,
       align_tolerance=spec.max_step,
       keep_tolerance=spec.max_step,
-      # This operator neither bounces nor labels late.
+      # A scripted operator needs no time for bouncing keys or late labels.
       debounce_s=0.0,
       label_grace_s=0.0,
     ),
@@ -124,8 +126,8 @@ def build(
     time_limit=task_config.time_limit,
     start_in_critical_phase=True,
     max_camera_age_s=_MAX_CAMERA_AGE_S,
-    frozen_camera_timeout_s=None,  # rays are without noise
+    frozen_camera_timeout_s=None,  # no image noise: equal images are normal
     stow_after_hold_s=None,
     disable_after_stow_s=None,
-    watchdog=None,  # it would need an arm that outlives this process
+    watchdog=None,  # it needs an arm outside this process
   )

@@ -1,7 +1,7 @@
-"""Tasks, one folder each, all opened through the same door.
+"""Tasks, one folder each, opened by name.
 
-Shipped ones by name, a stranger's as 'module:function'. The function takes
-the task's config, or nothing, and returns a `tasks.task.Task`.
+A shipped task has a name; any other is given as 'module:function'. The function
+takes the task's config, or nothing, and returns a `tasks.task.Task`.
 """
 
 from typing import Any

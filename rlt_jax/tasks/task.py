@@ -1,6 +1,6 @@
-"""What a task is to all code that is not the task itself.
+"""The interface between a task and all other code.
 
-NumPy only: a task's numbers can be read without loading a simulator.
+It imports NumPy only, so that a task's spec can be read without a simulator.
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ __all__ = [
 class TaskConfig:
   """The settings that every task has; a task's own class adds to them."""
 
-  control_hz: ClassVar[float] = 50.0  # control steps a second
+  control_hz: ClassVar[float] = 50.0  # control steps per second
   time_limit: int = 500  # control steps of an episode
 
   def __post_init__(self):
@@ -53,18 +53,18 @@ class State(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TaskSpec:
-  """What a policy, a robot and a report must know of a task.
+  """Names, sizes, limits and instructions of a task.
 
-  name: with the level of difficulty, for reports. control_hz: steps a second.
+  name: with the level of difficulty, for reports. control_hz: steps per second.
   time_limit: control steps. joint_names, joint_units ('rad' or 'm'),
     joint_low, joint_high: [A], in the order of every action.
   max_reach: [A] largest distance of a command from the measured pose.
-  frozen_action_dims: action entries that always stay, such as a resting arm's.
+  frozen_action_dims: action entries that are always 0, as of a resting arm.
   proprio_names: [P]; the first A are the joints' measured positions.
   cameras, image_size: names, and the side S of their square images in pixels.
-  instruction: what the VLA is told. other_instructions: what it also
-    understands in this scene, for demonstrations and for a trial of a wrong
-    instruction. outcomes: names by code, 'time_out' and 'success' first.
+  instruction: the VLA's prompt. other_instructions: further prompts that the
+    VLA knows in this scene, for demonstrations and to test a wrong prompt.
+    outcomes: names by code, 'time_out' and 'success' first.
   """
 
   name: str
@@ -117,12 +117,12 @@ class TaskSpec:
 
   @property
   def action_dim(self) -> int:
-    """A."""
+    """A, the number of action entries."""
     return len(self.joint_names)
 
   @property
   def proprio_dim(self) -> int:
-    """P."""
+    """P, the number of proprioception entries."""
     return len(self.proprio_names)
 
   @property
@@ -189,11 +189,11 @@ class Bench(Protocol):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tip:
-  """The tool's tip of one world, for actions and measures at the tip.
+  """Functions of the tool's tip of one world.
 
   pose: State -> position [3] m and matrix [3, 3], world.
   solve: (State, position [3], matrix [3, 3]) -> joint targets [A], rad and m,
-    that bring the tip there from where it is; a few millimeters at a time.
+    that move the tip there, for motions of a few millimeters.
   remaining_motion: (measured pose [A], final pose [A]) -> [6], how the tip
     moves between them, in its own frame: m, then rotation vector, rad.
   """
@@ -211,7 +211,7 @@ def _jit(function: Callable, **kwargs: Any) -> Callable:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Task:
-  """A task: pure functions of one world, and what they were built from.
+  """A task: pure functions of one world, with its config and spec.
 
   config, spec: see `TaskConfig` and `TaskSpec`.
   reset: key -> State, the start of an episode; the key is consumed.
@@ -219,12 +219,12 @@ class Task:
     as it is, with reward 0.
   joint_positions: State, leaves [..., x] -> measured pose [..., A], rad, m.
   proprio: State, leaves [..., x] -> [..., P], as `spec.proprio_names`.
-  render: State [B] -> camera name -> uint8 [B, S, S, 3]; compiled, called on
-    its own. None for a task without cameras.
-  compile: jits a function that contains `step`, `reset` or what measures the
-    world; a simulator may need compiler options of its own.
-  true_pose: State -> [K], what no policy may see: position in m and rotation
-    vector in rad of the tool at its goal. For ablations and other learners.
+  render: State [B] -> camera name -> uint8 [B, S, S, 3]; already compiled, not
+    to be called under jit. None for a task without cameras.
+  compile: jits a function that contains `step`, `reset` or other functions of
+    the simulator, which may need special compiler options.
+  true_pose: State -> [K], privileged: position, m, and rotation vector, rad, of
+    the tool relative to its goal. For ablations and other learners.
   goal_pose: [K], the true pose of a world that has reached its goal; None
     leaves a task without shaped reward.
   tip: see `Tip`; None where there is no such point.

@@ -1,7 +1,7 @@
-"""The insertion scene under C MuJoCo, for driving it like an arm.
+"""The insertion scene under C MuJoCo, stepped one physics step at a time.
 
-The scene, the limit on commands and the verdict are those of `task`, whose
-episodes it can be put into.
+Scene, command limit and outcomes are the same as in `task`, and it can start
+from any state of that task.
 """
 
 import copy
@@ -15,14 +15,14 @@ from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 from rlt_jax.tasks.ethernet.state import State
 
 _NO_MOTORS = int(mujoco.mjtDisableBit.mjDSBL_ACTUATION)
-_SIDE = 7  # entries a side: six joints, then the gripper
+_SIDE = 7  # entries per side: six joints, then the gripper
 
 
 class EthernetBench:
   """A `tasks.task.Bench`."""
 
   def __init__(self, config: EthernetConfig, max_reach: np.ndarray):
-    """Compiles the scene; the arms stand at home over a central socket.
+    """Compiles the scene; the arms are at home, the socket at its mean pose.
 
     Args:
       config: of the task.
@@ -31,7 +31,7 @@ class EthernetBench:
     self._config = config
     self._scene = scene_lib.load(config.clearance_mm, config.timestep)
     self._nominal = self._scene.mj_model
-    self._model = copy.copy(self._nominal)  # the grasp is written into it
+    self._model = copy.copy(self._nominal)  # `place` writes the grasp into it
     self._data = mujoco.MjData(self._model)
     self._max_reach = np.asarray(max_reach, np.float64)
     self._low, self._high = map(joints_lib.to_joints, self._nominal.jnt_range.T)
@@ -138,7 +138,7 @@ class EthernetBench:
     )
 
   def _judge(self) -> None:
-    """Ends the episode as the task would; success goes before every other."""
+    """Sets the outcome as the task does; success overrides the others."""
     config, data = self._config, self._data
     mujoco.mj_kinematics(self._model, data)
     force, self._force = self._force, 0.0
@@ -160,7 +160,7 @@ class EthernetBench:
     return self._data.xpos[plug] - scene_lib.PLUG_LENGTH * up, up
 
   def _tip_force(self) -> float:
-    """Returns the force at the tip, N, that asks for the contact torques."""
+    """Returns the force at the tip, N, that causes the contact torques."""
     if not self._data.ncon:
       return 0.0
     jacobian = np.zeros((2, 3, self._model.nv))
@@ -171,7 +171,7 @@ class EthernetBench:
     return float(np.linalg.norm(wrench[:3]))
 
   def _limited(self, target: np.ndarray) -> np.ndarray:
-    """As `action_space.limit_command`, which dispatches to JAX every line."""
+    """`action_space.limit_command` in NumPy, which is faster for one arm."""
     measured = self.positions()
     over = (np.abs(target - measured) / self._max_reach).reshape(-1, _SIDE)
     over[:, :-1] = over[:, :-1].max(axis=1, keepdims=True)

@@ -8,10 +8,10 @@ IMPLS = ('jax', 'warp')
 
 
 class EthernetOutcome(Outcome):
-  """How an Ethernet episode stands or ended."""
+  """How an Ethernet episode ended, or that it is running."""
 
-  FORCE_LIMIT = 2  # the socket pressed on the plug beyond the limit
-  DROP = 3  # the gripper let go of the plug
+  FORCE_LIMIT = 2  # the force on the plug exceeded the limit
+  DROP = 3  # the gripper opened and lost the plug
 
 
 OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
@@ -21,10 +21,11 @@ OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
 class EthernetConfig(TaskConfig):
   """The Ethernet task; the defaults are `ethernet-0.30mm`."""
 
-  clearance_mm: float = 0.3  # a side; a level of scene.CLEARANCES_MM
-  substeps: int = 5  # physics steps a control step
+  clearance_mm: float = 0.3  # per side; one of scene.CLEARANCES_MM
+  substeps: int = 5  # physics steps per control step
   timestep: float = 0.004  # s; times substeps must be the control period
-  # MJX in JAX or in MuJoCo Warp, an extra; a file without the field means JAX.
+  # MJX in JAX, or in MuJoCo Warp (an optional dependency). Files written before
+  # this field existed mean 'jax'.
   impl: str = dataclasses.field(default='jax', metadata={'absent': 'jax'})
   socket_shift_mm: float = 5.0  # socket position, uniform +- in x and y
   socket_lift_mm: float = 1.0  # and in z
@@ -39,11 +40,11 @@ class EthernetConfig(TaskConfig):
   lateral_slack_mm: float = 0.5  # over the clearance, for success
   tilt_limit_deg: float = 5.0  # for success
   # N, net force of the socket on the plug. A command at its limit presses with
-  # some 70 N at rest: only blows and levering go beyond.
+  # about 70 N at rest; only impacts and levering exceed that.
   force_limit: float = 80.0
   drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
-  # Command limit, joints 1-3: 6 mm at the tip. At 4 mm practice learned at half
-  # the pace, since fast chunks were cut short.
+  # Command limit of joints 1-3: 6 mm at the tip. With 4 mm learning took twice
+  # as long, since the limit shortened fast chunks.
   reach_rad: float = 0.02
   reach_wrist_rad: float = 0.04  # joints 4 and 5
   reach_roll_rad: float = 0.1  # joint 6
@@ -61,5 +62,5 @@ class EthernetConfig(TaskConfig):
 
   @property
   def name(self) -> str:
-    """The task's name, which carries its clearance."""
+    """The task's name, with its clearance."""
     return f'ethernet-{self.clearance_mm:.2f}mm'

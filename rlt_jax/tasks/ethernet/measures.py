@@ -1,4 +1,4 @@
-"""What is measured of one world of the Ethernet task."""
+"""Measurements of one world of the Ethernet task."""
 
 from typing import NamedTuple
 
@@ -25,8 +25,11 @@ def proprio(state: State) -> Array:
 
 
 class TipInSocket(NamedTuple):
-  """depth: [] m, 0 at the mouth, positive inside. lateral: [2] m, in the
-  mouth's plane. tilt: [] rad, between the axes."""
+  """The tip relative to the socket.
+
+  depth: [] m, 0 at the mouth, positive inside. lateral: [2] m, in the mouth's
+  plane. tilt: [] rad, between the axes.
+  """
 
   depth: Array
   lateral: Array
@@ -54,7 +57,7 @@ def plug_in_socket(scene: Scene, state: State) -> Array:
   """Returns the true pose [6] of the plug's tip in the socket's frame.
 
   Position, m, z outward from the mouth's center; then the rotation vector,
-  rad, from where plug and socket are aligned. What no policy is told.
+  rad, from the aligned orientation. Privileged: no policy reads it.
   """
   rel, mat, socket = _tip_and_socket(scene, state)
   turn = socket.T @ mat @ jnp.asarray(scene.right.base_mat).T

@@ -1,4 +1,4 @@
-"""Loads the insertion scene at one clearance and resolves its names once."""
+"""Loads the insertion scene at one clearance and looks up its ids."""
 
 import dataclasses
 import functools
@@ -30,7 +30,7 @@ class Scene:
   """The compiled models and the ids that the simulator needs."""
 
   world: physics.World
-  clearance: float  # m a side
+  clearance: float  # m per side
   plug_body: int
   right: Chain
   home: np.ndarray  # [A] rad and m
@@ -39,15 +39,15 @@ class Scene:
 
   @property
   def mj_model(self) -> mujoco.MjModel:
-    """The scene as C MuJoCo has it."""
+    """The scene as a model of C MuJoCo."""
     return self.world.mj_model
 
 
 def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
-  """Compiles the scene with `clearance_mm` of play on each side of the plug.
+  """Compiles the scene with a clearance on each side of the plug.
 
   Args:
-    clearance_mm: mm a side, one of CLEARANCES_MM.
+    clearance_mm: mm per side, one of CLEARANCES_MM.
     timestep: physics step, s. Contact stiffness follows it (solref is 2 dt).
 
   Raises:
@@ -81,7 +81,7 @@ def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
   return Scene(
     world=physics.World(
       mj_model=model,
-      # A device of this host: MJX's own choice is the first of all hosts.
+      # MJX's default would be the first device of all hosts.
       mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
       set_model=functools.partial(_set_model, chain, plug_body),
       set_data=_set_data,

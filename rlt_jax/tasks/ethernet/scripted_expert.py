@@ -1,7 +1,8 @@
-"""A scripted teleoperator with a person's habits; it alone sees true poses.
+"""A scripted teleoperator that imitates a person; it reads the true poses.
 
-It reacts late, moves under a speed cap, pauses, aims a little wrong, notices
-late that it is stuck, lifts and tries again. Its pace is the pace to beat.
+It reacts with a delay, moves below a speed limit, pauses, aims with an error,
+notices with a delay that it is stuck, then lifts the plug and tries again. The
+RL agent should become faster than it.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ _PERIOD = 1.0 / TaskConfig.control_hz  # s
 
 
 class Phase:
-  """What the operator is doing."""
+  """Phases of an episode."""
 
   WAIT = 0
   ALIGN = 1
@@ -32,25 +33,25 @@ class Phase:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExpertConfig:
-  """Habits; chosen so that the median on Ethernet is near 146 steps."""
+  """Settings; chosen so that the median on Ethernet is near 146 steps."""
 
   reaction_steps: tuple[int, int] = (8, 20)  # before the first motion
-  align_speed_mm_s: tuple[float, float] = (11.0, 22.0)  # cap, per episode
+  align_speed_mm_s: tuple[float, float] = (11.0, 22.0)  # limit, per episode
   push_speed_mm_s: tuple[float, float] = (9.0, 17.0)
   turn_speed_deg_s: float = 9.0
-  hover_mm: float = 3.0  # above the mouth, where it lines up
+  hover_mm: float = 3.0  # above the mouth, where it aligns the plug
   aim_error_mm: float = 0.6  # std of the first attempt, per axis
   aim_error_deg: float = 0.6
-  aim_gain: float = 0.5  # error of each further attempt against the last
+  aim_gain: float = 0.5  # error of each attempt relative to the one before
   pause_steps: tuple[int, int] = (8, 30)  # before a push
-  slip_rate: float = 0.006  # chance a step of stopping for no reason
+  slip_rate: float = 0.006  # probability per step of an unmotivated stop
   slip_steps: tuple[int, int] = (6, 18)
-  stuck_steps: int = 18  # without progress before it gives up a push
-  stuck_mm: float = 0.25  # progress that counts, over stuck_steps
+  stuck_steps: int = 18  # without progress until it ends a push
+  stuck_mm: float = 0.25  # least progress during stuck_steps
   press_mm: float = 2.5  # how far it pushes ahead of the measured tip
-  tremor_mm: float = 0.04  # std of the hand's tremor
+  tremor_mm: float = 0.04  # std of the moving hand's tremor
   rest_tremor_rad: float = 3e-4  # std of the resting arm's
-  lift_mm: float = 25.0  # where a lift ends, above the mouth
+  lift_mm: float = 25.0  # end of a lift, above the mouth
 
 
 @chex.dataclass(frozen=True)
@@ -58,8 +59,8 @@ class ExpertState:
   """The operator's memory, one world. Units: m, rad, steps.
 
   tip, turn: [3] the commanded tip and its rotation vector from home.
-  joints: [6] the arm command behind them. aim: [2], aim_turn: [3] the present
-  attempt's error. rest: [7] the other arm's tremor.
+  joints: [6] the arm command for them. aim: [2], aim_turn: [3] the error of the
+  current attempt. rest: [7] the other arm's tremor.
   """
 
   phase: Array
@@ -81,7 +82,7 @@ class ExpertState:
 def make(
   scene: scene_lib.Scene, config: ExpertConfig | None = None
 ) -> ScriptedExpert:
-  """Builds the operator of a scene; instruction 1 is to lift the plug away."""
+  """Builds the expert of a scene; instruction 1 is to lift the plug away."""
   config = config or ExpertConfig()
 
   def begin(key: PRNGKey, state: State, instruction: Array) -> ExpertState:
@@ -144,7 +145,7 @@ def _advance(
   arrived: Array,
   config: ExpertConfig,
 ) -> ExpertState:
-  """Moves on to the next phase where the present one is over."""
+  """Enters the next phase if the current one has ended."""
   keys = jax.random.split(key, 3)
   ready = memory.timer <= 0
   waiting = (memory.phase == Phase.WAIT) & ready
@@ -224,7 +225,7 @@ def _act(
   turn_speed = jnp.where(still, 0.0, config.turn_speed_deg_s * jnp.pi / 180)
   tip = _move_toward(memory.tip, goal, speed * _PERIOD)
   turn = _move_toward(memory.turn, goal_turn, turn_speed * _PERIOD)
-  # A person feels resistance: the hand never runs far ahead of the tip.
+  # A person feels resistance: the hand never moves far ahead of the tip.
   grasp = state.grasp_pos, state.grasp_rot
   tip_now, _ = kinematics.tip_pose(scene.right, state.qpos[:6], *grasp)
   tip = _move_toward(tip_now, tip, config.press_mm * 1e-3)

@@ -1,4 +1,4 @@
-"""What one world is between control steps."""
+"""State of one world of the Ethernet task."""
 
 import chex
 
@@ -7,16 +7,16 @@ from rlt_jax.types import Array
 
 @chex.dataclass(frozen=True)
 class State:
-  """One world between control steps. Shapes for one world.
+  """One world between control steps; shapes are of one world.
 
   qpos, qvel, warmstart: [16] joint coordinates (rad, m), velocities and the
-    solver's last acceleration, which makes a step a function of the state.
+    solver's last acceleration, so that a step depends on the state alone.
   command: [A] the executed command of the last step, rad and m.
   grasp_pos, grasp_rot: [3] the plug in the hand, m and rotation vector.
   socket_pos, socket_rot: [3] the mouth in the world, m and rotation vector.
   friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
   reward: [] of the last step. force: [] N, the largest net force of the
-    socket on the plug in the last step: what a wrist sensor would read.
+    socket on the plug in the last step, as of a wrist sensor.
   """
 
   qpos: Array

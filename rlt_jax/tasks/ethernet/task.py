@@ -1,7 +1,7 @@
 """The Ethernet insertion task: pure `reset` and `step`, one world each.
 
 Vmap them over worlds with `sim.worlds.over_worlds` and jit them with
-`Task.compile` (see `sim.compilation` why).
+`Task.compile`; the reason is in `sim.compilation`.
 """
 
 import functools
@@ -29,14 +29,14 @@ INSERT = 'insert the ethernet plug into the socket'
 LIFT = 'lift the plug away from the socket'
 IMAGE_SIZE = 64
 
-# The wrist views are narrow crops of the tip: arms and bases are outside.
+# The wrist cameras see only a small region around the tip, without the arms.
 _NEAR = (
     'bench', 'pedestal', 'wall_', 'socket_', 'plug', 'tip_', 'right_finger',
     'left_finger', 'right_hand', 'left_hand',
 )  # fmt: skip
 _INSIDE_THE_WALLS = ('rim_',)
-# Rays a pixel's side. A wrist pixel is about a millimeter: the mean of four
-# rays turns fractions of that into gray levels. The base view needs none.
+# The second number is rays per pixel side. A wrist pixel is about 1 mm wide;
+# the mean of four rays shows smaller motions. The base view needs one ray.
 CAMERAS = (
   camera.CameraSpec('base', 1, None, _INSIDE_THE_WALLS),
   camera.CameraSpec('wrist_left', 2, _NEAR, _INSIDE_THE_WALLS),
@@ -56,7 +56,7 @@ def make(config: EthernetConfig | None = None) -> Task:
 
   Raises:
     ValueError: `config.impl` does not run here, or `config.clearance_mm` is no
-      level of the task; what is possible is listed.
+      level of the task; the message lists the possible values.
   """
   config = config or EthernetConfig()
   scene = scene_lib.load(config.clearance_mm, config.timestep)
@@ -158,8 +158,8 @@ def _reset(
   low, high = config.start_height_mm
   height = jax.random.uniform(keys[4], minval=low, maxval=high) * 1e-3
   side = draw(keys[5], config.start_shift_mm * 1e-3)
-  # The start does not follow the socket's place, only its height: where the
-  # arm stands tells nothing about where the socket is.
+  # The start depends on the socket's height only, not on its x and y, so that
+  # the arm's pose does not reveal the socket's position.
   target = jnp.asarray(scene_lib.MOUTH_HOME) + side
   target = target.at[2].set(socket_pos[2] + height)
   turn = draw(keys[6], np.deg2rad(config.start_turn_deg))
@@ -198,13 +198,13 @@ def _step(
   scene: scene_lib.Scene,
   engine: physics.Engine,
 ) -> State:
-  """Runs one control step and judges it."""
+  """Runs one control step and sets reward and outcome."""
   executed = action_space.limit_command(
     command, measures.joint_positions(state), max_reach(config),
     scene.joint_low, scene.joint_high,
   )  # fmt: skip
   moved = engine(state, bench.to_actuators(executed))
-  # Contacts are the only constraints, and only the plug has any.
+  # Contacts are the only constraints, and only the plug has contacts.
   forces = kinematics.tip_force(
     scene.right, state.qpos[:6], state.grasp_pos, state.grasp_rot, moved.torques
   )
@@ -222,7 +222,7 @@ def _step(
 def _judge(
   state: State, *, config: EthernetConfig, scene: scene_lib.Scene
 ) -> State:
-  """Sets reward and outcome; success goes before every other end."""
+  """Sets reward and outcome; success overrides the other outcomes."""
   tip = measures.tip_in_socket(scene, state)
   slack = scene.clearance + config.lateral_slack_mm * 1e-3
   success = (
@@ -234,7 +234,7 @@ def _judge(
   outcome = jnp.int32(EthernetOutcome.RUNNING)
   timed_out = state.steps >= config.time_limit
   dropped = opening > config.drop_opening_mm * 1e-3
-  # A world that is no longer finite ends too, as if it had been crushed.
+  # A world that is no longer finite ends as if the force limit was exceeded.
   lost = ~jnp.all(jnp.isfinite(state.qpos))
   pressed = (state.force > config.force_limit) | lost
   for happened, code in (
