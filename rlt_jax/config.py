@@ -1,6 +1,6 @@
 """Overrides and JSON for frozen, nested dataclass configs.
 
-Types come from the fields' annotations, so a config declares each fact once.
+Types come from the fields' annotations, so that they are declared once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,8 +24,8 @@ _NONE = 'none'
 def override(config: Config, assignments: Sequence[str]) -> Config:
   """Returns `config` with each 'a.b=value' applied.
 
-  All assignments to one dataclass land together, so its checks see the final
-  values only; the same field twice keeps the last value.
+  All changes to one dataclass are made at once, so that its checks see the
+  final values only. If a field is set twice, the last value counts.
 
   Args:
     config: a frozen dataclass; fields may be dataclasses themselves.
@@ -133,14 +133,14 @@ def _paths(root: Any) -> list[str]:
 
 
 def _suggestion(root: Any, names: Sequence[str]) -> str:
-  """Returns what an unknown field was probably meant to be, or ''.
+  """Returns a hint at the field that was probably meant, or ''.
 
   Args:
     root: the config, or its class.
     names: the path that is not below it.
   """
   paths = _paths(root)
-  # An old path may have an old name, a new one or both at any place in it.
+  # Each name in the path may be an old or a new one.
   for new in itertools.product(*((x, RENAMED.get(x, x)) for x in names)):
     if '.'.join(new) in paths:
       return f'it is now {".".join(new)!r}; '
@@ -148,10 +148,10 @@ def _suggestion(root: Any, names: Sequence[str]) -> str:
   last = {path: path.rpartition('.')[2] for path in paths}
   same = (name, RENAMED.get(name))
   exact = [path for path in paths if last[path] in same]
-  beside = [x for x in paths if x.rpartition('.')[0] == '.'.join(above)]
-  for among in (beside, paths):
-    near = difflib.get_close_matches(name, [last[x] for x in among], n=1)
-    exact += [x for x in among if near and last[x] == near[0]]
+  siblings = [x for x in paths if x.rpartition('.')[0] == '.'.join(above)]
+  for candidates in (siblings, paths):
+    near = difflib.get_close_matches(name, [last[x] for x in candidates], n=1)
+    exact += [x for x in candidates if near and last[x] == near[0]]
   return f'did you mean {exact[0]!r}? ' if exact else ''
 
 
@@ -227,7 +227,7 @@ def _item_types(hint: Any, items: Sequence[Any], path: str) -> Sequence[Any]:
 
 
 def _to_plain(value: Any) -> Any:
-  """Returns what JSON can write of a config."""
+  """Returns a config as dicts, lists and values that JSON can write."""
   if isinstance(value, tuple):
     return [_to_plain(item) for item in value]
   if not dataclasses.is_dataclass(value):
@@ -261,10 +261,10 @@ def _from_plain(hint: Any, value: Any, path: str) -> Any:
     hints = _item_types(hint, value, path)
     pairs = zip(hints, value, strict=True)
     return tuple(_from_plain(item, entry, path) for item, entry in pairs)
-  # A mapping is free text of its owner; its values are not checked here.
+  # The values of a mapping are free: they are not checked here.
   if typing.get_origin(hint) is Mapping and isinstance(value, dict):
     return value
-  # JSON writes 1.0 back as 1.0, but hand-edited files say 1.
+  # `to_json` writes 1.0, but a file edited by hand may have 1.
   if hint is float and type(value) is int:
     return float(value)
   if isinstance(hint, type) and type(value) is hint:

@@ -1,13 +1,12 @@
 """Data-parallel sharding over devices and hosts.
 
-Whatever is batched leads with its batch (environments [E], rows [B], seeds
-[S]), so one mesh axis serves all: `shard` splits axis 0 of every leaf,
-`replicate` copies, and `shard_map_data` runs a function on independent shards
-without collectives. Functions stay as they are; only where their arguments
-live changes.
+Batched arrays lead with their batch (environments [E], rows [B], seeds [S]), so
+the mesh has one axis: `shard` splits axis 0 of every leaf, `replicate` copies,
+and `shard_map_data` runs a function on independent shards without collectives.
+The functions do not change, only the devices of their arguments.
 
-On several hosts every process runs the same program with the same numbers:
-`initialize_distributed` first, then everything else as on one.
+On several hosts every process runs the same program with the same numbers.
+Call `initialize_distributed` first; the rest is as on one host.
 """
 
 from collections.abc import Callable
@@ -31,15 +30,15 @@ def initialize_distributed(
   processes: int | None = None,
   process: int | None = None,
 ) -> None:
-  """Joins the other processes of this run; call it before any other JAX.
+  """Connects the processes of a run; call it before any other use of JAX.
 
   Under SLURM, Kubernetes or Open MPI leave the arguments out: JAX reads their
   variables itself.
 
   Args:
     coordinator: 'host:port' of process 0.
-    processes: how many there are.
-    process: this one's number, from 0.
+    processes: number of processes.
+    process: index of this process, from 0.
   """
   jax.distributed.initialize(coordinator, processes, process)
 
@@ -93,7 +92,7 @@ def shard_map_data(
     function: from trees whose leaves lead with a batch to trees that do, too.
       The mesh must divide the batch.
     mesh: of `make_mesh`.
-    shared: how many arguments, the first ones, every device gets whole.
+    shared: number of leading arguments that are copied to every device.
   """
   replicated, sharded = PartitionSpec(), PartitionSpec(_AXIS)
 
@@ -110,7 +109,8 @@ def _place(tree: Any, sharding: NamedSharding) -> Any:
   if jax.process_count() == 1:
     return jax.device_put(tree, sharding)
 
-  # A device's own array can't go to another host's devices, a host's can.
+  # Another host's devices cannot take an array of this host's devices, but can
+  # take a NumPy array.
   def place(x):
     if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
       return jax.random.wrap_key_data(place(jax.random.key_data(x)))

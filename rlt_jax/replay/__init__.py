@@ -1,4 +1,4 @@
-"""Experience: rows from executed segments, and a ring that stores them."""
+"""Replay: builds rows from executed segments and stores them in a ring."""
 
 from rlt_jax.replay.ring import (
   check_ready,

@@ -1,4 +1,4 @@
-"""A ring of rows in device memory: oldest rows are overwritten first."""
+"""Replay ring in device memory; new rows overwrite the oldest."""
 
 from collections.abc import Callable
 import math
@@ -13,11 +13,11 @@ from rlt_jax.types import Array, PRNGKey, Transition
 
 @chex.dataclass(frozen=True)
 class ReplayState:
-  """Stored rows and where the next one goes.
+  """State of a replay ring.
 
   rows: Transition [capacity, ...]; slots from `size` on are unused.
   pointer: int32 [] next slot to write.
-  size: int32 [] stored rows.
+  size: int32 [] number of stored rows.
   """
 
   rows: Transition
@@ -26,11 +26,11 @@ class ReplayState:
 
 
 class Replay(NamedTuple):
-  """Verbs of one ring, with its capacity and batch bound.
+  """Functions of a ring of fixed capacity and batch size.
 
   init: row spec -> empty state.
   add: (state, rows [R, ...], keep bool [R]) -> state; donates the state, so
-    the argument is dead afterward.
+    the argument cannot be used afterward.
   sample: (state, key) -> rows [B, ...].
   """
 
@@ -75,7 +75,7 @@ def add(state: ReplayState, rows: Transition, keep: Array) -> ReplayState:
     keep: bool [R]; the other rows are not stored.
 
   Returns:
-    The ring with the kept rows in place of its oldest.
+    The ring, with the kept rows in place of its oldest ones.
   """
   capacity = jax.tree.leaves(state.rows)[0].shape[0]
   chex.assert_rank(keep, 1)

@@ -17,9 +17,9 @@ from rlt_jax.types import Array, Segment, Source, Transition
 
 Encode = Callable[[Array, Array], Array]
 
-# What a row stores as its reference where a human drove: 'human' is the
-# paper's choice (Alg. 1), the human's own commands, so that beta pulls the
-# actor there; 'vla' leaves what the VLA proposed.
+# The reference that a row stores for steps that a human drove. 'human': the
+# human's commands, as in the paper (Alg. 1), so that beta pulls the actor
+# toward them. 'vla': the VLA's chunk.
 INTERVENTION_REFERENCES = ('human', 'vla')
 
 
@@ -83,9 +83,9 @@ def build_rows(
       normalized action chunk [C, A].
     gamma: discount of one control step.
     stride: control steps between row starts; divides C.
-    intervention_reference: one of INTERVENTION_REFERENCES. A successor's
-      reference is the VLA's in either case: what the human will do there is
-      not known yet.
+    intervention_reference: one of INTERVENTION_REFERENCES. The successor's
+      reference is always the VLA's, since the human's next commands are not
+      known yet.
 
   Returns:
     Rows [E*C/s, ...], those of one environment side by side, and keep
@@ -149,8 +149,8 @@ def _env_rows(
   )
   held = jnp.minimum(step, jnp.maximum(end - 1, 0))  # [C/s, C]
   now = prev.features
-  # A terminal row's successor is never used; its own start stands in, since
-  # what follows a failure may not be finite and 0 * nan is nan.
+  # A terminal row's successor has weight 0. It is replaced by the row's own
+  # start: after a failure numbers may not be finite, and 0 * nan is nan.
   later = jax.tree.map(
     lambda final, features: jnp.concatenate([final[None], features[1:]]),
     prev.final,

@@ -1,4 +1,4 @@
-"""Worlds driven by a policy: what it sees of them, and chunks of commands."""
+"""Rollouts: the policy's features of worlds, and execution of its chunks."""
 
-# What may stand in for the RL token, see `token_ablations`.
+# Replacements of the RL token, see `token_ablations`.
 TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')

@@ -1,4 +1,4 @@
-"""Plays chunks of commands in E worlds side by side."""
+"""Executes chunks of commands in E worlds."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -32,11 +32,11 @@ class Trajectory(NamedTuple):
 
 
 class RolloutFns(NamedTuple):
-  """The jitted task, traced and compiled once for all who play it.
+  """Jitted functions of a task; share them, since each compiles once.
 
-  chunk: (State [E], commands [E, C, A]) -> Played. begin: (keys [M], size) ->
-  M fresh worlds, made `size` at a time: one size compiles once, whatever M.
-  The keys are consumed.
+  chunk: (State [E], commands [E, C, A]) -> Trajectory. begin: (keys [M], size)
+  -> State [M] of new episodes, reset in batches of `size`, so that one size
+  compiles once for every M. The keys are consumed.
   """
 
   chunk: Callable[[State, Array], Trajectory]
@@ -44,8 +44,7 @@ class RolloutFns(NamedTuple):
 
 
 def make(task: Task) -> RolloutFns:
-  """Jits a task; share the result, as each compiles for a minute."""
-
+  """Jits a task. Share the result: compiling it takes a minute."""
   many = over_worlds(task.step)
 
   def chunk(state: State, commands: Array) -> Trajectory:

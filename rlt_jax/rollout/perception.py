@@ -1,8 +1,8 @@
-"""From the simulator's state to what the actor and critic read.
+"""Computes the features that actor and critic read from the simulator's state.
 
 Images and proprioception go through the frozen VLA and the frozen token
-encoder, here or behind a socket; the agent reads only `z_rl`, proprioception
-and the reference chunk.
+encoder, in this process or on a server. The agent reads only `z_rl`,
+proprioception and the reference chunk.
 """
 
 from collections.abc import Callable
@@ -18,13 +18,13 @@ from rlt_jax.types import Features, PRNGKey
 
 
 class Perception(NamedTuple):
-  """Everything between a world and the actor-critic; made by `make`.
+  """Functions and sizes of the agent's features; built by `make`.
 
   perceive: (State [B], key, prompt=None) -> Features [B]. The key is consumed;
     a prompt, a text, replaces the task's own instruction.
-  perceive_each: (State [S * B], keys [S]) -> Features [S * B]; B worlds a key,
-    each group as `perceive` would, all in one call.
-  space: the action space that references and actions are in.
+  perceive_each: (State [S * B], keys [S]) -> Features [S * B]; as `perceive`
+    for each group of B worlds with its key, in one call.
+  space: the action space of references and actions.
   """
 
   perceive: Callable[..., Features]
@@ -46,7 +46,7 @@ def make(
   Args:
     task: its cameras, proprioception and instruction.
     embedder: the frozen VLA and its token; it fits the task.
-    token_ablation: what stands in for the token, see `token_ablations.make`.
+    token_ablation: replacement of the token, see `token_ablations.make`.
 
   Raises:
     ValueError: an ablation that is unknown or does not fit the task.

@@ -1,4 +1,4 @@
-"""What may stand in for the RL token, to measure what the token is worth."""
+"""Replacements of the RL token, to measure what the token contributes."""
 
 from collections.abc import Callable
 
@@ -16,15 +16,15 @@ _POSE_FEATURES = 9
 
 
 def make(name: str, task: Task, z_dim: int, proprio_dim: int) -> Ablation:
-  """Builds what replaces the token.
+  """Builds the function that replaces the token.
 
   Args:
-    name: 'none' keeps the token. 'zeros' shows what the token is worth.
-      'socket_blind' puts a fixed random map of proprioception in its place:
-      of the same width and scale, but without any sight of the scene.
-      'true_pose' shows what a perfect token would be worth: the task's
-      privileged pose, for the Ethernet task the plug in the socket's frame.
-    task: its true pose is read by 'true_pose' alone.
+    name: 'none' keeps the token. 'zeros' replaces it by zeros. 'socket_blind'
+      replaces it by a fixed random map of proprioception, of the same width and
+      scale but without information from the images. 'true_pose' replaces it by
+      the task's privileged pose (in the Ethernet task the plug in the socket's
+      frame), which bounds what a perfect token could contribute.
+    task: its true pose is read by 'true_pose' only.
     z_dim, proprio_dim: Z and P.
 
   Raises:
@@ -52,10 +52,11 @@ def _make_blind(z_dim: int, proprio_dim: int) -> Ablation:
 
 
 def _make_true_pose(task: Task, z_dim: int) -> Ablation:
-  """Builds the ablation that holds the true pose.
+  """Builds the ablation with the true pose.
 
-  The position in units of 5 mm, the same in units of 1 mm and saturated, and
-  the turn in units of 3 degrees. A fixed random layer fills the rest of z_rl.
+  The entries are the position in units of 5 mm, tanh of the position in units
+  of 1 mm, and the rotation in units of 3 degrees. A fixed random layer of these
+  fills the rest of z_rl.
   """
   if task.true_pose is None:
     raise ValueError(

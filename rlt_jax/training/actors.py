@@ -1,4 +1,4 @@
-"""E environments that execute one chunk a round and report what happened."""
+"""E environments that execute one chunk per round."""
 
 from typing import Any, NamedTuple
 
@@ -19,9 +19,9 @@ from rlt_jax.types import Array, Features, Params, PRNGKey, Segment, Source
 class ActorsState:
   """E environments between rounds; leaves lead with [E].
 
-  env_states: running episodes. features: [E, d/s + 1, ...] what was seen of
-  them, d = `inference_delay` steps ago and every stride s since: the first
-  decides now. key: consumed and replaced by every round.
+  env_states: running episodes. features: [E, d/s + 1, ...] their features
+  d = `inference_delay` steps ago and every s = `replay_stride` steps since; the
+  first entry decides the next chunk. key: consumed and replaced by every round.
   """
 
   env_states: Any
@@ -58,16 +58,16 @@ class Actors:
 
     Args:
       rollout, perception: of the task.
-      agent: what acts.
+      agent: gives the actor.
       config: of the run.
       num_envs: E; the config's if None.
 
     Raises:
-      ValueError: a delay, and actions that are not offsets.
+      ValueError: a delay with actions that are not offsets.
     """
     if config.inference_delay and perception.space.mode != 'offset':
       raise ValueError(
-        'A delay needs actions that are offsets from the pose that was seen: '
+        'A delay needs actions that are offsets from the observed pose: '
         f'{perception.space.mode!r}.'
       )
     self._rollout, self._perception, self._config = rollout, perception, config
@@ -93,8 +93,8 @@ class Actors:
 
     Args:
       state: of the environments.
-      policy: what `drive` takes, the agent's policy params; None lets the VLA
-        drive.
+      policy: the agent's policy params, as `drive` takes them; None lets the
+        VLA drive.
 
     Raises:
       FloatingPointError: an action or observation that is not finite, named.
@@ -130,7 +130,7 @@ class Actors:
     return state, output
 
   def split(self, key: PRNGKey, num: int) -> Any:
-    """Returns so many keys. The key is consumed."""
+    """Returns `num` keys. The key is consumed."""
     return jax.random.split(key, num)
 
   def env_keys(self, key: PRNGKey) -> Array:
@@ -144,7 +144,7 @@ class Actors:
   def drive(
     self, policy: Params, now: Features, key: PRNGKey
   ) -> tuple[Array, np.ndarray]:
-    """Returns normalized chunks [E, C, A] and int32 [E] who drives."""
+    """Returns normalized chunks [E, C, A] and their `Source`, int32 [E]."""
     chunk = self._act(policy, now, key, True)
     return chunk, np.full(self.num_envs, Source.ACTOR, np.int32)
 
@@ -164,7 +164,7 @@ class Actors:
   def _features_during(self, trajectory: Trajectory, key: PRNGKey) -> Features:
     """Queries the VLA at steps s, 2s, ..., C in one batch: [E, C/s, ...].
 
-    Nobody waits for these queries: most only go to replay.
+    No step waits for these queries; most are only stored in replay.
     """
     config = self._config
     num_steps, num_envs = trajectory.states.steps.shape

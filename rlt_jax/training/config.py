@@ -1,4 +1,4 @@
-"""One run's settings, composed of the packages' own."""
+"""Settings of a run, with those of its task and agent."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -23,36 +23,38 @@ _COUNTS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PracticeConfig:
-  """Practice of one task; every default has its reason beside it."""
+  """Settings of practice of one task."""
 
-  # 'pi_small[:FOLDER]', 'ws://host:port', or one's own as 'module:function'.
+  # 'pi_small[:FOLDER]', 'ws://host:port' of a server, or 'module:function'.
   vla: str = 'pi_small'
-  task_name: str = 'ethernet'  # or one's own, as 'module:function'
+  task_name: str = 'ethernet'  # or 'module:function'
   task: TaskConfig = EthernetConfig()
-  agent_name: str = 'rlt'  # or one's own, as 'module:function'
+  agent_name: str = 'rlt'  # or 'module:function'
   agent: AgentConfig = RltConfig()
   seed: int = 0
-  num_envs: int = 8  # E side by side; more waits longer for each chunk's end
-  num_env_steps: int = 45_000  # 15 minutes at 50 Hz, over all robots
-  vla_warmup_steps: int = 6_000  # driven by the VLA
+  num_envs: int = 8  # E; a round lasts as long as its slowest environment
+  num_env_steps: int = 45_000  # of all environments; 15 minutes at 50 Hz
+  vla_warmup_steps: int = 6_000  # first control steps, driven by the VLA
   chunk_size: int = 10  # C, 0.2 s
   replay_stride: int = 2  # control steps between row starts
-  # Control steps from what is seen to the step that it decides. Simulation can
-  # wait for the VLA, an arm cannot: make it what its answers take.
+  # Control steps from an observation to the first step that it decides. 0 in
+  # simulation, which waits for the VLA; on an arm the VLA's response time.
   inference_delay: int = 0
-  intervention_reference: str = 'human'  # where a human drove; see replay
-  gamma: float = 0.99  # a control step; what makes faster better
-  utd_ratio: int = 5  # critic updates a stored row (G)
+  intervention_reference: str = 'human'  # see replay.INTERVENTION_REFERENCES
+  gamma: float = 0.99  # discount per control step; rewards speed
+  utd_ratio: int = 5  # critic updates per stored row (G)
   learning_starts: int = 1_000  # rows stored before the first update
   replay_capacity: int = 30_000  # rows; 15 minutes store 22,500
-  token_ablation: str = 'none'  # or what replaces the token, see perception
-  open_loop_steps: int = 20  # steps the base policy runs of its 50
+  token_ablation: str = 'none'  # see rollout.token_ablations
+  open_loop_steps: int = (
+    20  # control steps of a VLA chunk that are run without agent
+  )
   eval_at_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
-  num_eval_episodes: int = 40  # along the way; E * C / s, one batch
-  num_final_episodes: int = 100  # base and end
-  eval_seed: int = 10_000  # of the start states, the same for all policies
-  num_eval_videos: int = 4  # 0 makes no film
-  checkpoint_minutes: float = 5.0  # of robot time
+  num_eval_episodes: int = 40  # during practice; E * C / s, one batch
+  num_final_episodes: int = 100  # before and after practice
+  eval_seed: int = 10_000  # seed of the start states of all evaluations
+  num_eval_videos: int = 4  # 0 makes no video
+  checkpoint_minutes: float = 5.0  # minutes of control steps between two
 
   def __post_init__(self):
     for name in _COUNTS:

@@ -1,4 +1,4 @@
-"""What one run keeps in its workdir: settings, metrics and evaluations.
+"""The record of a run in its workdir: settings, metrics and evaluations.
 
 `practice_run` drives one run and `sweep` several; both use this record.
 """
@@ -33,10 +33,10 @@ _REFERENCE_SAMPLES = 8  # R, see `Shared`
 
 
 class Progress(NamedTuple):
-  """How far a run is.
+  """Progress of a run.
 
-  env_steps, rows, critic_updates: so far. episodes: the ended ones, as many as
-  are kept. policy: params that drive the next round.
+  env_steps, rows, critic_updates: so far. episodes: the last ended ones.
+  policy: params that drive the next round.
   """
 
   env_steps: int
@@ -61,7 +61,7 @@ class Timer:
 
 
 class Record:
-  """Evaluations as JSON on disk, so that a resumed run has them too."""
+  """Evaluations in a JSON file, so that a resumed run has them too."""
 
   def __init__(self, path: pathlib.Path):
     """Reads the file if it exists."""
@@ -85,12 +85,12 @@ class Record:
 
 
 class Shared(NamedTuple):
-  """What all runs of one process share.
+  """Objects shared by all runs of one process.
 
   setup: task, VLA with its token, and agent. evaluator: runs policies.
   raise_if_stopped: called between two evaluations; may raise KeyboardInterrupt.
   sample_references: () -> the VLA's chunks [R, B, C, A], sampled R times at the
-    same B states; they depend on no run's seed and are computed once.
+    same B states; the same for every seed, computed once.
   demonstrations: what the VLA learned from; None if that is not known.
   """
 
@@ -107,18 +107,18 @@ def make_shared(
   raise_if_stopped: Callable[[], None],
   assets: str = '',
 ) -> Shared:
-  """Builds what the runs of one process share.
+  """Builds the objects shared by the runs of one process.
 
   Args:
     setup, raise_if_stopped: see `Shared`.
-    config: of the runs; its seed does not matter.
+    config: of the runs; its seed is not used.
     assets: folder with vla/ and token/; empty for the shipped ones.
   """
   evaluator = setup_lib.make_evaluator(setup, config)
 
   @functools.cache
   def sample_references() -> np.ndarray:
-    # The evaluator's own batch size: nothing new to compile.
+    # The evaluator's batch size, so that nothing new is compiled.
     worlds = evaluator.initial_states(evaluator.sizes.large)
     chunks = [
       setup.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
@@ -136,7 +136,7 @@ def make_shared(
 
 
 def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
-  """Raises ValueError where a run can neither start nor continue."""
+  """Raises ValueError if a run can neither start nor continue."""
   if workdir.exists() and not resume:
     raise ValueError(
       f'workdir must be new (or pass --resume to continue): {workdir}.'
@@ -156,7 +156,7 @@ def read_config(workdir: pathlib.Path) -> PracticeConfig:
 
 
 class Experiment:
-  """The record of one run; `progress` is set by whoever practices."""
+  """The record of one run; its caller sets `progress`."""
 
   def __init__(
     self,
@@ -167,17 +167,17 @@ class Experiment:
     command: str,
     name: str = '',
   ):
-    """Reads what the workdir has already; writes nothing.
+    """Reads the files in the workdir; writes nothing.
 
     Args:
       workdir: of the run.
       config: the run's settings.
-      shared: with the other runs of this process.
+      shared: by all runs of this process.
       command: recorded in the report.
-      name: printed before the run's lines, where several runs print.
+      name: printed before the run's lines, for several runs in one process.
     """
     self.workdir, self.config, self.command = workdir, config, command
-    # Now, not when the report is written: the code may change meanwhile.
+    # Read now: the code may change before the report is written.
     self.commit = provenance.commit()
     self.shared = shared
     self.record = Record(workdir / 'evaluations.json')
@@ -259,7 +259,7 @@ class Experiment:
     print(f'{self._name}{text}', flush=True)
 
   def diagnose_agent(self, metrics: Mapping[str, Any]) -> None:
-    """Lets the agent say once, after the warm-up, if its settings suit.
+    """Prints the agent's diagnosis of its settings once, after the warm-up.
 
     Args:
       metrics: of a round.
@@ -276,7 +276,7 @@ class Experiment:
       self.print_line(found.text)
 
   def diagnose(self, metrics: Mapping[str, Any]) -> Diagnosis | None:
-    """Returns what the agent says of its settings, None if it has no opinion.
+    """Returns the agent's diagnosis of its settings; None if it has none.
 
     Args:
       metrics: of a round that made updates.
@@ -287,7 +287,7 @@ class Experiment:
     return diagnose(metrics, self.shared.sample_references())
 
   def evaluate_base(self) -> None:
-    """Evaluates the VLA alone, unless that is known."""
+    """Evaluates the VLA alone, unless the record has its result."""
     if 'base' in self.record.data:
       return
     with Timer(self.seconds, 'evaluation_s'):
@@ -316,7 +316,7 @@ class Experiment:
     ]
 
   def evaluate_agent(self, minutes: float, steps: int) -> None:
-    """Evaluates the present policy as that of one entry of `eval_schedule`."""
+    """Evaluates the current policy for one entry of `eval_schedule`."""
     final = steps >= self.config.num_env_steps
     count = (
       self.config.num_final_episodes if final else self.config.num_eval_episodes
@@ -335,7 +335,7 @@ class Experiment:
       self.shared.raise_if_stopped()
 
   def policy(self, explore: bool) -> evaluator_lib.Policy:
-    """Returns the present agent as a policy, with or without exploration."""
+    """Returns the current agent as a policy, with or without exploration."""
     return evaluator_lib.agent_policy(
       self.shared.setup.agent,
       self.progress.policy,

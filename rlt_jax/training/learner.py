@@ -1,4 +1,4 @@
-"""The learner: rows in, updates of the agent out, at a fixed ratio."""
+"""The learner: stores rows and updates the agent at a fixed ratio."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -21,15 +21,15 @@ class LearnerConfig(Protocol):
   intervention_reference: str  # of `replay.INTERVENTION_REFERENCES`
   replay_capacity: int  # rows
   learning_starts: int  # rows stored before the first update
-  utd_ratio: int  # updates a stored row
+  utd_ratio: int  # updates per stored row
 
 
 @chex.dataclass(frozen=True)
 class LearnerState:
-  """What the learner carries from one segment to the next.
+  """State of the learner between two segments.
 
   agent, replay: see their packages. previous: the last segment; a row that
-  starts in it ends in the next one. pending_updates: int updates not made yet.
+  starts in it ends in the next one. pending_updates: int, not done yet.
   rows: int rows stored so far.
   """
 
@@ -52,7 +52,7 @@ class Learner:
     """Binds the learner to one agent; holds no state.
 
     Args:
-      agent: what learns.
+      agent: the agent to update.
       encode: absolute commands [C, A] and a pose [A] -> normalized chunk.
       config: of the run.
     """

@@ -1,7 +1,7 @@
-"""Algorithm 1: environments and learner side by side.
+"""Algorithm 1: environments and learner run concurrently.
 
-Each round the environments execute one chunk with the newest policy while the
-learner works through the round before. That is the paper's asynchronous
+In each round the environments execute one chunk with the newest policy while
+the learner processes the previous round. That is the paper's asynchronous
 learner with a delay of exactly one round, so a run repeats bit for bit and a
 resumed run ends where the unbroken one would.
 """
@@ -140,7 +140,7 @@ class Practice:
     return state, metrics
 
   def _policy(self, state: LearnerState) -> Params:
-    # A copy: the learner donates its own.
+    # A copy, since the learner donates its params to the next update.
     return jax.tree.map(np.asarray, self._agent.policy_params(state.agent))
 
 

@@ -1,15 +1,15 @@
-"""Several seeds of one practice side by side, in one process.
+"""Practice of several seeds in one process.
 
-Seed by seed this is `loop.Practice`: the same keys, rounds, rows and updates,
-so a seed is what a run of its own would be, up to rounding, which contact and
-learning magnify. All seeds' environments step in one batch, the VLA sees them
-in one, and actors and updates are vmapped over the seeds.
+Each seed does the same as `loop.Practice`, with the same keys, rounds, rows and
+updates. Its result differs from that of its own run by rounding only, which
+contacts and learning amplify. The environments of all seeds step in one batch,
+the VLA processes them in one batch, and actors and updates are vmapped over the
+seeds.
 
-Seeds take part in the same rounds but make different numbers of control steps,
-as episodes end at different times. The state of a seed whose steps are spent
-stays as it is; what is still computed for it is thrown away. A dispatch of
-updates runs while any seed has updates to make, and only those that have keep
-its result.
+All seeds take part in every round but execute different numbers of control
+steps, since episodes end at different times. A finished seed's state no longer
+changes; further computations for it are discarded. Dispatches of updates run
+while any seed has pending updates; only seeds that have some keep the result.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.loop import PracticeState
 from rlt_jax.training.vmapped import VmappedActors, VmappedLearner
 
-# Metrics of a round, one seed's; None where the seed was done before it.
+# One seed's metrics of a round; None if the seed had finished before it.
 RoundMetrics = dict[str, Any] | None
 # Called after every round: (state, metrics of each seed).
 OnRound = Callable[[PracticeState, list[RoundMetrics]], None]
@@ -39,9 +39,8 @@ OnRound = Callable[[PracticeState, list[RoundMetrics]], None]
 class MultiSeed:
   """Practice of S seeds.
 
-  Their PracticeState leads with [S] in every leaf, counters are NumPy, except
-  what belongs to environments and leads with [S * E]: their states, features
-  and segments.
+  Leaves of their PracticeState lead with [S], except those of environments
+  (states, features, segments), which lead with [S * E]. Counters are NumPy.
   """
 
   def __init__(
@@ -57,8 +56,8 @@ class MultiSeed:
 
     Args:
       rollout, perception, agent: shared by all.
-      config: shared by all; its own seed does not matter.
-      seeds: S different ones.
+      config: shared by all; its seed is not used.
+      seeds: S different seeds.
       place: puts a tree whose leaves lead with [S] or [S * E] on several
         devices, see `sharding.shard`; None stays on one.
 
@@ -159,7 +158,7 @@ class MultiSeed:
       self._learner.learn, state.learner, state.pending, active
     )
     if self._place is not None:
-      # Programs that devices share must start in one order on all.
+      # Programs on several devices must start in the same order on each.
       concurrent.futures.wait([learning])
     try:
       actors_state, output = self._actors.collect(
@@ -183,7 +182,7 @@ class MultiSeed:
     )), metrics  # fmt: skip
 
   def _policy(self, agent_state: Any) -> Any:
-    # A copy: the learner donates its own.
+    # A copy, since the learner donates its params to the next update.
     return jax.tree.map(jnp.copy, self._agent.policy_params(agent_state))
 
   def _placed(self, tree: Any) -> Any:

@@ -1,4 +1,4 @@
-"""One run in one workdir: practice, evaluations along the way, report."""
+"""One run in one workdir: practice, evaluations and report."""
 
 import pathlib
 from typing import Any
@@ -15,7 +15,7 @@ from rlt_jax.training.interrupt import StopRequest
 class PracticeRun:
   """A practice run; see `experiments/practice.py` for its use.
 
-  experiment: what it keeps in its workdir. loop: Algorithm 1. state: after the
+  experiment: the record in its workdir. loop: Algorithm 1. state: after the
   newest round; None before the first one.
   """
 
@@ -28,7 +28,7 @@ class PracticeRun:
     assets: str = '',
     command: str = '',
   ):
-    """Refuses what does not fit before anything runs.
+    """Checks settings, assets and workdir, and restores a checkpoint.
 
     Args:
       workdir: a new folder, or with `resume` the folder of the same run.
@@ -66,15 +66,15 @@ class PracticeRun:
     self.experiment.write_config()
 
   def save(self) -> None:
-    """Writes a checkpoint of the last complete round, if there was one."""
+    """Writes a checkpoint of the last complete round, if there is one."""
     if self.state is not None:
       self.experiment.save(self.state, self.state.env_steps)
 
   def practice(self) -> None:
-    """Evaluates the base, practices, and evaluates along the way.
+    """Evaluates the VLA alone, then practices with evaluations in between.
 
-    Ctrl-C is taken at the end of a round, so that there is always a whole
-    state to save.
+    Ctrl-C takes effect at the end of a round, so that the state to save is
+    complete.
 
     Raises:
       KeyboardInterrupt: after the round in which Ctrl-C came.
@@ -94,7 +94,7 @@ class PracticeRun:
     self.experiment.close_metrics()
 
   def report(self) -> None:
-    """Films matched episodes and writes the report."""
+    """Makes the videos and writes the report."""
     summary.write(self.experiment, self.experiment.seconds)
 
   def _set_state(self, state: loop_lib.PracticeState) -> None:
@@ -109,7 +109,7 @@ class PracticeRun:
     )
 
   def _run_to(self, steps: int) -> None:
-    """Practices until `steps` control steps, with checkpoints on the way."""
+    """Practices until `steps` control steps and saves checkpoints."""
     every = self.experiment.checkpoint_steps()
     while self.state.env_steps < steps:
       next_save = (self.state.env_steps // every + 1) * every

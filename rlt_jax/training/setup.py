@@ -1,4 +1,4 @@
-"""What a run practices with: task, frozen VLA, token and agent."""
+"""Builds task, frozen VLA, token and agent of a run."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ from rlt_jax.training.config import PracticeConfig
 
 
 class TaskSetup(NamedTuple):
-  """What a run practices with. embedder: the frozen VLA and its token."""
+  """Task, features and agent of a run. embedder: frozen VLA and its token."""
 
   embedder: Embedder
   task: Task
@@ -84,7 +84,7 @@ def make_agent(
 def make_evaluator(
   setup: TaskSetup, config: PracticeConfig, seed: int | None = None
 ) -> evaluator.Evaluator:
-  """Builds the evaluator; its batches are those that practice compiles.
+  """Builds the evaluator; it has the batch sizes that practice compiles.
 
   Args:
     setup, config: of the run.

@@ -1,8 +1,8 @@
 """A sweep: several seeds of one practice in one process, one folder each.
 
-`workdir/seed-N` is the folder that a run of its own would have left, with
-checkpoints: it can be evaluated, exported or continued alone. A stopped sweep
-continues from its seeds' checkpoints, on as many devices as there are then.
+`workdir/seed-N` is a complete workdir of a run, with checkpoints: the seed can
+be evaluated, exported or continued alone. A stopped sweep continues from its
+seeds' checkpoints, on any number of devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,7 +31,7 @@ _WINDOW = 50  # episodes in the live line
 class Sweep:
   """Several runs at once; see `experiments/sweep.py` for its use.
 
-  runs: what each seed keeps in its folder. loop: Algorithm 1 of all seeds.
+  runs: the record of each seed in its folder. loop: Algorithm 1 of all seeds.
   state: after the newest round; None before the first one.
   """
 
@@ -46,15 +46,15 @@ class Sweep:
     assets: str = '',
     command: str = '',
   ):
-    """Refuses what does not fit before anything runs.
+    """Checks settings, assets and folders, and restores checkpoints.
 
     Args:
       workdir: of the sweep; a seed's own folder must be new, or with `resume`
         one with a checkpoint.
       config: of every seed; only `seed` differs.
-      seeds: S of them.
+      seeds: S different seeds.
       resume: continue from the seeds' last checkpoints.
-      devices: number of devices, which the seeds are spread over.
+      devices: number of devices to split the seeds over.
       assets: folder with vla/ and token/; empty for the shipped ones.
       command: recorded in the reports.
 
@@ -106,11 +106,13 @@ class Sweep:
       return
     states = self.loop.split(self.state)
     for run, state in zip(self.runs, states, strict=True):
-      # Only the newest: the replay buffers of all seeds take much space.
+      # Only the newest: the replay buffers of all seeds need much space.
       run.save(state, state.env_steps, keep=1)
 
   def practice(self) -> None:
-    """Evaluates the base once, and every seed where its own run would.
+    """Practices all seeds, with the evaluations of a run for each.
+
+    The VLA alone is evaluated once for all seeds.
 
     Raises:
       KeyboardInterrupt: after the round in which Ctrl-C came.
@@ -123,7 +125,7 @@ class Sweep:
       self._set_state(self.state or self.loop.init())
     for run, steps in zip(self.runs, self._resumed_steps, strict=True):
       run.open_metrics(steps)
-    # A stop may have come between a round and the evaluations after it.
+    # The stopped sweep may have ended before the evaluations of its last round.
     self._evaluate_due()
     self.loop.run(self.state, self._on_round)
     self.save()
@@ -207,7 +209,7 @@ class Sweep:
     self._evaluate_due()
 
   def _show(self, row: Mapping[str, Any], updates_per_s: float) -> None:
-    """Shows all seeds together; phase and beta ratio are the first one's."""
+    """Shows all seeds together, with phase and beta ratio of the first."""
     window = -(-_WINDOW // len(self.runs))  # of each seed
     recent = [
       Episodes(*(x[-window:] for x in run.progress.episodes))
@@ -227,7 +229,7 @@ class Sweep:
     return sum(run.progress.critic_updates for run in self.runs)
 
   def _num_checkpoints(self) -> int:
-    """Returns how many checkpoints the slowest seed has had by now."""
+    """Returns how many checkpoints are due for the slowest seed so far."""
     slowest = min(run.progress.env_steps for run in self.runs)
     return slowest // self.runs[0].checkpoint_steps()
 
@@ -235,7 +237,7 @@ class Sweep:
     first, *others = self.runs
     with experiment_lib.Timer(self._seconds, 'evaluation_s'):
       first.evaluate_base()
-    # These seconds are split between the seeds instead.
+    # They are counted in `_seconds`, which are split between the seeds.
     first.seconds.clear()
     for run in others:
       run.record.put('base', first.record.data['base'])

@@ -1,7 +1,7 @@
 """Actors and learner of several seeds, vmapped over the seeds.
 
-Leaves that lead with [S] have one entry a seed; those that lead with [S * E]
-have a seed's E environments side by side.
+Leaves that lead with [S] have one entry per seed. Leaves that lead with [S * E]
+have the E environments of each seed next to each other.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,7 +25,7 @@ from rlt_jax.types import Array, Features, PRNGKey, Segment, Source
 class VmappedLearner(Learner):
   """The learner of S seeds.
 
-  Its state leads with [S], but for the previous segment's [S * E];
+  Its state leads with [S], but the previous segment with [S * E].
   pending_updates and rows are int64 [S].
   """
 
@@ -61,12 +61,12 @@ class VmappedLearner(Learner):
   def learn(
     self, state: LearnerState, segment: Segment, active: np.ndarray
   ) -> tuple[LearnerState, list[dict[str, float] | None]]:
-    """Stores rows and updates, for the active seeds.
+    """Stores rows and updates the agents of the active seeds.
 
     Args:
       state: consumed.
       segment: [S * E].
-      active: bool [S]; the other seeds stay as they are.
+      active: bool [S]; the other seeds do not change.
 
     Returns:
       The state, and each seed's mean metrics; None where it made no update.
@@ -101,7 +101,7 @@ class VmappedLearner(Learner):
     ]
 
   def _update_seeds(self, agent_state: Any, replay_state: Any, mask: Array):
-    """Updates all seeds and keeps what the mask, bool [S], allows."""
+    """Updates all seeds; keeps the result where the mask, bool [S], is True."""
     after, metrics = jax.vmap(self._update_agent)(agent_state, replay_state)
     return tree_select(mask, after, agent_state), metrics
 
@@ -125,7 +125,7 @@ class VmappedActors(Actors):
     self._split_each = jax.vmap(jax.random.split, in_axes=(0, None))
 
   def split(self, key: PRNGKey, num: int) -> Any:
-    """Returns so many keys [S] of the keys [S], which are consumed."""
+    """Returns `num` arrays of keys [S]; the keys [S] are consumed."""
     return jnp.swapaxes(self._split_each(key, num), 0, 1)
 
   def env_keys(self, key: PRNGKey) -> Array:
@@ -135,7 +135,7 @@ class VmappedActors(Actors):
 
   def perceive(self, env_states: Any, key: PRNGKey) -> Features:
     """Returns features [M * S * E]; keys [S] are consumed."""
-    # The VLA sees a seed's environments side by side: [S * M * E].
+    # The VLA needs the environments of a seed next to each other: [S * M * E].
     seeds, count = self._num_seeds, self._config.num_envs
     features = self._perception.perceive_each(
       regroup(env_states, -1, seeds, count), key
@@ -145,7 +145,7 @@ class VmappedActors(Actors):
   def drive(
     self, policy: Any, now: Features, key: PRNGKey
   ) -> tuple[Array, np.ndarray]:
-    """Returns chunks [S * E, C, A] and int32 [S * E] who drives.
+    """Returns chunks [S * E, C, A] and their `Source`, int32 [S * E].
 
     Args:
       policy: policy params [S], and bool [S] where the VLA still drives.
