@@ -8,13 +8,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from rlt_jax import config as config_lib
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.training import practice_run
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.config import PracticeConfig, read_config
 from rlt_jax.training.setup import TaskSetup
 from rlt_jax.types import Array, Params
 
@@ -45,7 +44,7 @@ def from_run(workdir: str | os.PathLike[str], assets: str = '') -> Source:
   """
   workdir = pathlib.Path(workdir)
   text = (workdir / 'config.json').read_text('utf-8')
-  config = config_lib.from_json(PracticeConfig, text)
+  config = read_config(text)
   run = practice_run.PracticeRun(
     workdir=workdir, config=config, resume=True, assets=assets
   )
