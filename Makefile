@@ -17,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 practice: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR)
 
-# VLA server, twin, loop and learner on this machine; Ctrl-C ends all of it.
+# VLA server, simulated arm, loop and learner on this machine; Ctrl-C ends all of it.
 robot: $(INSTALLED)
 	$(VENV)/bin/python -m experiments.robot_cell \
 	  --workdir=$(ROBOT_WORKDIR) --minutes=$(MINUTES)

@@ -77,6 +77,15 @@ class TaskFlags(NamedTuple):
     config = tasks.config_class(self.task.value)()
     return config_lib.override(config, changes)
 
+  def given(self) -> list[str]:
+    """Returns the names of the flags that were given."""
+    return [name for name in self._fields if getattr(self, name).present]
+
+  def arguments(self) -> list[str]:
+    """Returns the flags as another command takes them."""
+    settings = [f'--set={text}' for text in self.set.value]
+    return [f'--task={self.task.value}', *settings]
+
 
 def make_config(
   assignments: Sequence[str], *, task: str = '', vla: str = '', agent: str = ''

@@ -65,17 +65,36 @@ _BUNDLE = flags.DEFINE_string(
 _VLA = flags.DEFINE_string(
   'vla', 'ws://127.0.0.1:8000', 'VLA server; only with --station=sim.'
 )
+_TASK = launch.define_task()
+_ARM_SPEC = flags.DEFINE_string(
+  'arm_spec',
+  '',
+  "JSON file of the simulated arm; the shipped task's if empty. Only with "
+  '--station=sim.',
+)
 
 
 def _build(clock, stack) -> robot_setup.RobotSetup:
   if _STATION.value != 'sim':
+    if given := _TASK.given():
+      raise ValueError(
+        'A task can be given only with --station=sim; remove the flags '
+        f'{given}.'
+      )
     return robot_setup.build(_STATION.value, clock, stack)
   from rlt_jax.sim_robot import sim_station
   from rlt_jax.training.compilation_cache import keep_compiled
 
   keep_compiled()
   return sim_station.build(
-    clock, stack, bundle=_BUNDLE.value, vla=_VLA.value, seed=_SEED.value
+    clock,
+    stack,
+    bundle=_BUNDLE.value,
+    vla=_VLA.value,
+    seed=_SEED.value,
+    task_name=_TASK.task.value,
+    task_config=_TASK.make_config(),
+    arm_spec=_ARM_SPEC.value,
   )
 
 

@@ -38,11 +38,19 @@ _SEED = flags.DEFINE_integer(
   'seed', 0, 'Seed of networks, exploration and start states.'
 )
 _DELAY = flags.DEFINE_integer(
-  'delay', 4, 'Inference delay, control steps; only without --bundle.'
+  'inference_delay', 4, 'Inference delay, control steps; only without --bundle.'
 )
 _BUNDLE = flags.DEFINE_string(
   'bundle', '', 'Folder of the bundle; empty exports an untrained actor.'
 )
+_TASK = launch.define_task()
+_ARM_SPEC = flags.DEFINE_string(
+  'arm_spec', '', 'JSON file of the simulated arm; see experiments.robot.'
+)
+_VLA = flags.DEFINE_string(
+  'vla', 'pi_small', 'Frozen VLA; see experiments.serve_vla.'
+)
+_ASSETS = launch.define_assets()
 _LEARNER = flags.DEFINE_bool(
   'learner', True, 'Run the learner; without it the loop can be timed alone.'
 )
@@ -64,28 +72,31 @@ def main() -> None:
   for name in ('logs', 'journal'):
     (workdir / name).mkdir(parents=True)
   bundle = _BUNDLE.value or str(workdir / 'bundle')
-  seed, port = f'--set=seed={_SEED.value}', _PORT.value or processes.free_port()
+  settings = [*_TASK.arguments(), f'--set=seed={_SEED.value}']
+  port = _PORT.value or processes.free_port()
+  policy = {'vla': _VLA.value, 'assets': _ASSETS.value}
   if not _BUNDLE.value:
     delay = f'--set=inference_delay={_DELAY.value}'
-    export = _command('export_policy', fresh=True, out=bundle)
-    if subprocess.run([*export, seed, delay], check=False).returncode:
+    export = _command('export_policy', fresh=True, out=bundle, **policy)
+    if subprocess.run([*export, *settings, delay], check=False).returncode:
       raise SystemExit('error: the untrained actor could not be exported.')
   delay = f'--set=inference_delay={bundle_lib.load(bundle)[0].inference_delay}'
   learner = _command('run_learner', journal=workdir / 'journal', bundle=bundle,
-                     workdir=workdir / 'learner')  # fmt: skip
-  services = [Process('VLA', _command('serve_vla', port=port),
-                      workdir / 'logs/vla.log')]  # fmt: skip
+                     workdir=workdir / 'learner', vla=_VLA.value)  # fmt: skip
+  server = [*_command('serve_vla', port=port, **policy), *_TASK.arguments()]
+  services = [Process('VLA', server, workdir / 'logs/vla.log')]
   if _LEARNER.value:
     # The loop has deadlines and learning has none, so the loop goes first.
-    services.append(Process('learner', [*learner, seed, delay],
+    services.append(Process('learner', [*learner, *settings, delay],
                             workdir / 'logs/learner.log', nice=19))  # fmt: skip
   loop = _command(
     'robot', station='sim', workdir=workdir, bundle=bundle,
     vla=f'ws://127.0.0.1:{port}', wait_s=300, resume_after_s=1,
     minutes=_MINUTES.value, num_base_episodes=_BASE.value,
     num_final_episodes=_FINAL.value, vla_warmup_steps=_WARMUP.value,
-    seed=_SEED.value,
+    seed=_SEED.value, arm_spec=_ARM_SPEC.value,
   )  # fmt: skip
+  loop += _TASK.arguments()
   try:
     status = processes.run_loop(loop, services, env={'OMP_NUM_THREADS': '1'})
   except KeyboardInterrupt:

@@ -36,6 +36,7 @@ _VLA = flags.DEFINE_string(
   'pi_small',
   "Frozen VLA: 'pi_small', 'pi_small:FOLDER', or 'module:function'.",
 )
+_TASK = launch.define_task()
 _ASSETS = launch.define_assets()
 _SEED = flags.DEFINE_integer('seed', 0, "Seed of the flow's initial noise.")
 
@@ -56,7 +57,12 @@ def main() -> None:
   with launch.user_errors():
     secret = _read_secret()
     server.check_host(_HOST.value, secret)  # before the compiling
-    config = dataclasses.replace(PracticeConfig(), vla=_VLA.value)
+    config = dataclasses.replace(
+      PracticeConfig(),
+      vla=_VLA.value,
+      task_name=_TASK.task.value,
+      task=_TASK.make_config(),
+    )
     task = tasks.load(config.task_name, config.task)
     vla, token, _ = assets_lib.load(_ASSETS.value, config, task.spec)
     spec = vla_service.make_spec(vla, token)

@@ -34,13 +34,16 @@ class SimArm:
       clock: of the control loop; the physics follows it.
 
     Raises:
-      ValueError: the spec's joints are not the task's, or the task has no
-        bench.
+      ValueError: names or units of the spec's joints are not the task's, or
+        the task has no bench.
     """
-    if tuple(spec.joint_names) != task.spec.joint_names:
-      raise ValueError(
-        f'joint_names must be {task.spec.joint_names}: {spec.joint_names}.'
-      )
+    for name in ('joint_names', 'joint_units'):
+      expected, found = getattr(task.spec, name), getattr(spec, name)
+      if tuple(found) != expected:
+        raise ValueError(
+          f'{name} of the arm {spec.name!r} must be those of the task '
+          f'{task.spec.name}, {expected}: {tuple(found)}.'
+        )
     if task.make_bench is None:
       raise ValueError(
         f'A simulated arm needs a task with make_bench: {task.spec.name}.'

@@ -70,6 +70,7 @@ def build(
   seed: int,
   task_name: str = 'ethernet',
   task_config: Any = None,
+  arm_spec: str = '',
 ) -> RobotSetup:
   """Builds the station, as `robot_setup.build` does from a station's file.
 
@@ -80,25 +81,30 @@ def build(
     vla: address of the VLA server.
     seed: of the start states of practice.
     task_name, task_config: see `tasks.load`.
+    arm_spec: the arm's file, of the task's joints; '' is that of the Ethernet
+      task.
 
   Raises:
-    ValueError: bundle is empty, or the task does not exist or has no bench or
-      no cameras.
+    ValueError: bundle is empty, or the task does not exist, has no bench or no
+      cameras, or has other joints than the arm's file.
     LockedError: another control loop on this host drives the simulated arm.
   """
   if not bundle:
     raise ValueError('bundle must name a folder for the simulated station.')
   if task_config is None:
     task_config = tasks.config_class(task_name)()
-  spec = arm_lib.load_spec(
-    pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json'
-  )
-  stack.enter_context(lock.lock_arm(spec.name))
+  shipped = pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json'
+  spec = arm_lib.load_spec(arm_spec or shipped)
   limit = _TIME_LIMIT_FACTOR * task_config.time_limit
   task = tasks.load(
     task_name, dataclasses.replace(task_config, time_limit=limit)
   )
+  if task.render is None:
+    raise ValueError(
+      f'A simulated station needs a task with cameras: {task.spec.name}.'
+    )
   sim_arm = SimArm(spec, task, clock=clock)
+  stack.enter_context(lock.lock_arm(spec.name))
   sim_arm.connect()
   cameras = SimCameras(
     sim_arm,

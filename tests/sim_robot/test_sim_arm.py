@@ -279,5 +279,5 @@ def test_misuse_is_refused(sim_arm, clock):
   with pytest.raises(ValueError, match=r'connect\(\) must come before'):
     sim_arm.observe()
   other = dataclasses.replace(_SPEC, joint_names=tuple('abcdefghijklmn'))
-  with pytest.raises(ValueError, match='joint_names must be'):
+  with pytest.raises(ValueError, match="joint_names of the arm 'sim' must be"):
     SimArm(other, tasks.load('ethernet'), clock=clock)

@@ -1,12 +1,14 @@
 """The simulated arm as a station: its cameras, operator and start states."""
 
 import contextlib
+import json
+import pathlib
 
 import numpy as np
 import pytest
 
 from rlt_jax import tasks
-from rlt_jax.robot import lock
+from rlt_jax.robot import arms, lock
 from rlt_jax.robot.clock import MonotonicClock
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.sim_robot import sim_station
@@ -75,3 +77,36 @@ def test_a_second_loop_is_refused(setup):
     sim_station.build(
       MonotonicClock(), stack, bundle='b', vla='ws://127.0.0.1:1', seed=0
     )
+
+
+def refuse(match, **arguments):
+  with contextlib.ExitStack() as stack, pytest.raises(ValueError, match=match):
+    sim_station.build(
+      MonotonicClock(),
+      stack,
+      bundle='b',
+      vla='ws://127.0.0.1:1',
+      seed=0,
+      **arguments,
+    )
+
+
+def test_an_arms_file_that_does_not_fit_the_task_is_refused(tmp_path):
+  shipped = pathlib.Path(arms.__file__).parent / 'specs' / 'sim.json'
+  plain = json.loads(shipped.read_text()) | {'name': 'other'}
+  plain['joint_units'][0] = 'm'
+  file = tmp_path / 'arm.json'
+  file.write_text(json.dumps(plain))
+  refuse("joint_units of the arm 'other' must be", arm_spec=str(file))
+
+
+def test_a_task_that_cannot_be_a_station_is_refused():
+  module = 'tests.demonstrations.point_demo_task'
+  refuse(
+    "joint_names of the arm 'sim' must be those of the task point",
+    task_name=f'{module}:make',
+  )
+  refuse(
+    'needs a task with cameras: point',
+    task_name=f'{module}:make_without_cameras',
+  )
