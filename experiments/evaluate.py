@@ -30,7 +30,10 @@ _HORIZONS = flags.DEFINE_list(
   'Control steps of a chunk to run before the next VLA query; each value is '
   'one policy.',
 )
-_EPISODES = flags.DEFINE_integer('episodes', 100, 'Episodes per policy.')
+launch.require_integers('horizons', minimum=1)
+_EPISODES = flags.DEFINE_integer(
+  'episodes', 100, 'Episodes per policy.', lower_bound=1
+)
 _SEED = flags.DEFINE_integer('seed', 10_000, 'Seed of the start states.')
 _OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
 

@@ -154,6 +154,22 @@ def define_workdir(
   return flags.DEFINE_string('workdir', default, text, required=required)
 
 
+def require_integers(name: str, minimum: int) -> None:
+  """Refuses a list flag whose entries `int` cannot read or are too small."""
+
+  def check(entries: list[str]) -> bool:
+    try:
+      return bool(entries) and all(int(entry) >= minimum for entry in entries)
+    except ValueError:
+      return False
+
+  flags.register_validator(
+    name,
+    check,
+    f'must be integers of at least {minimum}, separated by commas.',
+  )
+
+
 def define_resume() -> flags.FlagHolder[bool]:
   """Defines --resume."""
   return flags.DEFINE_bool(

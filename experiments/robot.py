@@ -31,18 +31,28 @@ _PREFLIGHT = flags.DEFINE_bool(
   'preflight_only', False, 'Check the station and exit.'
 )
 _MINUTES = flags.DEFINE_float(
-  'minutes', 10.0, 'Minutes of practice, counted in control steps.'
+  'minutes',
+  10.0,
+  'Minutes of practice, counted in control steps.',
+  lower_bound=0.0,
 )
 _BASE = flags.DEFINE_integer(
-  'num_base_episodes', 10, 'Episodes of the VLA alone, before practice.'
+  'num_base_episodes',
+  10,
+  'Episodes of the VLA alone, before practice.',
+  lower_bound=0,
 )
 _FINAL = flags.DEFINE_integer(
-  'num_final_episodes', 10, 'Episodes without exploration, after practice.'
+  'num_final_episodes',
+  10,
+  'Episodes without exploration, after practice.',
+  lower_bound=0,
 )
 _WARMUP = flags.DEFINE_integer(
   'vla_warmup_steps',
   6_000,
   'First control steps of practice, driven by the VLA.',
+  lower_bound=0,
 )
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Seed of exploration and, in simulation, of start states.'

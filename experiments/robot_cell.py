@@ -21,18 +21,28 @@ from rlt_jax.robot.processes import Process
 
 _WORKDIR = launch.define_workdir()
 _MINUTES = flags.DEFINE_float(
-  'minutes', 10.0, 'Minutes of practice, counted in control steps.'
+  'minutes',
+  10.0,
+  'Minutes of practice, counted in control steps.',
+  lower_bound=0.0,
 )
 _BASE = flags.DEFINE_integer(
-  'num_base_episodes', 10, 'Episodes of the VLA alone, before practice.'
+  'num_base_episodes',
+  10,
+  'Episodes of the VLA alone, before practice.',
+  lower_bound=0,
 )
 _FINAL = flags.DEFINE_integer(
-  'num_final_episodes', 10, 'Episodes without exploration, after practice.'
+  'num_final_episodes',
+  10,
+  'Episodes without exploration, after practice.',
+  lower_bound=0,
 )
 _WARMUP = flags.DEFINE_integer(
   'vla_warmup_steps',
   6_000,
   'First control steps of practice, driven by the VLA.',
+  lower_bound=0,
 )
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Seed of networks, exploration and start states.'
@@ -97,6 +107,7 @@ def main() -> None:
     seed=_SEED.value, arm_spec=_ARM_SPEC.value,
   )  # fmt: skip
   loop += _TASK.arguments()
+  print(f'Starting all processes; logs are in {workdir}/logs.', flush=True)
   try:
     status = processes.run_loop(loop, services, env={'OMP_NUM_THREADS': '1'})
   except KeyboardInterrupt:

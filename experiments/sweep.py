@@ -22,10 +22,11 @@ _WORKDIR = launch.define_workdir('Folder of the sweep; seed N is in seed-N.')
 _SEEDS = flags.DEFINE_list(
   'seeds', ['0', '1', '2', '3'], 'Seeds, one run each.'
 )
+launch.require_integers('seeds', minimum=0)
 _SETTINGS = launch.define_settings()
 _RESUME = launch.define_resume()
 _DEVICES = flags.DEFINE_integer(
-  'devices', 1, 'Number of devices to split the seeds over.'
+  'devices', 1, 'Number of devices to split the seeds over.', lower_bound=1
 )
 _ASSETS = launch.define_assets()
 

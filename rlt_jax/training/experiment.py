@@ -142,7 +142,9 @@ def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
       f'workdir must be new (or pass --resume to continue): {workdir}.'
     )
   if resume and checkpoint.latest(workdir) is None:
-    raise ValueError(f'--resume needs a checkpoint in the workdir: {workdir}.')
+    raise ValueError(
+      f'A run needs a checkpoint to be opened or resumed: {workdir} has none.'
+    )
 
 
 def read_config(workdir: pathlib.Path) -> PracticeConfig:
@@ -152,7 +154,15 @@ def read_config(workdir: pathlib.Path) -> PracticeConfig:
     ValueError: settings of another version, named.
     OSError: no run in the workdir.
   """
-  return config_module.read_config((workdir / 'config.json').read_text())
+  path = workdir / 'config.json'
+  if not path.is_file():
+    raise FileNotFoundError(
+      f'workdir must be the folder of a run: {workdir} has no config.json.'
+    )
+  try:
+    return config_module.read_config(path.read_text())
+  except ValueError as error:
+    raise ValueError(f'{path} cannot be used: {error}') from error
 
 
 class Experiment:

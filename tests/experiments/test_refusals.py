@@ -1,9 +1,12 @@
 """What a user may get wrong on the command line, and the answer."""
 
+import subprocess
+import sys
+
 import pytest
 
 from experiments import launch
-from rlt_jax.training import practice_run
+from rlt_jax.training import policies, practice_run
 
 _BAD = 'tests.experiments.bad_parts'
 
@@ -99,3 +102,43 @@ def test_a_setting_that_does_not_fit_is_refused(start, assignment, sentences):
   message = start([assignment])
   for sentence in sentences:
     assert sentence in message
+
+
+@pytest.mark.parametrize(
+  'text, sentences',
+  [
+    (None, ['the folder of a run', 'no config.json']),
+    ('not JSON', ['config.json cannot be used: ']),
+    ('{"robots": 8}', ['config.json cannot be used: ', "is now 'num_envs'"]),
+  ],
+)
+def test_a_folder_without_a_run_of_this_version_is_refused(
+  tmp_path, text, sentences
+):
+  if text is not None:
+    (tmp_path / 'config.json').write_text(text)
+  with pytest.raises(SystemExit) as refusal:
+    with launch.user_errors():
+      policies.of_run(tmp_path, '', 0)
+  for sentence in ['error: ', *sentences]:
+    assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+  'experiment, flag, rule',
+  [
+    ('evaluate', '--horizons=ten', 'must be integers of at least 1'),
+    ('evaluate', '--horizons=0,10', 'must be integers of at least 1'),
+    ('sweep', '--seeds=1,b', 'must be integers of at least 0'),
+    ('robot_cell', '--num_base_episodes=-1', 'non-negative integer'),
+  ],
+)
+def test_a_flag_out_of_its_range_is_refused(experiment, flag, rule):
+  done = subprocess.run(
+    [sys.executable, '-m', f'experiments.{experiment}', flag, '--workdir=/a'],
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+  assert done.returncode and 'Traceback' not in done.stderr
+  assert rule in done.stderr and flag[2:].partition('=')[0] in done.stderr
