@@ -47,7 +47,10 @@ def main() -> None:
     difference = policy_export.export(
       source, _OUT.value, command=launch.command_line(), onnx=_ONNX.value
     )
-  print(f'{_OUT.value}: its forms differ by at most {difference:.1g} units.')
+  print(
+    f'Bundle: {_OUT.value}. The NumPy, JAX and ONNX forms that it holds differ '
+    f'by at most {difference:.1g} action units.'
+  )
 
 
 if __name__ == '__main__':

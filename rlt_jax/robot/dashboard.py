@@ -49,10 +49,10 @@ def rows(view: DashboardView) -> list[tuple[str, str]]:
     (
       'practiced',
       f'{_clock(view.robot_s)} of {_clock(view.budget_s)}, '
-      f'{view.num_episodes} episodes',
+      f'{view.num_episodes} episodes in this phase',
     ),
-    ('success', _text(view.success, '{:.0%}') + ' of the newest'),
-    ('throughput', _text(view.per_10min, '{:.0f}') + ' per 10 min'),
+    ('success', _text(view.success, '{:.0%}') + ' of the newest episodes'),
+    ('throughput', _text(view.per_10min, '{:.0f}') + ' successes per 10 min'),
     (
       'lateness',
       f'{_ms(view.late_p50_s)} p50, {_ms(view.late_p99_s)} p99, '

@@ -32,6 +32,12 @@ from rlt_jax.robot.recording.episode_recorder import EpisodeRecorder
 from rlt_jax.robot.recording.segments import Step
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 
+# For the operator, where the handover says nothing itself.
+_HOLD_REASONS = {
+  Mode.ENDED: 'the episode has ended',
+  Mode.STOPPED: 'it was stopped',
+}
+
 
 class EpisodeController:
   """A `Driver` of the loop; `after_step` is the loop's `on_step`.
@@ -127,7 +133,9 @@ class EpisodeController:
       return heard.stop
     effects = heard.effects
     if effects.drive is Drive.HOLD:
-      return effects.message or f'The arm holds: {self._operator.mode.value}.'
+      mode = self._operator.mode
+      reason = _HOLD_REASONS.get(mode, mode.value)
+      return effects.message or f'The arm holds: {reason}.'
     if self._vla_queries.blind and effects.drive is Drive.POLICY:
       return self._vla_queries.blind
     if self.progress.recorded:

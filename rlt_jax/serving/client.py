@@ -181,7 +181,9 @@ class VlaClient:
         # Any failure must be reported in the status; the thread goes on.
         cause = sync_client.describe(error)
         if cause != self._status.cause:
-          _LOG.warning('Lost %s: %s', self._address, cause)
+          _LOG.warning(
+            'No connection to %s: %s; trying again.', self._address, cause
+          )
         self._note(LOST, cause, refused=isinstance(error, _MisfitError))
       await asyncio.sleep(delay)
       delay = min(2.0 * delay, _LAST_DELAY_S)

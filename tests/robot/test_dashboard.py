@@ -61,7 +61,7 @@ def test_nothing_known_is_a_dash():
     age_s=None,
   )
   text = _drawn(view)
-  assert '- of the newest' in text and '- updates/s' in text
+  assert '- of the newest episodes' in text and '- updates/s' in text
 
 
 def test_without_a_terminal_it_prints_a_line_now_and_then():
