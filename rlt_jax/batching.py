@@ -13,13 +13,13 @@ from rlt_jax.types import Array
 def map_in_batches(fn: Callable[[Any], Any], tree: Any, size: int) -> Any:
   """Returns `fn(tree)`, computed in batches of exactly `size` rows.
 
-  The last batch is padded with copies of the last row, and what comes of them
-  is dropped.
+  The last batch is padded with copies of the last row; their results are
+  dropped.
 
   Args:
     fn: from a tree whose leaves lead with `size` to one whose leaves do.
     tree: leaves lead with M, at least 1.
-    size: rows a call, at least 1.
+    size: rows per call, at least 1.
 
   Returns:
     The results, leaves lead with M: NumPy if `fn` returns NumPy arrays.
@@ -45,8 +45,8 @@ def tree_select(mask: Array, new: Any, old: Any) -> Any:
 
   Args:
     mask: bool [M].
-    new, old: trees whose leaves lead with M, or with M * n: each entry of the
-      mask then stands for n rows.
+    new, old: trees whose leaves lead with M, or with M * n; then each entry of
+      the mask selects n rows.
   """
 
   def select(x, y):

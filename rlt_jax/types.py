@@ -1,18 +1,17 @@
-"""Rows and contracts shared by every package, and the one shape legend.
+"""Data types shared by all packages, and the legend of array shapes.
 
 Dimension letters, used in every docstring of the project:
 
   B  batch rows              N  VLA tokens per observation
-  E  robots side by side     D  width of one VLA token
+  E  environments            D  width of one VLA token
   C  action chunk steps      Z  width of the RL token
   H  reference chunk steps   P  proprioception entries
   A  action entries          L  prompt tokens
   Q  critics                 S  image side, pixels
   K  updates per dispatch    T  control steps
 
-Packages meet only through the records below: none needs another's insides.
-Importing this module loads neither JAX nor a simulator, so the robot's
-computer shares it.
+Packages exchange data only in these types. Importing this module loads neither
+JAX nor a simulator, so that a robot's computer can use it.
 """
 
 from collections.abc import Mapping
@@ -30,7 +29,7 @@ Params = Any  # A pytree of arrays.
 
 
 class Observation(NamedTuple):
-  """What a policy may see; shapes for one observation, batches lead with [B].
+  """Inputs of a VLA; shapes for one observation, batches lead with [B].
 
   images: camera name -> uint8 [S, S, 3].
   proprio: [P] joint positions (rad; grippers m), then velocities (per s).
@@ -43,12 +42,12 @@ class Observation(NamedTuple):
 
 
 class Features(NamedTuple):
-  """What the agent sees at a control step; shapes for one step.
+  """Inputs of the agent at a control step; shapes for one step.
 
   z_rl: [Z] RL token.
   proprio: [P] normalized proprioception.
-  reference: [H, A] reference chunk, normalized relative to `pose`; as far as
-    replay and the agent are concerned the first C of the H steps, [C, A].
+  reference: [H, A] reference chunk, normalized relative to `pose`; in replay
+    and in the agent the first C of the H steps, [C, A].
   pose: [A] measured joint positions, rad (grippers m).
   """
 
@@ -59,16 +58,16 @@ class Features(NamedTuple):
 
 
 class Segment(NamedTuple):
-  """One executed chunk of C control steps of E robots; s is the stride.
+  """One executed chunk of C control steps of E environments; stride s.
 
   features: Features [E, C/s, ...] at steps 0, s, 2s, ...
   final: Features [E, ...] at the state after the last step, before any reset.
   command: [E, C, A] executed absolute commands, rad (grippers m).
   reward: [E, C].
   valid: bool [E, C], False after the end of the episode.
-  terminated: bool [E], success or failure came within this segment.
-  truncated: bool [E], the time limit came at the end of this segment.
-  source: int32 [E, C], who drove each step; see `Source`.
+  terminated: bool [E], the episode ended within it by success or failure.
+  truncated: bool [E], the time limit was reached at its end.
+  source: int32 [E, C], the `Source` of each step's command.
   """
 
   features: Features
@@ -96,7 +95,7 @@ class Transition(NamedTuple):
   reward: [] sum of gamma**i * r_i over the n steps before the episode's end.
   discount: [] gamma**n; 0 after success or failure, kept at a time limit.
   next_z_rl, next_proprio, next_ref_chunk: the same at the successor.
-  source: int32 [] who drove: see `Source`.
+  source: int32 [], the `Source` of the executed actions.
   """
 
   z_rl: Array
@@ -112,7 +111,7 @@ class Transition(NamedTuple):
 
 
 class Source:
-  """Who drove a row's steps; MIXED when a boundary lies inside it."""
+  """Source of the executed commands; MIXED if a row has more than one."""
 
   VLA = 0
   ACTOR = 1
@@ -121,7 +120,7 @@ class Source:
 
 
 class Outcome:
-  """How an episode stands or ended; a task's own failures count from 2.
+  """How an episode ended, or that it runs; a task's failures are 2, 3, ...
 
   TIME_OUT truncates an episode; every other ending terminates it.
   """

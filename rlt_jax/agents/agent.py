@@ -1,8 +1,7 @@
-"""What an agent is to all code that is not the agent itself.
+"""The interface between an agent and all other code.
 
-An agent is what learns online: it sees `Features`, answers with action chunks
-and updates itself from replay rows. Training, evaluation and export know this
-interface only.
+An agent learns online: it maps `Features` to action chunks and is updated from
+replay rows. Training, evaluation and export use this interface only.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,8 +31,8 @@ class AgentConfig:
 class Sizes(NamedTuple):
   """The sizes an agent is built for: Z, P, C and A.
 
-  frozen_action_dims: action entries that always stay (zero) in this task, such
-    as a resting arm's joints.
+  frozen_action_dims: action entries that are always 0 in this task, such as
+    those of a resting arm.
   """
 
   z_dim: int
@@ -44,9 +43,9 @@ class Sizes(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-  """What an agent says of its own settings.
+  """An agent's assessment of its own settings.
 
-  text: a sentence for the user. numbers: for the report, by name.
+  text: a message for the user. numbers: for the report, by name.
   """
 
   text: str
@@ -62,7 +61,7 @@ class MlpPolicy:
 
   apply: (policy params, z_rl [Z], proprio [P], reference [C, A]) -> mean chunk
     [C, A], with frozen entries at zero. Traceable.
-  layers: policy params -> kernels [in, out] and biases [out], in turns, NumPy
+  layers: policy params -> kernels [in, out], biases [out], alternating, NumPy
     float32. Frozen entries have rows and columns too; a host ignores them.
   hidden_dims: widths of the hidden layers.
   frozen_action_dims: entries of the output that the host sets to zero.
@@ -83,7 +82,7 @@ class MlpPolicy:
 class Agent:
   """Pure functions of one agent, and the numbers others must know of it.
 
-  config: the dataclass it was made from.
+  config: the dataclass it was built from.
   batch_size: B, rows that `sample` draws.
   updates_per_dispatch: gradient updates that one call of `update` makes, as
     `utd_ratio` counts them.

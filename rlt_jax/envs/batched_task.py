@@ -29,10 +29,10 @@ FLAT = 'flat'  # the one vector of `flat_observation`
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EnvSettings:
-  """What a learner sees, does and gets.
+  """Observations, actions and reward of the environments.
 
   actions: 'joints' or 'tip', see `envs.actions`.
-  observations: any of OBSERVATIONS. 'true_pose' is what no robot can see: for
+  observations: any of OBSERVATIONS. 'true_pose' is privileged: for
     ablations, and for learners that start from the state.
   flat_observation: one float32 vector, proprio before true pose, in place of
     a dictionary; without pixels.
@@ -50,7 +50,7 @@ class EnvSettings:
   tip_unit_deg: float = actions_lib.TIP_UNIT_DEG
 
   def __post_init__(self):
-    # A list would not hash, and what is compiled is found by these settings.
+    # A list has no hash, and compiled functions are cached by these settings.
     object.__setattr__(self, 'observations', tuple(self.observations))
     names = self.observations
     if not names or set(names) - set(OBSERVATIONS):
@@ -76,14 +76,14 @@ class StepResult(NamedTuple):
 class BatchedTask:
   """A task's compiled functions; holds no episode.
 
-  task, settings: what it was built from. actions: see `actions.Actions`.
+  task, settings: it was built from them. actions: see `actions.Actions`.
   """
 
   def __init__(self, task: Task, settings: EnvSettings):
     """Compiles nothing yet: the first call with a new E does.
 
     Raises:
-      ValueError: the task has not what the settings ask for.
+      ValueError: the task lacks something that the settings need.
     """
     self.task, self.settings = task, settings
     self.actions = actions_lib.make(
@@ -140,7 +140,7 @@ class BatchedTask:
   def observe(
     self, state: State, numbers: Mapping[str, Array] | None = None
   ) -> Array | dict[str, Array]:
-    """Returns what a policy sees of E worlds.
+    """Returns the observations of E worlds.
 
     Args:
       state: State [E].
@@ -196,7 +196,7 @@ class BatchedTask:
 def make(
   task: str | Task, config: Any = None, settings: EnvSettings | None = None
 ) -> BatchedTask:
-  """Returns a task's functions, compiled once for all who ask for the same.
+  """Returns a task's compiled functions, shared by equal tasks and settings.
 
   Args:
     task: a name or 'module:function', see `tasks.load`, or the task itself.

@@ -38,7 +38,7 @@ class TaskEnv(gymnasium.Env):
       **settings: fields of `batched_task.EnvSettings`.
 
     Raises:
-      ValueError: what is asked for does not exist, or not in this task.
+      ValueError: a setting that does not exist or that this task lacks.
     """
     self._batched = batched_task.make(
       task, task_config, batched_task.EnvSettings(**settings)

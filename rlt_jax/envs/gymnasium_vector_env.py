@@ -1,4 +1,4 @@
-"""E worlds of any task as a `gymnasium.vector.VectorEnv`, one call a step."""
+"""E worlds of any task as a `gymnasium.vector.VectorEnv`, one call per step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -51,7 +51,7 @@ class TaskVectorEnv(gymnasium.vector.VectorEnv):
       **settings: fields of `batched_task.EnvSettings`.
 
     Raises:
-      ValueError: what is asked for does not exist, or not in this task.
+      ValueError: a setting that does not exist or that this task lacks.
     """
     if num_envs < 1:
       raise ValueError(f'num_envs must be at least 1: {num_envs}.')

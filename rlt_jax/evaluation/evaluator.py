@@ -24,10 +24,11 @@ _THREADS = 2  # groups at once: physics is serial, the VLA is not
 
 
 class Sizes(NamedTuple):
-  """Environments a call: two sizes, since each compiles once.
+  """Environments per call: two sizes, since each size compiles once.
 
-  The small one serves the last running episodes, which would otherwise cost as
-  much as all. The sizes of practice compile nothing new.
+  The small size is for the last running episodes, which would cost as much as
+  all of them with the large one. With the sizes of practice nothing new is
+  compiled.
   """
 
   small: int
@@ -55,8 +56,8 @@ def agent_policy(
 class Evaluator:
   """Runs policies on episodes 0..M-1 of one evaluation seed.
 
-  Holds compiled functions only. Episode m always starts from the same state:
-  its key is the seed's, folded with m.
+  It holds compiled functions only. Episode m always starts from the same state:
+  its key is fold_in(key of the seed, m).
   """
 
   def __init__(
@@ -69,14 +70,14 @@ class Evaluator:
     sizes: Sizes,
     delay: int = 0,
   ):
-    """Prepares evaluation.
+    """Sets sizes and seed; compiles nothing yet.
 
     Args:
       rollout, perception: as in practice.
       seed: of the start states.
       chunk: C; a policy's chunks are multiples of it.
-      sizes: environments a call.
-      delay: control steps from what is seen to the step that it decides.
+      sizes: environments per call.
+      delay: control steps from an observation to the first step it decides.
     """
     self._chunk_size, self.sizes, self._delay = chunk, sizes, delay
     self._perception = perception
@@ -103,11 +104,11 @@ class Evaluator:
     Args:
       policy: maps features to chunks.
       episodes: M, how many initial states.
-      film: the first so many episodes keep their states.
+      film: number of episodes, the first ones, whose states are kept.
       prompt: replaces the task's instruction.
 
     Returns:
-      The episodes, and per filmed episode its states, one a step.
+      The episodes, and for each filmed one its states, one per control step.
     """
     # NumPy: the number of running episodes changes, and nothing must recompile.
     state = jax.tree.map(np.array, self.initial_states(episodes))
@@ -166,7 +167,7 @@ class Evaluator:
       state: of the group's environments.
       seen: the same environments, `delay` steps ago.
       keys: of perception and of the policy, consumed.
-      delay: the first so many steps of the reference have passed.
+      delay: number of steps of the reference that have already passed.
       prompt: see `run`.
     """
     perceive_key, act_key = keys
@@ -184,10 +185,10 @@ class Evaluator:
   def _compile_sizes(
     self, pool: concurrent.futures.Executor, state: Any, episodes: int
   ) -> None:
-    """Compiles each group size once, side by side.
+    """Compiles each group size once, in parallel.
 
-    Two groups of one size that run at once would both compile it. The small
-    size serves the last episodes, whatever size comes first.
+    Otherwise two groups of one size that start together would both compile it.
+    The small size is always needed, for the last episodes.
     """
     first = map(len, _groups(np.arange(episodes), self.sizes))
     new = {*first, self.sizes.small} - self._compiled
@@ -209,14 +210,14 @@ def _groups(running: np.ndarray, sizes: Sizes) -> list[np.ndarray]:
   while start < running.size:
     left = running.size - start
     size = sizes.large if left > 2 * sizes.small else sizes.small
-    # Repeated rows are computed and thrown away.
+    # The results of repeated rows are discarded.
     groups.append(np.resize(running[start : start + size], size))
     start += size
   return groups
 
 
 def _before_end(trajectory: Trajectory, steps: int) -> Any:
-  """Returns the states [E] so many steps before the chunk's end."""
+  """Returns the states [E] `steps` control steps before the chunk's end."""
   if not steps:
     return trajectory.final
   return jax.tree.map(lambda x: x[-steps], trajectory.states)
@@ -253,7 +254,7 @@ def clips(
   batch: int,
   outcomes: Sequence[str],
 ) -> list[Clip]:
-  """Renders filmed episodes, one frame a control step, `batch` at a time.
+  """Renders filmed episodes, one frame per control step, `batch` at a time.
 
   `outcomes` are the task's names of outcomes by code.
   """

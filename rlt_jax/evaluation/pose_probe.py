@@ -1,6 +1,6 @@
-"""What features tell of the plug's true pose, by a small network's error.
+"""Measures how well a small network predicts the true pose from features.
 
-Only a simulator can ask this: no policy is told the pose.
+It needs a simulator, since the true pose is privileged.
 """
 
 from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def features(
 
   Args:
     key: consumed; the poses.
-    vla, token: what embeds them.
+    vla, token: compute the features.
     prompt: int32 [L].
     task: the Ethernet task.
     poses: F, a multiple of 100 above 1000.
@@ -110,7 +110,7 @@ def features(
 
 
 class _Probe(nn.Module):
-  """Two layers of 256, normalized."""
+  """Two hidden layers of 256 units, each with a layer norm."""
 
   @nn.compact
   def __call__(self, x):

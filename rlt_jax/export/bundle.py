@@ -25,7 +25,7 @@ def exportable(agent: Agent) -> MlpPolicy:
   """Returns how an agent's policy runs on a robot host.
 
   Raises:
-    ValueError: the agent does not say it.
+    ValueError: the agent has no `mlp_policy`.
   """
   if agent.mlp_policy is None:
     raise ValueError(
@@ -73,9 +73,9 @@ def write(
 
   Args:
     folder: new.
-    agent: whose policy it is.
+    agent: its policy is exported.
     params: of its policy, trained.
-    spec: what they belong to; its digest is filled in here.
+    spec: of the bundle; its digest is filled in here.
     onnx: write policy.onnx too.
 
   Returns:
@@ -104,10 +104,12 @@ def write(
   exported = jax_export.export(
     jax.jit(forward(agent.mlp_policy, params, spec)), platforms=PLATFORMS
   )(*shapes)
-  apart = check_agreement('JAX', policy, exported.call)
+  difference = check_agreement('JAX', policy, exported.call)
   if onnx:
     graph = onnx_graph.build(layers, spec)
-    apart = max(apart, check_agreement('ONNX', policy, onnx_policy.make(graph)))
+    difference = max(
+      difference, check_agreement('ONNX', policy, onnx_policy.make(graph))
+    )
   folder.mkdir(parents=True)
   if onnx:
     (folder / reading.ONNX).write_bytes(graph)
@@ -120,7 +122,7 @@ def write(
   # Last, so that a folder with a record is whole.
   text = json.dumps(record, indent=1) + '\n'
   files.write_atomically(folder / reading.RECORD, text)
-  return apart
+  return difference
 
 
 def load_exported(folder: str | pathlib.Path):

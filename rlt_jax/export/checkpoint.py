@@ -1,4 +1,4 @@
-"""Checkpoints of a run: any pytree of arrays, saved whole or not at all.
+"""Checkpoints of a run: any pytree of arrays, saved atomically.
 
 Layout: `workdir/checkpoints/<env_steps>/{meta.json, state/}`. A checkpoint
 is written under a temporary name and renamed when complete, so a folder with a
@@ -27,7 +27,7 @@ _PathLike = str | os.PathLike[str]
 
 
 class Restored(NamedTuple):
-  """What `restore` read.
+  """Result of `restore`.
 
   env_steps: control steps done when it was saved.
   state: the pytree, with the structure and leaf kinds of `like`.
@@ -57,7 +57,7 @@ def check_meta(found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
   Args:
     found: meta.json of a checkpoint.
     expected: the entries that must agree, nested like `found`; what it leaves
-      out (say, versions) may differ.
+      out, such as versions, may differ.
   """
   _check_entry(found, expected, ())
 
@@ -70,7 +70,7 @@ def save(
   *,
   keep: int = 2,
 ) -> pathlib.Path:
-  """Saves `state` and returns its folder; older ones beyond `keep` go.
+  """Saves `state`, returns its folder, and deletes the oldest beyond `keep`.
 
   Args:
     workdir: of the run.
@@ -78,11 +78,12 @@ def save(
       it.
     state: pytree of arrays (PRNG keys too) and Python numbers.
     meta: JSON object, see `make_meta`.
-    keep: checkpoints that stay, at least 1.
+    keep: number of checkpoints to keep, at least 1.
 
   Raises:
     ValueError: a leaf is no number or not finite (nothing is written: the last
-      good checkpoint stays the latest), or `env_steps` goes back.
+      good checkpoint stays the latest), or `env_steps` is
+      below that of the latest checkpoint.
   """
   if keep < 1:
     raise ValueError(f'keep must be at least 1: {keep}.')
@@ -194,8 +195,8 @@ def _steps(workdir: _PathLike) -> list[int]:
 
 
 def _remove(folder: pathlib.Path) -> None:
-  # Renamed first: a deletion cut short must not leave half a checkpoint under
-  # a plain number.
+  # Renamed first, so that an interrupted deletion leaves no incomplete
+  # checkpoint under a plain number.
   doomed = folder.with_name(f'{_PARTIAL}old-{folder.name}')
   os.replace(folder, doomed)
   shutil.rmtree(doomed)
@@ -267,7 +268,7 @@ def _check_entry(found: Any, expected: Any, path: tuple[str, ...]) -> None:
         )
       _check_entry(found[name], value, (*path, name))
     return
-  # JSON has no tuples: compare what the file could have held.
+  # JSON has no tuples, so compare with `expected` as JSON stores it.
   if json.loads(json.dumps(expected)) != found:
     raise ValueError(
       'Checkpoint and run must agree: '

@@ -7,7 +7,7 @@ import numpy as np
 
 from rlt_jax.robot.policy.bundle import BundleSpec
 
-# Old enough for the runtimes of robot computers.
+# Old enough for the ONNX runtimes of robot computers.
 _OPSET = 17
 
 
@@ -18,11 +18,11 @@ def build(layers: Sequence[np.ndarray], spec: BundleSpec) -> bytes:
   output is chunk [C, A].
 
   Args:
-    layers: kernels [in, out] and biases [out], in turns.
+    layers: kernels [in, out] and biases [out], alternating.
     spec: of the bundle.
 
   Raises:
-    ModuleNotFoundError: `onnx` is missing; the text says what to install.
+    ModuleNotFoundError: `onnx` is missing; the message says what to install.
   """
   try:
     import onnx

@@ -1,4 +1,4 @@
-"""What a run writes while it practices: a metrics file and a live line."""
+"""Output of a run during practice: metrics file and live progress line."""
 
 from collections.abc import Callable, Mapping
 import json
@@ -49,9 +49,9 @@ METRICS: Mapping[str, str] = {
   'steps': 'control steps of the episode that were learned from',
   'dropped_steps': 'control steps of the episode that were left out',
   'policy_version': 'version of the weights that drove the episode',
-  'pending_updates': 'updates that the rows so far still ask for',
+  'pending_updates': 'updates due for the rows so far but not done yet',
   'update_to_data': 'critic_updates per stored row so far',
-  'late_queries': 'VLA queries so far that were answered after the fact',
+  'late_queries': 'VLA queries so far that were answered during a hold',
 }
 
 
@@ -99,7 +99,7 @@ class MetricsWriter:
       raise ValueError(f'A row must have env_steps: {sorted(step)}.')
     row = {name: _scalar(name, value) for name, value in step.items()}
     self._file.write(json.dumps(row, allow_nan=False) + '\n')
-    # The rows before a crash explain it, so they must be on disk.
+    # Flushed, since the last rows before a crash help to explain it.
     self._file.flush()
     if self._board is not None:
       for name, value in row.items():

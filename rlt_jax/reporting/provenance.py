@@ -1,4 +1,4 @@
-"""Where a figure comes from: device, commit, versions."""
+"""Origin of a figure: device, commit, versions."""
 
 from importlib import metadata
 import os
@@ -12,11 +12,11 @@ _PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
 
 
 def device() -> str:
-  """Returns the device that computed, in words.
+  """Returns the name of the computing device.
 
   It is JAX's default device if this process uses JAX, else the CPU.
   """
-  # Not imported: a robot's computer need not have JAX.
+  # JAX is not imported here: a robot's computer may lack it.
   jax = sys.modules.get('jax')
   first = jax.devices()[0] if jax else None
   if first is None or first.platform == 'cpu':

@@ -71,9 +71,9 @@ class ReportData:
   config: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
   wall_clock_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
-  device: str = ''  # in words
+  device: str = ''  # name of the computing device
   commit: str = ''  # of the code that ran
-  command: str = ''  # that made the run
+  command: str = ''  # command line of the run
   film: str = ''  # file name inside the report's folder
   extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # of JSON
   sections: Sequence[Section] = ()  # more blocks, at the end of report.md

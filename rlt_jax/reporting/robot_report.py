@@ -1,4 +1,4 @@
-"""The report of a run on an arm: that of practice, and what the loop did."""
+"""Report of a run on an arm: the practice report and control loop figures."""
 
 from collections.abc import Mapping, Sequence
 import os

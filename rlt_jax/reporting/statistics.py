@@ -202,7 +202,7 @@ def share_faster_than_all(
 
 
 def check(episodes: Episodes) -> None:
-  """Raises ValueError where the columns of `episodes` contradict each other."""
+  """Raises ValueError if the columns of `episodes` contradict each other."""
   success, steps, outcome = (np.asarray(column) for column in episodes)
   shapes = [column.shape for column in (success, steps, outcome)]
   if len(set(shapes)) != 1 or success.ndim != 1 or success.dtype != bool:

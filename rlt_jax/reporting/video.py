@@ -1,4 +1,4 @@
-"""A film of matched episodes before and after practice, as one GIF."""
+"""Video of matched episodes before and after practice, as one GIF."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import os
@@ -38,11 +38,11 @@ def write_film(
   control_hz: float,
   stride: int = 4,
 ) -> None:
-  """Writes matched episodes side by side, pair after pair.
+  """Writes pairs of matched episodes, one pair after another.
 
-  The left column is `before`, the right one `after`; the cameras stand below
-  each other. The shorter clip of a pair holds its last frame and its outcome
-  until the longer one is over.
+  The left column is `before`, the right one `after`; cameras are below each
+  other. The shorter clip of a pair shows its last frame and its outcome until
+  the longer one ends.
 
   Args:
     path: of the GIF.
@@ -160,7 +160,7 @@ def _shared_palette(pages: Sequence[Image.Image]) -> Image.Image:
 
 
 def _check(before: Sequence[Clip], after: Sequence[Clip]) -> None:
-  """Raises ValueError where the clips cannot stand side by side."""
+  """Raises ValueError if the clips cannot be shown in pairs."""
   if not before or len(before) != len(after):
     raise ValueError(
       'A film needs one clip after for each before, and at least one: '

@@ -1,4 +1,4 @@
-"""The trained RL token as one object: what it fits, its weights, its files."""
+"""The trained RL token as one object: spec, weights and files."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -99,7 +99,7 @@ def save(
   """Writes token.safetensors (float16 weights) and token.json.
 
   Args:
-    folder: made if missing; must not hold a token yet.
+    folder: created if missing; must not hold a token yet.
     token: with float16-valued weights, so that the files lose nothing.
     metrics: results worth keeping, JSON types.
     command: the command line that trained it.

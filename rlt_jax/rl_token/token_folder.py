@@ -56,7 +56,7 @@ def write(
   A VLA that was trained along goes to vla/ inside, as it is another VLA now.
 
   Args:
-    folder: made if missing.
+    folder: created if missing.
     result: of `stage1.run`.
     command: the command line that trained it.
     seed: of the training.

@@ -1,4 +1,4 @@
-"""What the operator says during an episode and while the arm is stopped."""
+"""Reads the operator's events in an episode and while the arm is stopped."""
 
 from typing import NamedTuple
 

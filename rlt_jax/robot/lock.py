@@ -23,7 +23,7 @@ class Lock:
     """Takes the lock.
 
     Args:
-      path: the lock's file, made if missing; its folder must exist.
+      path: the lock's file, created if missing; its folder must exist.
       what: the locked thing, for error messages.
 
     Raises:
@@ -89,7 +89,7 @@ def lock_arm(name: str, folder: str | os.PathLike[str] = '/tmp') -> Lock:
 
 
 def lock_folder(folder: str | os.PathLike[str]) -> Lock:
-  """Takes the lock of a folder, which is made if missing.
+  """Takes the lock of a folder, which is created if missing.
 
   Raises:
     LockedError: another process writes there.

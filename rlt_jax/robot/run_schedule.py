@@ -252,7 +252,7 @@ def _describe_state(status: stop_states.StopStatus) -> str:
   text = status.state.value
   if status.latched:
     text += ', latched'
-  return text if status.done else f'{text}, under way'
+  return text if status.done else f'{text}, in progress'
 
 
 def _describe(status: stop_states.StopStatus) -> str:

@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class Status(NamedTuple):
-  """How a connection stands.
+  """Status of a connection.
 
   state: 'connecting' until the first success or failure, then 'ready' or
     'lost'.
@@ -49,8 +49,8 @@ class Status(NamedTuple):
 class VlaClient:
   """Keeps one connection in a thread of its own; the newest request wins.
 
-  One request is under way at a time. A connection that is lost is opened
-  again, after 0.1 s at first and 2 s at most; what was under way on it is
+  One request is in progress at a time. A connection that is lost is opened
+  again, after 0.1 s at first and 2 s at most; what was in progress on it is
   dropped, so ask anew. Each new connection's metadata is checked: a server
   that does not fit is never asked. Use it as a context, or `close` it.
   """
@@ -104,7 +104,7 @@ class VlaClient:
     self.close()
 
   def ask(self, observation: dict[str, Any], stamp: Any) -> None:
-    """Sends an observation as soon as the one under way is answered.
+    """Sends an observation as soon as the one in progress is answered.
 
     Never blocks. One that still waits is replaced. The observation is copied.
 
@@ -124,11 +124,11 @@ class VlaClient:
     return self._answer
 
   def status(self) -> Status:
-    """Returns how the connection stands."""
+    """Returns the status of the connection."""
     return self._status
 
   def metadata(self) -> dict[str, Any] | None:
-    """Returns what the last server that fitted said of itself, or None."""
+    """Returns the metadata of the last server that fitted, or None."""
     return self._metadata
 
   def wait_ready(self, timeout_s: float) -> dict[str, Any]:

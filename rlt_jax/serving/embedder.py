@@ -1,4 +1,4 @@
-"""Observations in, what the agent reads out; in this process or over a socket.
+"""Maps observations to the agent's features, in this process or on a server.
 
 Practice needs less than a whole VLA: the RL token, normalized proprioception
 and the reference chunk of a batch of observations.

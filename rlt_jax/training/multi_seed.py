@@ -58,8 +58,8 @@ class MultiSeed:
       rollout, perception, agent: shared by all.
       config: shared by all; its seed is not used.
       seeds: S different seeds.
-      place: puts a tree whose leaves lead with [S] or [S * E] on several
-        devices, see `sharding.shard`; None stays on one.
+      place: distributes a tree whose leaves lead with [S] or [S * E] over
+        devices, see `sharding.shard`; None keeps it on one device.
 
     Raises:
       ValueError: no seed, or one twice.
@@ -118,7 +118,7 @@ class MultiSeed:
     return state
 
   def split(self, state: PracticeState) -> list[PracticeState]:
-    """Returns one PracticeState a seed, as `loop.Practice` has it."""
+    """Returns one PracticeState per seed, as of `loop.Practice`."""
     rest, env_leaves = _split_env_leaves(state)
     count = self._config.num_envs
 
@@ -186,7 +186,7 @@ class MultiSeed:
     return jax.tree.map(jnp.copy, self._agent.policy_params(agent_state))
 
   def _placed(self, tree: Any) -> Any:
-    """Places what is on a device; counters stay on the host."""
+    """Distributes the JAX arrays of a tree; counters stay on the host."""
     if self._place is None:
       return tree
     return jax.tree.map(

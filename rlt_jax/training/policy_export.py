@@ -19,7 +19,7 @@ from rlt_jax.types import Array, Params
 
 
 class Source(NamedTuple):
-  """A policy and where it comes from.
+  """A policy and its origin.
 
   policy: params of the agent's policy. setup, config: of its run. workdir: of
   the run, '' for a fresh policy. env_steps: control steps of practice.
@@ -61,11 +61,11 @@ def fresh(config: PracticeConfig, assets: str = '') -> Source:
 
 
 def bundle_spec(source: Source, command: str) -> BundleSpec:
-  """Returns what robot host, learner and VLA server must agree on.
+  """Returns the settings that robot host, learner and VLA server share.
 
   Args:
     source: of the policy.
-    command: recorded as what made the bundle.
+    command: command line that writes the bundle, recorded in it.
 
   Raises:
     ValueError: the agent's policy cannot run on a robot host.
@@ -124,7 +124,7 @@ def export(
   Args:
     source: of the policy.
     folder: new.
-    command: recorded as what made the bundle.
+    command: command line that writes the bundle, recorded in it.
     onnx: write policy.onnx too.
   """
   spec = bundle_spec(source, command)

@@ -1,4 +1,4 @@
-"""Ends a run: films it, tries a wrong instruction, writes the report."""
+"""Writes the report of a finished run, with video and prompt test."""
 
 import json
 from typing import Any
@@ -15,12 +15,12 @@ _PROMPT_EPISODES = 20
 def write(
   experiment: Experiment, seconds: dict[str, float], *, film: bool = True
 ) -> None:
-  """Films, tries the wrong instruction, and writes the report's files.
+  """Makes the video, tests a wrong instruction, and writes the report.
 
   Args:
     experiment: a finished run.
-    seconds: wall clock by part, completed here.
-    film: False leaves out the film and the wrong instruction.
+    seconds: wall-clock seconds by part; the parts done here are added.
+    film: False leaves out the video and the wrong instruction.
   """
   config, record = experiment.config, experiment.record
   prompt = {}
@@ -73,7 +73,7 @@ def _diagnosis(experiment: Experiment) -> dict[str, Any]:
 
 
 def _film(experiment: Experiment) -> None:
-  """Films the same starts before and after practice."""
+  """Makes a video of the same start states before and after practice."""
   pairs, shared = experiment.config.num_eval_videos, experiment.shared
   clips = []
   for policy in (

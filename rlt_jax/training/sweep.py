@@ -136,7 +136,7 @@ class Sweep:
   def report(self) -> None:
     """Writes every seed's report; shared seconds are split between the seeds.
 
-    There is no film: `experiments.practice --resume` adds it to a seed.
+    There is no video: `experiments.practice --resume` adds it to a seed.
     """
     total = 0.0
     for run in self.runs:

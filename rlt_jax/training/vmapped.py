@@ -180,7 +180,7 @@ def seed_metrics(
   """Returns the means of one seed over the dispatches that it kept.
 
   Args:
-    dispatches: (bool [S] who kept it, metrics [S]) of each dispatch.
+    dispatches: of each dispatch, (bool [S] seeds that kept it, metrics [S]).
     seed: index of the seed.
   """
   return mean_metrics([

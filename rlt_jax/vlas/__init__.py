@@ -1,7 +1,8 @@
-"""Frozen VLAs, one folder each, all opened through the same door.
+"""Frozen VLAs, one folder each, opened by name.
 
-A shipped one by name, a stranger's as 'module:function'. The function takes
-nothing, or the text after a second colon, and returns a `vlas.vla.FrozenVla`.
+A shipped VLA has a name; any other is given as 'module:function'. The function
+takes nothing, or the text after a second colon, and returns a
+`vlas.vla.FrozenVla`.
 """
 
 import inspect

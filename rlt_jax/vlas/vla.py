@@ -179,7 +179,7 @@ class TrainableVla(FrozenVla):
     """Writes the VLA's files, replacing older ones.
 
     Args:
-      folder: made if missing.
+      folder: created if missing.
       metrics: results worth keeping, JSON types.
       command: the command line that trained it.
       seed: of the training.

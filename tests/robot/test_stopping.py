@@ -93,7 +93,7 @@ def test_a_stopped_arm_is_stowed_and_runs_again(tmp_path):
     (0.6, Kind.STOP), (1.0, Kind.STOW), (3.0, Kind.CLEAR), (3.5, Kind.RELEASE),
   ]  # fmt: skip
   stopped = StoppedRun(tmp_path, script=script).finish()
-  assert stopped.view(1.04).arm == 'stow, latched, under way'
+  assert stopped.view(1.04).arm == 'stow, latched, in progress'
   assert stopped.view(2.9).arm == 'stow, latched'
   assert stopped.view(3.2).arm == 'stow'
   assert 'the operator asked to stow' in stopped.view(2.9).message
@@ -243,6 +243,7 @@ def test_the_keys_of_the_terminal_stop_stow_clear_and_release(tmp_path):
     os.close(slave)
   shown = list(dict.fromkeys(view.arm for _, view in stopped.views))
   assert shown == [
-    'hold, latched', 'stow, latched, under way', 'stow, latched', 'stow', 'run',
+    'hold, latched', 'stow, latched, in progress', 'stow, latched', 'stow',
+    'run',
   ]  # fmt: skip
   assert 'time_out' in stopped.outcomes

@@ -180,7 +180,7 @@ def imitation_loss(
 
 
 def layers_of(params: Params) -> list[np.ndarray]:
-  """Returns kernels [in, out] and biases [out], in turns."""
+  """Returns kernels [in, out] and biases [out], alternating."""
   dense = params['params']
   return [
     np.asarray(dense[f'Dense_{i}'][name], np.float32)

@@ -11,7 +11,9 @@ class ImitationConfig(AgentConfig):
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   exploration_std: float = 0.45  # normalized action units
-  reference_dropout: float = 0.5  # rows whose actor input loses the reference
+  reference_dropout: float = (
+    0.5  # share of rows with a zero reference as actor input
+  )
   updates_per_dispatch: int = 20  # in one call from the host
   learning_rate: float = 3e-4  # Adam
 

@@ -91,7 +91,7 @@ def diagnose(
 def actor_layers(
   actor_params: Params, config: RltConfig, sizes: Sizes
 ) -> list[np.ndarray]:
-  """Returns the actor's kernels [in, out] and biases [out], in turns.
+  """Returns the actor's kernels [in, out] and biases [out], alternating.
 
   The actor has no weights for frozen entries; here they are there, and zero,
   so that a host reads and writes whole chunks.

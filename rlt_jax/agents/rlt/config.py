@@ -10,36 +10,38 @@ _COUNTS = ('critic_updates_per_actor', 'cycles_per_dispatch')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RltConfig(AgentConfig):
-  """Numbers of the agent; the discount lives in the rows of replay.
+  """Settings of the agent; the discount is stored in the replay rows.
 
-  `batch_size` rows (inherited) are drawn for each critic step, and the last
-  batch of a cycle serves the actor step too.
+  Each critic step draws `batch_size` rows (inherited field); the actor step
+  uses the last batch of its cycle.
   """
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   num_critics: int = 2  # Q; the target takes the smallest of them
   # Normalized action units. With the shipped VLA one unit moves the tip by one
-  # to two mm, so 0.45 explores about 0.7 mm, the size of the play in the
-  # socket. At 0.3 two seeds of two learned later; at 0.075 hardly anything.
+  # to two mm, so 0.45 explores about 0.7 mm, about the clearance of the socket.
+  # At 0.3 two seeds of two learned later; at 0.075 they hardly learned.
   exploration_std: float = 0.45
-  exploration_noise: str = 'per_chunk'  # one draw a chunk; or 'per_step'
+  exploration_noise: str = 'per_chunk'  # one draw per chunk; or 'per_step'
   reference_input: bool = True  # False: the actor never sees the reference
   layer_norm: bool = True  # critics only; without it their values diverge
-  # Action entries that always stay (zero), such as a resting arm's joints;
-  # None takes those of the task. Left free they drift on the critics' errors
-  # until the cameras show what the frozen VLA has never seen. The networks
-  # neither read nor write them.
+  # Action entries that are always 0, such as a resting arm's joints; None takes
+  # those of the task. If they were free, errors of the critics would let them
+  # drift until the images differ from all that the frozen VLA was trained on.
+  # The networks neither read nor write them.
   frozen_action_dims: tuple[int, ...] | None = None
   # Weight on the squared distance to the reference, SUMMED over the C*A
   # entries of the chunk, in normalized action units (demonstration std) and
   # for a reward of 1. For a loss averaged over the entries multiply by C*A.
-  # A run prints where it stands (see beta.py); at half of the default the
-  # first minutes of practice bring nothing.
+  # A run prints a diagnosis of beta (see beta.py). At half of the default
+  # practice does not improve during the first minutes.
   beta: float = 0.003
-  reference_dropout: float = 0.5  # rows whose actor input loses the reference
+  reference_dropout: float = (
+    0.5  # share of rows with a zero reference as actor input
+  )
   critic_updates_per_actor: int = 2  # per actor step, a fresh batch each
-  # Cycles (critic steps and an actor step) in one call from the host: enough
-  # to hide the call.
+  # Cycles (critic steps and an actor step) per call from the host; with 10 the
+  # overhead of the call is negligible.
   cycles_per_dispatch: int = 10
   actor_lr: float = 3e-4  # Adam
   critic_lr: float = 3e-4  # Adam

@@ -162,7 +162,7 @@ def describe(status: StopStatus) -> str:
     return ''
   text = status.state.value
   if not status.done:
-    text = f'{text} (under way)'
+    text = f'{text} (in progress)'
   latched = ', latched' if status.latched else ''
   return f'{text}{latched}: {status.cause}'
 
@@ -226,7 +226,7 @@ def _resume(status: StopStatus, now: float) -> StopStatus:
   if status.state is StopState.DISABLE:
     return status._replace(note=_NO_POWER)
   if not status.done or status.goal is not status.state:
-    return status._replace(note=f'{status.state.value} is still under way')
+    return status._replace(note=f'{status.state.value} is still in progress')
   return StopStatus(since=now)
 
 
@@ -237,7 +237,7 @@ def _failed(
   cause = f'{status.state.value} failed {failures} times: {cause}'
   holds = status.state is StopState.HOLD
   if holds or failures < config.max_failures:
-    # Nothing is safer than a hold, so a hold that fails is retried for ever.
+    # Nothing is safer than a hold, so a hold that fails is retried forever.
     goal = StopState.HOLD if holds else status.goal
     return status._replace(failures=failures, cause=cause, goal=goal)
   return _hold(status, cause, now)

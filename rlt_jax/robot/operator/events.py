@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Kind(enum.Enum):
-  """What an event means; the values are what records and configs spell.
+  """Kinds of events; records and configs use their values.
 
   TAKEOVER, RELEASE: the operator wants to drive, or gives the arm back.
   ENTER_CRITICAL: the critical phase begins; the actor may drive from here.

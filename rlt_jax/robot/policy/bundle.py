@@ -109,7 +109,7 @@ def load(folder: str | pathlib.Path) -> tuple[BundleSpec, list[np.ndarray]]:
   """Reads a bundle.
 
   Returns:
-    The spec, and the actor's layers: kernel [in, out], bias [out], in turns.
+    The spec, and the actor's layers: kernel [in, out], bias [out], alternating.
 
   Raises:
     ValueError: a field that is missing, unknown or of the wrong type (the new

@@ -15,7 +15,7 @@ def forward(layers: list[np.ndarray], x: np.ndarray) -> np.ndarray:
   """Returns the output [out] of the last layer for an input [in].
 
   Args:
-    layers: kernels [in, out] and biases [out], in turns.
+    layers: kernels [in, out] and biases [out], alternating.
     x: float32 [in].
   """
   last = len(layers) - 2

@@ -109,7 +109,7 @@ class Journal:
     """Locks the folder and closes the files that were left open.
 
     Args:
-      folder: of the journal; made if missing.
+      folder: of the journal; created if missing.
       write, sync: `os.write` and `os.fsync`, or what stands in for them.
 
     Raises:

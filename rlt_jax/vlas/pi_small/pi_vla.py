@@ -1,4 +1,4 @@
-"""The trained VLA as one object: what it fits, its weights, its files."""
+"""The trained VLA as one object: spec, weights and files."""
 
 from collections.abc import Mapping, Sequence
 import dataclasses
@@ -159,7 +159,7 @@ def save(
   """Writes vla.safetensors (float16 weights) and vla.json, replacing both.
 
   Args:
-    folder: made if missing.
+    folder: created if missing.
     vla: of `make`.
     metrics: results worth keeping, JSON types.
     command: the command line that trained it.

@@ -27,12 +27,12 @@ PARTS = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-  """Optimizer, length and cadence of one training."""
+  """Optimizer, length and intervals of one training."""
 
   steps: int = 6_000  # the cosine ends here, or at `minutes`
   minutes: float | None = None  # wall clock; whichever comes first
-  # What learns: a key of PARTS. The prefix alone, by its readout, sees more
-  # frames a minute, and learns to see what no flow loss would ask it for.
+  # Part to train, a key of PARTS. The prefix alone trains faster, and its
+  # readout loss teaches it details that the flow loss does not need.
   part: str = 'all'
   batch_size: int = 64  # frames per step
   learning_rate: float = 8e-4  # peak; from-scratch widths
@@ -71,7 +71,7 @@ class TrainConfig:
 
 @chex.dataclass(frozen=True)
 class TrainState:
-  """Params, their running average, and the optimizer's state; 'norm' apart."""
+  """Params without 'norm', their running average, and optimizer state."""
 
   params: Params
   ema: Params
@@ -186,7 +186,7 @@ def train_step(
 
 
 def check_start(train: TrainConfig, start: object | None) -> None:
-  """Raises a ValueError if what does not learn was never trained."""
+  """Raises a ValueError if a part that stays fixed was never trained."""
   if start is None and 'prefix' not in PARTS[train.part]:
     raise ValueError(
       'A part that leaves the prefix as it is must start from trained weights: '
@@ -236,8 +236,8 @@ def fit(
     config, train, loss: all that matters, with the seed in `train`.
     log: called every `log_every` steps.
     save: called with params and validation every `save_every_s` seconds.
-    start: trained params to go on from; None starts afresh. Where the prefix
-      stays as it is, so do the statistics its readout was trained with.
+    start: trained params to continue from; None starts from random ones. If
+      the prefix is not trained, its readout's statistics do not change either.
 
   Raises:
     ValueError: the demos do not fit, or the prefix stays as it is and there is

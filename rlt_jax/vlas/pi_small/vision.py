@@ -36,11 +36,11 @@ def _merge(x, side):
 
 
 class Summary(nn.Module):
-  """What all views show together, one vector for every image token.
+  """Joint summary of all views, one vector for every image token.
 
-  Where an edge lies to a fraction of a pixel is told by many patches, each in
-  its own place: one product over all of them reads it, while attention, which
-  averages, learns it slowly.
+  The position of an edge to a fraction of a pixel depends on many patches at
+  fixed places. One matrix product over all of them can read it; attention,
+  which averages, learns it slowly.
   """
 
   widths: tuple[int, int]

@@ -132,7 +132,7 @@ def test_a_failing_hold_is_retried_without_end():
     status.state is StopState.HOLD and not status.done and status.failures == 9
   )
   assert stop_states.describe(status).endswith('hold failed 9 times: x')
-  assert 'under way' in _after(Kind.CLEAR, Kind.RESUME, status=status).note
+  assert 'in progress' in _after(Kind.CLEAR, Kind.RESUME, status=status).note
 
 
 @pytest.mark.parametrize('state', [StopState.STOW, StopState.DISABLE])
