@@ -1,4 +1,4 @@
-"""Who may import whom, and what no file of the project may do."""
+"""Which package may import which, and what no file may contain."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Spread work gives what one device gives; devices are simulated."""
+"""Several (simulated) devices give the result of one device."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""What an RL token carries: reconstruction with and without it, and probes.
+"""Diagnostics of an RL token: reconstruction with and without it, probes.
 
 A low reconstruction loss says little, since the decoder may copy its teacher
 context. The gap between the frame's own token, another frame's and zeros says

@@ -1,4 +1,4 @@
-"""Stored statistics: what a token is standardized with, and z_rl after it.
+"""Statistics that standardize VLA tokens and z_rl.
 
 Each position is centered by its own mean and each of the D entries is divided
 by one deviation, pooled over positions. A few huge entries then cannot

@@ -53,7 +53,7 @@ def write(
 ) -> None:
   """Writes token.safetensors, token.json and MODEL_CARD.md.
 
-  A VLA that was trained along goes to vla/ inside, as it is another VLA now.
+  A VLA that was trained with the token is written to vla/ inside the folder.
 
   Args:
     folder: created if missing.

@@ -28,7 +28,7 @@ class Reading(NamedTuple):
 
 
 class ArmError(Exception):
-  """A call to the arm failed; the text says which and why."""
+  """A call to the arm failed; the message has the call and the reason."""
 
 
 class Arm(Protocol):

@@ -11,7 +11,7 @@ from rlt_jax.serving.schema import Reply
 
 
 class ChunkPolicy:
-  """Decides by the episode's progress whose chunk the arm follows.
+  """Chooses the VLA's or the actor's chunk by the episode's progress.
 
   Outside the critical phase, in base episodes and during the warm-up of
   practice it is the VLA's, else the actor's. In practice the actor's chunk gets
@@ -33,7 +33,7 @@ class ChunkPolicy:
 
   @property
   def spec(self) -> BundleSpec:
-    """Of the actor's bundle."""
+    """Spec of the actor's bundle."""
     return self.policy.spec
 
   @property
@@ -48,7 +48,7 @@ class ChunkPolicy:
   def make_chunk(
     self, query: VlaQuery, reply: Reply, since: int
   ) -> tuple[np.ndarray, CommandSource]:
-    """Returns commands [n, A] and whose they are.
+    """Returns commands [n, A] and their source.
 
     Args:
       query: the observation.

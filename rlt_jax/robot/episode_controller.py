@@ -3,7 +3,7 @@
 Each control step may query the VLA about the current observation. The chunk
 scheduler decides which chunk drives, and the recorder writes executed steps
 and answered observations to the journal. Steps that wait for a chunk are not
-recorded, because nobody decided on them.
+recorded, because no policy or operator chose their commands.
 """
 
 from concurrent import futures
@@ -181,7 +181,7 @@ class EpisodeController:
 
   @property
   def active_driver(self) -> str:
-    """Who drives now: a `CommandSource`, or 'nobody'."""
+    """The active driver: a `CommandSource`, or 'nobody'."""
     if self._operator.mode is Mode.AUTONOMOUS:
       return self.scheduler.source
     human = self._operator.mode is Mode.HUMAN

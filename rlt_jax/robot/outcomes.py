@@ -6,8 +6,8 @@ import enum
 class RowEnd(enum.StrEnum):
   """How the last replay row of an episode ends.
 
-  SUCCESS, FAILURE: the episode terminates; success has a reward of 1. CUT: it
-  goes on unseen, so that rows bootstrap from its last observation.
+  SUCCESS, FAILURE: the episode terminates; success has a reward of 1. CUT: its
+  end is not known, so rows bootstrap from its last observation.
   """
 
   SUCCESS = 'success'
@@ -16,7 +16,7 @@ class RowEnd(enum.StrEnum):
 
 
 class EpisodeOutcome(enum.StrEnum):
-  """The one list of endings, as the journal and the reports spell them.
+  """How an episode ended, as named in the journal and in reports.
 
   SUCCESS, FAILURE: the operator's labels. TIME_OUT: the time limit passed.
   HOLD: the arm was stopped. ABORT: the operator ended it without a label.

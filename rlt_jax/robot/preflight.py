@@ -29,7 +29,7 @@ _FREE_BYTES = 1 << 30
 
 
 class Finding(NamedTuple):
-  """What was checked, what was found, and OK, NOTE or BAD."""
+  """Subject and result of a check, with the verdict OK, NOTE or BAD."""
 
   what: str
   found: str
@@ -282,7 +282,7 @@ def check_host(
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-  """Returns what follows from the findings."""
+  """Returns the verdict of all findings, a sentence."""
   bad = [x for x in findings if x.verdict == BAD]
   notes = sum(x.verdict == NOTE for x in findings)
   if bad:

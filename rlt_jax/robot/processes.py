@@ -1,7 +1,7 @@
-"""Runs the robot's loop and the processes beside it on one machine.
+"""Runs the robot's control loop, VLA server and learner on one machine.
 
-VLA server and learner are restarted when they die, while the arm of the loop
-holds. The loop is never restarted: an arm must not move again unasked.
+VLA server and learner are restarted when they end, while the arm holds. The
+loop is never restarted: an arm must not move again without a request.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -82,17 +82,17 @@ def end(process: subprocess.Popen) -> int:
 
 def run_loop(
   command: Sequence[str],
-  beside: Sequence[Process],
+  others: Sequence[Process],
   *,
   env: Mapping[str, str] | None = None,
 ) -> int:
   """Runs the loop's process, and the others as long as it runs.
 
-  Whatever ends this, the loop ends first, so that its arm holds.
+  At the end, also after an error, the loop ends first, so that its arm holds.
 
   Args:
     command: of the loop; its output goes to this terminal.
-    beside: the other processes.
+    others: the other processes, such as server and learner.
     env: variables of the loop, besides those of this process.
 
   Returns:
@@ -101,7 +101,7 @@ def run_loop(
   Raises:
     KeyboardInterrupt: Ctrl-C or SIGTERM; everything has ended by then.
   """
-  with _interrupted_by_sigterm(), Supervisor(beside) as supervisor:
+  with _interrupted_by_sigterm(), Supervisor(others) as supervisor:
     loop = subprocess.Popen(
       list(command), env=os.environ | (env or {}), start_new_session=True
     )

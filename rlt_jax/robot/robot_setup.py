@@ -1,4 +1,4 @@
-"""Builds what a station's file describes, under one lock."""
+"""Builds the objects that a station's file describes, under one lock."""
 
 from collections.abc import Callable
 import contextlib

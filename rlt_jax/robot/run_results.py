@@ -1,4 +1,4 @@
-"""Results of a run on the robot, written as it goes."""
+"""Results of a run on the robot, written after every episode."""
 
 from collections.abc import Mapping
 import json

@@ -35,12 +35,13 @@ _RETRY_S = 1.0  # between two tries to write to a full disk
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunPlan:
-  """What to run.
+  """Length of a run.
 
   minutes: of practice, in control steps at the control rate.
-  num_base_episodes: episodes of the VLA alone, before. num_final_episodes:
-  of the mean of the actor, after. resume_after_s: how long the arm must answer
-  after a fault before it runs again by itself; None: the operator releases it.
+  num_base_episodes: episodes of the VLA alone, before practice.
+  num_final_episodes: episodes of the actor without noise, after practice.
+  resume_after_s: time that the arm must answer after a fault before it runs
+  again automatically; None: the operator releases it.
   """
 
   minutes: float
@@ -236,7 +237,7 @@ class RobotRun:
       self._loop.post(event)
     step = self._loop.step(drive=False)
     if self.operator.lost:
-      # Nobody could clear the stop.
+      # No operator could clear the stop.
       self.stop, self.cause = True, self.operator.lost
     self._notify()
     return step

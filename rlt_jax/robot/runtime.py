@@ -44,7 +44,7 @@ from rlt_jax.robot.run_schedule import RobotRun, RunPlan
 from rlt_jax.serving.codec import MessageError
 from rlt_jax.serving.schema import ServingSpec
 
-# What setting up and running a robot may raise; the text says what to change.
+# Errors of setup and run that a user can mend; the message says how.
 ERRORS = (
   ValueError,
   OSError,
@@ -182,7 +182,7 @@ def run_robot(
   second SIGINT raises KeyboardInterrupt.
 
   Args:
-    build: builds the setup for a clock; what must be closed goes on the stack.
+    build: builds the setup for a clock; the stack closes it.
     workdir: new folder. The journal is in its 'journal', and the learner's
       weights come from its 'learner'.
     config: settings.

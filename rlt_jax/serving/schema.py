@@ -78,11 +78,11 @@ class ServingSpec:
   z_dim: int  # Z
   joint_names: tuple[str, ...]  # [A], the order of every action
   action_mode: str  # 'offset' or 'increment'
-  action_scale: tuple[float, ...]  # [A] rad or m a normalized unit
+  action_scale: tuple[float, ...]  # [A] rad or m per normalized unit
   vla_fingerprint: str
   token_fingerprint: str
-  # A server may leave out what follows: a robot does not need it, practice in
-  # simulation does.
+  # A server may omit the following fields: practice in simulation needs them,
+  # a robot does not.
   control_hz: float | None = None  # steps of a chunk per second
   proprio_mean: tuple[float, ...] = ()  # [P] of the VLA's normalization
   proprio_std: tuple[float, ...] = ()  # [P]

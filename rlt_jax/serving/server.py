@@ -15,7 +15,7 @@ request takes it. Connections never supersede each other: they take turns, in
 the order in which they asked.
 
 `GET /healthz` answers 200. Web pages, which send an Origin, are refused: one
-must not reach an arm through the browser of someone beside it.
+must not be able to move an arm through the browser of its operator.
 """
 
 import asyncio

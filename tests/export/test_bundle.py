@@ -75,7 +75,7 @@ def test_the_onnx_form_is_the_same_actor(tmp_path, reference_input):
     check_agreement('ONNX', NumpyPolicy.load(tmp_path / 'other'), form)
 
 
-def test_an_actor_of_other_idle_entries_is_refused(tmp_path):
+def test_an_actor_of_other_frozen_entries_is_refused(tmp_path):
   with pytest.raises(ValueError, match=r'frozen_action_dims .* \(\): \(1,\)'):
     bundle.write(tmp_path / 'b', *_actor(), make_spec(frozen_action_dims=()))
   assert not (tmp_path / 'b').exists()

@@ -110,7 +110,7 @@ def show(line, n=4, **kwargs):
   line.show(episodes, phase='practice', **kwargs)
 
 
-def test_live_line_says_what_the_last_episodes_did():
+def test_live_line_shows_the_last_episodes():
   stream = io.StringIO()
   show(metrics.LiveLine(stream), window=2, beta_ratio=1.234)
   # Two successes in 200 steps of 20 ms are 300 in ten minutes.

@@ -87,7 +87,7 @@ def test_json_has_every_figure(folder):
   }  # fmt: skip
 
 
-def test_markdown_says_what_the_numbers_say(folder):
+def test_markdown_shows_the_numbers_of_the_json(folder):
   text = (folder / 'report.md').read_text()
   assert (
     '**10.0 robot minutes of practice took success from 50% (15–85) to '

@@ -52,7 +52,7 @@ def test_the_token_itself_carries_the_embeddings():
 
 
 def test_without_context_dropout_the_token_is_left_out():
-  """Take the context away, and what is left is what the token explains."""
+  """Without context, all that is explained comes from the token."""
 
   def gap(result):
     return result['fve_real_no_context'] - result['fve_shuffled_no_context']

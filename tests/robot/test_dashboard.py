@@ -1,4 +1,4 @@
-"""What the panel says, read from its text."""
+"""Content of the dashboard, read from its text."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Faults of a part: the arm holds, nothing recorded is lost, the run goes on.
+"""Faults of a part: the arm holds, no record is lost, the run continues.
 
 Faults that concern one module are tested with it: a killed loop and its
 journal (test_journal, test_episodes, test_watchdog), a clock that jumps

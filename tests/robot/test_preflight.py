@@ -129,7 +129,7 @@ def test_a_vla_that_does_not_answer_is_said(clock):
   assert finding == Finding('VLA', 'nothing listens there', BAD)
 
 
-def test_the_host_is_looked_at(tmp_path):
+def test_the_host_is_checked(tmp_path):
   spec = make_spec(run={'versions': {'numpy': '0.1'}, 'created': 'then'})
   found = by_name(preflight.check_host(spec, tmp_path, 'none'))
   assert found['priority'].verdict == NOTE
@@ -140,7 +140,7 @@ def test_the_host_is_looked_at(tmp_path):
   assert 'then' in found['bundle'].found
 
 
-def test_the_verdict_is_in_words():
+def test_the_verdict_is_a_sentence():
   good, note = Finding('a', 'x', OK), Finding('b', 'y', NOTE)
   assert preflight.verdict([good]) == 'This station may run.'
   assert '1 to look at' in preflight.verdict([good, note])

@@ -17,7 +17,7 @@ _WAIT_S = 30.0  # only a failing test waits that long
 
 
 class Gate:
-  """An `infer` that says when it runs and waits to be let go."""
+  """An `infer` that signals its start and waits until it may return."""
 
   def __init__(self):
     self.running = threading.Semaphore(0)

@@ -67,7 +67,7 @@ def test_a_request_that_does_not_fit_is_refused_by_name(served):
     infer(message | {'proprio': proprio[:-1]})
 
 
-def test_what_it_says_of_itself_is_the_vlas(served):
+def test_the_servers_metadata_is_the_vlas(served):
   vla, token, spec = served
   schema.check(
     spec.metadata(),

@@ -73,7 +73,7 @@ def test_increments_are_measured_as_increments():
   np.testing.assert_allclose(space.scale, 0.002, rtol=1e-4)
 
 
-def test_an_idle_joint_keeps_a_floor():
+def test_a_resting_joint_keeps_a_floor():
   still = np.zeros((2, 3, 14), np.float32)
   space = action_space.fit(still, still[:, 0])
   floor = np.full(14, 1e-3)

@@ -136,7 +136,7 @@ def test_rotation_has_a_finite_gradient_at_zero():
   np.testing.assert_allclose(gradient[2, 1], [1.0, 0.0, 0.0], atol=1e-6)
 
 
-def test_a_force_at_the_tip_is_told_from_joint_torques(scene, draws, poses):
+def test_joint_torques_give_the_force_at_the_tip(scene, draws, poses):
   rng = np.random.default_rng(2)
   read = jax.jit(functools.partial(kinematics.tip_force, scene.right))
   for i, draw in enumerate(zip(*draws, strict=True)):

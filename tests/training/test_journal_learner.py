@@ -117,7 +117,7 @@ def test_one_that_died_ends_where_the_unbroken_one_does(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, broken, unbroken)
 
 
-def test_it_follows_until_it_is_told_to_stop(tmp_path, capsys):
+def test_it_follows_until_stop_is_set(tmp_path, capsys):
   _episodes(tmp_path / 'journal', [20])
   learner, stop = _learner(tmp_path), threading.Event()
   thread = threading.Thread(

@@ -112,7 +112,7 @@ def test_the_report_has_the_promised_figures(unbroken, config):
     assert (unbroken.experiment.workdir / name).stat().st_size > 0
 
 
-def test_the_report_says_where_beta_stands(unbroken):
+def test_the_report_has_the_diagnosis_of_beta(unbroken):
   report = json.loads((unbroken.experiment.workdir / 'report.json').read_text())
   last = metrics.read_metrics(unbroken.experiment.workdir)[-1]
   after, final = report['beta']['after_warmup'], report['beta']['final']

@@ -1,4 +1,4 @@
-"""A seed of a sweep is what a run of its own would be."""
+"""A seed of a sweep gives the result of its own run."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Seeds side by side learn what each learns alone."""
+"""Vmapped seeds learn the same as each seed alone."""
 
 import dataclasses
 
@@ -130,7 +130,7 @@ def test_regrouping_puts_a_seed_together_and_back():
   np.testing.assert_array_equal(vmapped.regroup(grouped, 2, -1, 2), x)
 
 
-def test_a_wide_update_is_not_made_for_nobody(rounds):
+def test_no_update_runs_while_no_seed_has_one_pending(rounds):
   config = dataclasses.replace(_CONFIG, learning_starts=25)
   wide = vmapped.VmappedLearner(_AGENT, _encode, config, 2)
   state = wide.init(

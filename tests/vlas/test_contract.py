@@ -1,4 +1,4 @@
-"""What every VLA must do, whatever its family."""
+"""Tests that every VLA must pass."""
 
 import chex
 import jax

@@ -11,10 +11,9 @@ from rlt_jax.robot.control.stop_states import StopEvent
 
 
 class CommandSource(enum.StrEnum):
-  """Who gave the command of a control step.
+  """Source of the command of a control step.
 
-  WAIT: the pose is kept between two chunks; nobody decided on it. NONE: there
-  was no command.
+  WAIT: the arm keeps its pose between two chunks. NONE: there was no command.
   """
 
   VLA = 'vla'
@@ -55,7 +54,7 @@ class Command(NamedTuple):
 
 
 class Driver(Protocol):
-  """Gives commands: a policy, a person, or what switches between them."""
+  """Gives commands: a policy, an operator, or a switch between both."""
 
   def __call__(self, reading: Reading, now: float) -> Command | StopEvent | str:
     """Returns the next command, a stop event, or why the arm must hold."""

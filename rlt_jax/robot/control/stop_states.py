@@ -85,18 +85,18 @@ class StopStatus(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class StopConfig:
-  """Limits of the calls to the arm, and what happens by itself.
+  """Limits of the calls to the arm, and automatic stow and power-off.
 
-  max_failures: failed calls of stow or disable in a row, after which the arm
-  holds. stow_timeout_s: longest time for the way to the stow pose; then the
-  arm holds. stow_after_hold_s: after a hold of this length the arm stows by
-  itself; None: never. disable_after_stow_s: after this time in the stow pose
-  its power goes off; None: never.
+  max_failures: consecutive failed calls of stow or disable, after which the arm
+  holds. stow_timeout_s: longest time to reach the stow pose; then the arm
+  holds. stow_after_hold_s: after a hold of this length the arm stows
+  automatically; None: never. disable_after_stow_s: after this time in the stow
+  pose its power is switched off; None: never.
 
-  Both are None by default: a stow is a motion that nobody at the arm asked
-  for, and whether the way to the stow pose is free, and whether the arm rests
-  there without power, depends on the station. Neither applies after a stop of
-  the operator, who may rely on the arm not to move.
+  Both are None by default. A stow is a motion that no operator has requested,
+  and it depends on the station whether the path to the stow pose is free and
+  whether the arm rests there without power. Neither applies after a stop by the
+  operator, who may rely on the arm not to move.
   """
 
   max_failures: int = 3

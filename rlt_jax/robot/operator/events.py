@@ -11,14 +11,14 @@ import numpy as np
 class Kind(enum.Enum):
   """Kinds of events; records and configs use their values.
 
-  TAKEOVER, RELEASE: the operator wants to drive, or gives the arm back.
+  TAKEOVER, RELEASE: the operator starts, or ends, driving the arm.
   ENTER_CRITICAL: the critical phase begins; the actor may drive from here.
   SUCCESS, FAILURE: the label of the episode, which it ends.
   ABORT: ends the episode without a label.
   RERECORD: ends the episode; its rows must not be learned from.
   STOP: the arm holds; latched until CLEAR, and RELEASE then lets it run.
   STOW: the arm moves slowly to its stow pose. DISABLE: it stows, then its
-  power goes off.
+  power is switched off.
   """
 
   TAKEOVER = 'takeover'
@@ -37,7 +37,7 @@ class Kind(enum.Enum):
 class Event(NamedTuple):
   """One event.
 
-  time: s, by the loop's clock. device: name of the device that gave it.
+  time: s, by the loop's clock. device: name of its device.
   """
 
   kind: Kind
@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
 
 class DeviceError(Exception):
-  """A device cannot be opened, or was lost; the text says what and why."""
+  """A device cannot be opened, or was lost; the message has the reason."""
 
 
 class Device(Protocol):
@@ -55,8 +55,8 @@ class Device(Protocol):
   open: opens the device and imports its package, which only its users need.
     Raises DeviceError.
   poll: the events since the last call, oldest first; never blocks. Raises
-    DeviceError once the device is lost, which the loop treats as a stop:
-    nobody could stop the arm any more.
+    DeviceError once the device is lost. The loop treats that as a stop, since
+    the operator can no longer stop the arm.
   close: closes the device. Does nothing if it is not open.
   """
 

@@ -22,14 +22,14 @@ from rlt_jax.robot.policy.vla_queries import VlaQuery
 from rlt_jax.serving.schema import Reply
 
 # (query, reply, control steps executed since the query) -> commands [n, A] and
-# whose they are.
+# their source.
 MakeChunk = Callable[[VlaQuery, Reply, int], tuple[np.ndarray, CommandSource]]
 
 
 class ChunkScheduler:
   """Schedules chunks one after another.
 
-  buffer: holds the chunk in use. source: who gave it. num_steps: control steps
+  buffer: holds the chunk in use. source: its source. num_steps: control steps
   executed in the episode, without waits. query_now: the VLA must be queried in
   this control step.
   """

@@ -69,8 +69,8 @@ class VlaQueries:
 
     Args:
       cameras: `observe` is called in the executor's thread and may wait there.
-      client: its answers' replies are `schema.Reply`.
-      wire: what the server takes.
+      client: parses replies to `schema.Reply`.
+      wire: inputs of the server.
       prompt: the instruction.
       clock: the loop's.
       executor: one thread, which does its tasks in their order.

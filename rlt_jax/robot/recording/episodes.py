@@ -1,6 +1,6 @@
-"""Episodes in a journal: executed steps, and what the agent saw at some.
+"""Episodes in a journal: executed steps, and the agent's features at some.
 
-The control loop writes as it goes, so that nothing is lost when it is killed.
+The control loop writes each step at once, so that a kill loses nothing.
 Features that the VLA computed too late are added when the arm holds, before the
 file is closed. The learner reads closed files.
 """
@@ -61,7 +61,7 @@ class EpisodeLog:
     return self._num_steps - 1
 
   def features(self, step: int, features: Features, *, late: bool) -> None:
-    """Adds what the agent saw at a step; the steps may come in any order."""
+    """Adds the features of a step; the steps may come in any order."""
     arrays = {
       name: np.asarray(value, np.float32)
       for name, value in features._asdict().items()

@@ -27,7 +27,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class JournalError(Exception):
-  """The journal cannot be read or written; the text says where and why."""
+  """The journal cannot be read or written; the message has file and reason."""
 
 
 class JournalFullError(JournalError):
@@ -60,7 +60,7 @@ class Row(NamedTuple):
 
 
 class Recovered(NamedTuple):
-  """What was found in a file whose writer died."""
+  """Content of a file whose writer was killed."""
 
   path: pathlib.Path
   rows: int
@@ -110,7 +110,7 @@ class Journal:
 
     Args:
       folder: of the journal; created if missing.
-      write, sync: `os.write` and `os.fsync`, or what stands in for them.
+      write, sync: `os.write` and `os.fsync`, or replacements in tests.
 
     Raises:
       LockedError: another process writes there.
@@ -228,7 +228,7 @@ class Journal:
     if error.errno in _FULL:
       return JournalFullError(
         f'The disk of {self.folder} is full: the {self._next} rows before '
-        'this are kept. Make room and go on.'
+        'this are kept. Free some space and continue.'
       )
     return JournalError(f'{self._path} cannot be written: {error}.')
 
@@ -335,7 +335,7 @@ def _has_magic(entry: JournalFile, file: BinaryIO) -> bool:
 def _damage(entry: JournalFile, at: int) -> JournalError:
   return JournalError(
     f'{entry.path} is damaged at byte {at}, though it was written whole. Call '
-    f'it {entry.path.with_suffix(".bad").name} to go on without its rows.'
+    f'it {entry.path.with_suffix(".bad").name} to continue without its rows.'
   )
 
 

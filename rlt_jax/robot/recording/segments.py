@@ -1,8 +1,8 @@
-"""From an episode's control steps to the segments that replay is built from.
+"""Cuts an episode's control steps into segments for replay.
 
 The control loop records single steps; replay takes windows of C control steps
-with what the agent saw at every stride-th of them. Windows are cut from the
-executed steps, wherever the chunks of the policy began.
+with the features at every stride-th of them. Windows do not depend on where the
+policy's chunks started.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def cut(
 
   Args:
     steps: T executed control steps in a row; at least one.
-    features: step -> what the agent saw there, for `observed_steps`. A
+    features: step -> its features, for `observed_steps`. A
       reference is [C + d, A], from that step on.
     chunk_size: C, steps of a segment.
     replay_stride: control steps between rows; divides C.
@@ -96,7 +96,7 @@ def cut(
 def _deciding(
   features: Mapping[int, Features], step: int, chunk_size: int, delay: int
 ) -> Features:
-  """Returns what decided a step, with the reference from that step on."""
+  """Returns the features that decided a step, its reference from there on."""
   seen_at = max(step - delay, 0)
   seen = features[seen_at]
   first = step - seen_at

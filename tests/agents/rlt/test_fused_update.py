@@ -246,7 +246,7 @@ def test_learns_the_bandit_and_a_large_beta_keeps_the_reference():
   assert imitated < 0.1 and wanted > 0.3
 
 
-def test_idle_entries_are_no_distance_from_the_reference():
+def test_frozen_entries_are_no_distance_from_the_reference():
   nets = _nets(frozen_action_dims=(0,), reference_dropout=0.0)
   rows = _rows()
   loud = rows._replace(ref_chunk=rows.ref_chunk.at[..., 0].add(100.0))

@@ -121,7 +121,7 @@ def test_independent_noise_differs_at_every_step():
 
 
 @pytest.mark.parametrize('kind', ['per_chunk', 'per_step'])
-def test_sigma_is_the_std_of_each_entry(kind):
+def test_exploration_std_is_the_std_of_each_entry(kind):
   noise = rlt.draw_exploration_noise(jax.random.key(0), (5000, 2, 2), 0.3, kind)
   np.testing.assert_allclose(np.std(noise, axis=0), 0.3, atol=0.01)
 
@@ -172,7 +172,7 @@ def test_bad_config_names_the_rule_and_the_value(field, value):
   assert str(error.value).startswith(f'{field} must')
 
 
-def test_idle_entries_stay_whatever_the_actor_says():
+def test_frozen_entries_stay_zero_for_every_actor():
   config = rlt.RltConfig(hidden_dims=(8,), frozen_action_dims=(1, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   params = nets.init_actor(jax.random.PRNGKey(0))
@@ -182,7 +182,7 @@ def test_idle_entries_stay_whatever_the_actor_says():
   assert np.all(chunk[..., 0] != 0)
 
 
-def test_idle_entries_are_neither_read_nor_weighed():
+def test_frozen_entries_have_no_effect_on_networks():
   config = rlt.RltConfig(hidden_dims=(8,), frozen_action_dims=(0, 2))
   nets = rlt.make_networks(config, 3, 2, 4, 3)
   actor = nets.init_actor(jax.random.PRNGKey(0))
@@ -200,7 +200,7 @@ def test_idle_entries_are_neither_read_nor_weighed():
       assert same != matters
 
 
-def test_all_entries_idle_is_refused():
+def test_all_entries_frozen_is_refused():
   config = rlt.RltConfig(frozen_action_dims=(0, 1, 2))
   with pytest.raises(
     ValueError, match='frozen_action_dims must leave one of 3'
@@ -208,7 +208,7 @@ def test_all_entries_idle_is_refused():
     rlt.make_networks(config, 3, 2, 4, 3)
 
 
-def test_an_idle_entry_that_does_not_exist_is_refused():
+def test_a_frozen_entry_that_does_not_exist_is_refused():
   config = rlt.RltConfig(frozen_action_dims=(3,))
   with pytest.raises(ValueError, match='frozen_action_dims must be below 3'):
     rlt.make_networks(config, 3, 2, 4, 3)

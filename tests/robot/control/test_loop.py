@@ -340,7 +340,7 @@ def test_a_driver_may_return_a_stop_event(setup, kind, calls):
   assert 'the operator asked' in setup.steps[-1].verdict
 
 
-def test_a_step_without_driving_asks_nobody_and_holds(setup):
+def test_a_step_without_driving_holds_and_asks_no_driver(setup):
   setup.driver.also = lambda: pytest.fail('the driver was asked')
   for _ in range(3):
     step = setup.loop.step(drive=False)

@@ -54,7 +54,7 @@ def test_most_insertions_succeed_at_a_persons_pace(trace, lift):
   assert 110 <= np.median(steps) <= 190, np.median(steps)
 
 
-def test_nobody_is_faster_than_the_speed_caps_allow(trace, tips, lift):
+def test_the_expert_keeps_its_speed_limits(trace, tips, lift):
   won = (trace.final.outcome == EthernetOutcome.SUCCESS) & ~lift
   # mm; it lines up above the mouth, pauses and pushes at its fastest.
   start = -np.asarray(tips.depth)[0] * 1e3

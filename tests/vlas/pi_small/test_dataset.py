@@ -21,7 +21,7 @@ def test_check_refuses(config, demos, name, value, rule):
     dataset.check(dataclasses.replace(demos, frames=frames), config)
 
 
-def test_measure_whitens_and_floors_the_idle_entry(config, demos):
+def test_measure_whitens_and_floors_the_resting_entry(config, demos):
   rng = np.random.default_rng(0)
   tremor = 1e-6 * rng.normal(size=(240, 4)).astype(np.float32)
   chunk = demos.frames.chunk.copy()
