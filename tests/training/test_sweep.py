@@ -208,7 +208,7 @@ def test_a_seed_can_be_gone_on_with_alone(swept):
     ({'seeds': (3, 3)}, r'none twice: \[3, 3\]'),
     ({'devices': 3}, 'devices must divide the 2 seeds: 3'),
     ({'devices': 0}, 'devices must divide the 2 seeds: 0'),
-    ({'resume': True}, 'needs a checkpoint in the workdir: .*seed-0'),
+    ({'resume': True}, 'needs a checkpoint to be .*resumed: .*seed-0 has'),
   ],
 )
 def test_what_does_not_fit_is_refused(tmp_path, assets, kwargs, message):
