@@ -300,6 +300,10 @@ class Experiment:
     """Evaluates the VLA alone, unless the record has its result."""
     if 'base' in self.record.data:
       return
+    self.print_line(
+      f'Evaluating the VLA in {self.config.num_final_episodes} episodes; '
+      'compiling first, which takes about a minute where nothing is cached.'
+    )
     with Timer(self.seconds, 'evaluation_s'):
       episodes, _ = self.shared.evaluator.run(
         evaluator_lib.base_policy(self.config.open_loop_steps),

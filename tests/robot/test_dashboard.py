@@ -38,7 +38,8 @@ def _drawn(view):
 def test_the_panel_has_what_a_person_needs_and_the_keys_last():
   text = _drawn(_VIEW)
   for part in (
-    'practice', 'actor', '03:05 of 10:00', '12 episodes', '75%', '61 per 10',
+    'practice', 'actor', '03:05 of 10:00', '12 episodes', '75%',
+    '61 successes per 10',
     '0.2 ms p50, 4.1 ms p99, 3 overruns', '412 updates/s', 'version 9, 4 s',
   ):  # fmt: skip
     assert part in text

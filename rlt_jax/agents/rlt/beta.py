@@ -55,7 +55,10 @@ def beta_report(
   if variance is None:
     return text + '.'
   distance = _distance(metrics, variance)
-  return f'{text} and D is {distance:.3g}.'
+  return (
+    f'{text}, and D, the squared distance from the reference over its '
+    f'variance, is {distance:.3g}.'
+  )
 
 
 def beta_advice(

@@ -42,7 +42,10 @@ def test_advice_outside_the_bands_only(ratio, distance, variance, said):
 
 def test_report_gives_both_numbers():
   text = beta.beta_report(_metrics(0.05, 10.0), 2.0)
-  assert text == 'beta * E|a - ref|^2 / E[Q] is 0.05 and D is 5.'
+  assert text == (
+    'beta * E|a - ref|^2 / E[Q] is 0.05, and D, the squared distance from the '
+    'reference over its variance, is 5.'
+  )
 
 
 def test_a_constant_reference_has_no_scale():
