@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import mujoco
-from mujoco import mjx
 import numpy as np
 
 from rlt_jax.sim import physics
 from rlt_jax.sim.compilation import jit
+from rlt_jax.sim.mjx_import import mjx
 from rlt_jax.types import Array
 
 _LIGHT = np.array([0.35, -0.5, 0.79])  # world, toward the light

@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 
 import jax
 import mujoco
-from mujoco import mjx
-from mujoco.mjx import warp as mjx_warp
 
+from rlt_jax.sim.mjx_import import mjx, mjx_warp, WARP_NOTES
 from rlt_jax.types import Array
 
 _CONTACT_ROWS = 4  # constraint rows of a pyramidal contact with condim 3
@@ -72,7 +71,8 @@ def make(world: World, substeps: int, impl: str = 'jax') -> Engine:
   if impl not in runnable():
     raise ValueError(
       f'impl must be one that runs here, {list(runnable())} (warp needs '
-      f'`pip install -e .[warp]` and an NVIDIA GPU or a CPU): {impl!r}.'
+      f'`pip install -e .[warp]` and an NVIDIA GPU or a CPU): {impl!r}. '
+      f'{WARP_NOTES}'
     )
   if impl == 'warp':
     return _warp(world, substeps)

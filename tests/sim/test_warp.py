@@ -1,5 +1,8 @@
 """The engines below the task: which can run, and that they agree."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 from mujoco.mjx import warp as mjx_warp
@@ -86,3 +89,13 @@ def test_a_single_world_steps_as_in_a_batch(start, commands, warp_step):
     many = warp_step(many, jnp.asarray(command))
     one = step(one, jnp.asarray(command[row]))
   np.testing.assert_allclose(one.qpos, many.qpos[row], atol=1e-5)
+
+
+def test_importing_the_engine_prints_nothing():
+  done = subprocess.run(
+    [sys.executable, '-c', 'import rlt_jax.sim.physics'],
+    capture_output=True,
+    text=True,
+    check=True,
+  )
+  assert not done.stdout

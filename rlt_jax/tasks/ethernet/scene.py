@@ -7,11 +7,11 @@ import importlib.resources
 import jax
 import jax.numpy as jnp
 import mujoco
-from mujoco import mjx
 import numpy as np
 
 from rlt_jax.sim import kinematics, physics
 from rlt_jax.sim.kinematics import Chain
+from rlt_jax.sim.mjx_import import mjx
 from rlt_jax.sim.two_arm_bench import ACTION_DIM, to_joints
 from rlt_jax.tasks.ethernet.state import State
 
