@@ -4,12 +4,13 @@
   python -m experiments.make_demos --out=data/demos/b --seed=2 \
       --like=data/demos/a
 
-Episodes that fail are left out of the frames, and counted in demos.json. Many
-episodes with few frames each teach more than the reverse: what varies is the
-episode. `--set=task.clearance_mm=0.15` changes the task, and
-`--expert=aim_error_mm=1.8` the expert: one that aims badly shows what a stuck
-plug looks like and the way out. Expected: about 6 minutes on one core (0.7 GB,
-not committed).
+Failed episodes get no frames but are counted in demos.json. Many episodes with
+few frames each are better than few episodes with many, since start and socket
+differ between episodes only. `--set=task.clearance_mm=0.15` changes the task,
+`--expert=aim_error_mm=1.8` the expert: with a larger aiming error the
+demonstrations contain stuck plugs and how to free them.
+
+Expected: about 6 minutes on one core (0.7 GB, not committed).
 """
 
 from absl import flags
@@ -21,32 +22,52 @@ from rlt_jax.demonstrations.collect import CollectConfig
 from rlt_jax.reporting import statistics
 from rlt_jax.sim import action_space
 
-_OUT = flags.DEFINE_string('out', 'data/demos/a', 'New folder.')
+_OUT = flags.DEFINE_string(
+  'out', 'data/demos/a', 'New folder for the demonstrations.'
+)
 _TASK = launch.define_task()
 _EXPERT = flags.DEFINE_multi_string(
-  'expert', [], "A setting of the task's expert, as field=value."
+  'expert',
+  [],
+  "A setting of the task's expert, as field=value; may be repeated.",
 )
-_LIKE = flags.DEFINE_string('like', '', 'Demos whose action unit to take.')
+_LIKE = flags.DEFINE_string(
+  'like', '', 'Folder of demonstrations to take the action unit from.'
+)
 # Named as the fields of CollectConfig.
 _COLLECT = (
-  flags.DEFINE_integer('episodes', 704, 'Multiple of --worlds.'),
-  flags.DEFINE_integer('worlds', 64, 'Episodes at a time.'),
   flags.DEFINE_integer(
-    'other_every', 11, 'One in so many has another instruction; 0: none.'
+    'episodes', 704, 'Number of episodes, a multiple of --worlds.'
   ),
-  flags.DEFINE_integer('other_steps', 90, 'Where these are cut.'),
-  flags.DEFINE_integer('steps', None, "Give up; the task's limit if unset."),
+  flags.DEFINE_integer('worlds', 64, 'Episodes simulated at a time.'),
+  flags.DEFINE_integer(
+    'other_every', 11, 'Every n-th episode has another instruction; 0: none.'
+  ),
+  flags.DEFINE_integer(
+    'other_steps', 90, 'Control steps of an episode with another instruction.'
+  ),
+  flags.DEFINE_integer(
+    'steps',
+    None,
+    "Control steps until an episode is given up; the task's limit if unset.",
+  ),
   flags.DEFINE_integer('stride', 6, 'Control steps between frames.'),
   flags.DEFINE_integer('seed', 0, 'Seed of every draw.'),
-  flags.DEFINE_bool('frames', True, 'False: only write demos.json.'),
-  flags.DEFINE_enum('action_mode', 'offset', action_space.MODES, 'Delta.'),
-  flags.DEFINE_integer('chunk_size', 10, 'C, which sets the action unit.'),
-  flags.DEFINE_integer('horizon', 50, 'H, steps of a stored chunk.'),
+  flags.DEFINE_bool(
+    'frames', True, 'Write frames; without them only demos.json is written.'
+  ),
+  flags.DEFINE_enum(
+    'action_mode', 'offset', action_space.MODES, 'Definition of an action.'
+  ),
+  flags.DEFINE_integer(
+    'chunk_size', 10, 'Control steps C of the chunks that set the action unit.'
+  ),
+  flags.DEFINE_integer('horizon', 50, 'Control steps H of a stored chunk.'),
 )
 
 
 def main() -> None:
-  """Collects by the flags and prints how the episodes ended."""
+  """Collects demonstrations and prints how the episodes ended."""
   with launch.user_errors():
     task = tasks.load(_TASK.task.value, _TASK.make_config())
     collector = collect.Collector(

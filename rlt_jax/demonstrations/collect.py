@@ -27,12 +27,12 @@ _COUNTS = ('episodes', 'worlds', 'other_steps', 'stride', 'chunk_size')
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CollectConfig:
-  """How many demonstrations, of what, and how they are stored."""
+  """Settings of a collection of demonstrations."""
 
   episodes: int = 704  # a multiple of worlds
   worlds: int = 64  # episodes at a time; their frames are one shard
-  # One episode in so many follows another instruction than the task's, so that
-  # the prompt carries information; 0 is none.
+  # Every n-th episode follows another instruction than the task's, so that the
+  # prompt carries information; 0 is none.
   other_every: int = 11
   other_steps: int = 90  # where such an episode is cut: no success ends it
   steps: int | None = None  # gives up an episode; None is the task's limit
@@ -98,8 +98,8 @@ def choose_instructions(num: int, every: int, num_others: int) -> np.ndarray:
 
   Args:
     num: of worlds.
-    every: one world in so many has another instruction; 0 is none.
-    num_others: other instructions, which take turns.
+    every: every n-th world has another instruction; 0 is none.
+    num_others: number of other instructions, used in turn.
 
   Raises:
     ValueError: no world would have the task's own instruction.
@@ -130,7 +130,7 @@ class Collector:
     """Compiles nothing.
 
     Args:
-      task, expert: who demonstrates what.
+      task, expert: the task and its expert.
       config: see `CollectConfig`.
       space: of the stored chunks; None measures it on the first batch.
 
@@ -169,8 +169,8 @@ class Collector:
 
     Args:
       folder: new; receives the files.
-      command: that made them, for demos.json.
-      report: called with a line a shard.
+      command: command line of this collection, for demos.json.
+      report: called with a line of text for each shard.
 
     Returns:
       The content of demos.json: 'outcome' and 'steps' of every episode of the

@@ -1,4 +1,4 @@
-"""Rolls out the scripted expert and records what a robot's recorder would.
+"""Rolls out the scripted expert and records demonstrations, as on a robot.
 
 A demonstration holds images, proprioception, the instruction and the executed
 commands; nothing of the simulator's state.
@@ -39,7 +39,7 @@ def demonstrate(
   expert: ScriptedExpert,
   steps: int,
 ) -> Trace:
-  """Rolls out one demonstration a world; jit it with `task.compile`.
+  """Rolls out one demonstration per world; jit it with `task.compile`.
 
   Args:
     key: consumed.
@@ -98,7 +98,7 @@ class Episode(NamedTuple):
 def split(
   trace: Trace, instruction: np.ndarray, task: Task, other_steps: int
 ) -> Iterator[Episode]:
-  """Yields the episodes of a trace, one a world.
+  """Yields the episodes of a trace, one per world.
 
   Args:
     trace: leaves [T, E].
@@ -141,7 +141,7 @@ def record(
     task: of the trace; its cameras are used.
     stride: control steps between frames.
     other_steps: see `split`.
-    batch: worlds a call, fixed so that one program serves all.
+    batch: worlds per call, fixed so that it compiles once.
   """
   demos = []
   for episode in split(trace, instruction, task, other_steps):

@@ -136,7 +136,7 @@ def save_shard(
   joint_names: Sequence[str],
   control_hz: float,
 ) -> None:
-  """Writes a shard: the columns, and what their numbers are relative to."""
+  """Writes a shard: the columns, with the action space of their chunks."""
   np.savez(
     path,
     **columns,

@@ -1,4 +1,4 @@
-"""Whether beta suits the task: two numbers, and a sentence when it does not.
+"""Diagnoses beta by two numbers, with advice when it does not suit the task.
 
 The actor settles where beta times the gradient of the squared distance equals
 the gradient of Q, so a good beta depends on the reward, the action unit and
@@ -64,7 +64,7 @@ def beta_report(
 def beta_advice(
   metrics: Mapping[str, Array], variance: float | None = None
 ) -> str | None:
-  """Returns what to change about beta, or None inside the useful bands.
+  """Returns advice on how to change beta; None inside the useful bands.
 
   Args:
     metrics: of `update`.
