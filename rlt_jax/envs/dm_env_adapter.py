@@ -39,8 +39,8 @@ def _world(task: Task, actions: str) -> _World:
   """Compiles a task's functions once, however many environments use it."""
   names, command = task.spec.joint_names, lambda state, action: action
   if actions != 'targets':
-    made = actions_lib.make(task, actions)
-    names, command = made.names, task.compile(made.command)
+    action_fns = actions_lib.make(task, actions)
+    names, command = action_fns.names, task.compile(action_fns.command)
   return _World(
     task=task,
     reset=task.compile(task.reset),
