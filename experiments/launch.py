@@ -202,6 +202,8 @@ def user_errors(*others: type[Exception]) -> Iterator[None]:
   try:
     yield
   except (ValueError, OSError, ImportError, *others) as error:
+    if isinstance(error, FileNotFoundError) and error.filename:
+      error = f'There must be a file or folder {error.filename}.'
     raise SystemExit(f'error: {error}') from None
 
 

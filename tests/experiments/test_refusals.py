@@ -130,12 +130,14 @@ def test_a_folder_without_a_run_of_this_version_is_refused(
     ('evaluate', '--horizons=ten', 'must be integers of at least 1'),
     ('evaluate', '--horizons=0,10', 'must be integers of at least 1'),
     ('sweep', '--seeds=1,b', 'must be integers of at least 0'),
+    ('check_bundle', '--bundle=/no', 'be a file or folder /no/bundle.json'),
     ('robot_cell', '--num_base_episodes=-1', 'non-negative integer'),
   ],
 )
 def test_a_flag_out_of_its_range_is_refused(experiment, flag, rule):
+  more = [] if experiment == 'check_bundle' else ['--workdir=/a']
   done = subprocess.run(
-    [sys.executable, '-m', f'experiments.{experiment}', flag, '--workdir=/a'],
+    [sys.executable, '-m', f'experiments.{experiment}', flag, *more],
     capture_output=True,
     text=True,
     check=False,
