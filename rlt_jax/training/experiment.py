@@ -344,7 +344,7 @@ class Experiment:
       self.record.put_episodes(key, episodes)
       print()  # ends the live line
       self.print_line(
-        f'{minutes:g} min, {name} policy: {self.describe(episodes)}'
+        f'{minutes:.3g} min, {name} policy: {self.describe(episodes)}'
       )
       self.shared.raise_if_stopped()
 
