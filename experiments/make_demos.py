@@ -20,48 +20,34 @@ from rlt_jax import tasks
 from rlt_jax.demonstrations import collect, writer
 from rlt_jax.demonstrations.collect import CollectConfig
 from rlt_jax.reporting import statistics
-from rlt_jax.sim import action_space
+from rlt_jax.sim.action_space import MODES
 
 _OUT = flags.DEFINE_string(
   'out', 'data/demos/a', 'New folder for the demonstrations.'
 )
 _TASK = launch.define_task()
 _EXPERT = flags.DEFINE_multi_string(
-  'expert',
-  [],
-  "A setting of the task's expert, as field=value; may be repeated.",
+  'expert', [], "field=value of the expert's settings; may be repeated."
 )
 _LIKE = flags.DEFINE_string(
   'like', '', 'Folder of demonstrations to take the action unit from.'
 )
 # Named as the fields of CollectConfig.
 _COLLECT = (
-  flags.DEFINE_integer(
-    'episodes', 704, 'Number of episodes, a multiple of --worlds.'
-  ),
+  flags.DEFINE_integer('episodes', 704, 'Episodes, a multiple of --worlds.'),
   flags.DEFINE_integer('worlds', 64, 'Episodes simulated at a time.'),
   flags.DEFINE_integer(
     'other_every', 11, 'Every n-th episode has another instruction; 0: none.'
   ),
+  flags.DEFINE_integer('other_steps', 90, 'Control steps of such an episode.'),
   flags.DEFINE_integer(
-    'other_steps', 90, 'Control steps of an episode with another instruction.'
-  ),
-  flags.DEFINE_integer(
-    'steps',
-    None,
-    "Control steps until an episode is given up; the task's limit if unset.",
+    'steps', None, "Control steps of an episode; the task's limit if unset."
   ),
   flags.DEFINE_integer('stride', 6, 'Control steps between frames.'),
   flags.DEFINE_integer('seed', 0, 'Seed of every draw.'),
-  flags.DEFINE_bool(
-    'frames', True, 'Write frames; without them only demos.json is written.'
-  ),
-  flags.DEFINE_enum(
-    'action_mode', 'offset', action_space.MODES, 'Definition of an action.'
-  ),
-  flags.DEFINE_integer(
-    'chunk_size', 10, 'Control steps C of the chunks that set the action unit.'
-  ),
+  flags.DEFINE_bool('frames', True, 'Write frames beside demos.json.'),
+  flags.DEFINE_enum('action_mode', 'offset', MODES, 'Meaning of an action.'),
+  flags.DEFINE_integer('chunk_size', 10, 'Steps C that set the action unit.'),
   flags.DEFINE_integer('horizon', 50, 'Control steps H of a stored chunk.'),
 )
 

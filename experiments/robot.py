@@ -14,79 +14,27 @@ holds, and journal and report are written.
 
 from absl import flags
 
-from experiments import launch
+from experiments import launch, robot_flags
 from rlt_jax.robot import robot_setup, runtime
-from rlt_jax.robot.run_schedule import RunPlan
 
 _STATION = flags.DEFINE_string(
-  'station',
-  None,
-  "JSON file of the station, or 'sim' for a simulated arm.",
-  required=True,
+  'station', None, "JSON file, or 'sim' for a simulated arm.", required=True
 )
 _WORKDIR = launch.define_workdir(
   'New folder for the run; not needed with --preflight_only.', required=False
 )
-_PREFLIGHT = flags.DEFINE_bool(
-  'preflight_only', False, 'Check the station and exit.'
-)
-_MINUTES = flags.DEFINE_float(
-  'minutes',
-  10.0,
-  'Minutes of practice, counted in control steps.',
-  lower_bound=0.0,
-)
-_BASE = flags.DEFINE_integer(
-  'num_base_episodes',
-  10,
-  'Episodes of the VLA alone, before practice.',
-  lower_bound=0,
-)
-_FINAL = flags.DEFINE_integer(
-  'num_final_episodes',
-  10,
-  'Episodes without exploration, after practice.',
-  lower_bound=0,
-)
-_WARMUP = flags.DEFINE_integer(
-  'vla_warmup_steps',
-  6_000,
-  'First control steps of practice, driven by the VLA.',
-  lower_bound=0,
-)
-_SEED = flags.DEFINE_integer(
-  'seed', 0, 'Seed of exploration and, in simulation, of start states.'
-)
-_RESUME_S = flags.DEFINE_float(
-  'resume_after_s',
-  None,
-  'Seconds that the arm must answer after a fault before it runs again; unset '
-  'waits for the operator.',
-)
-_WAIT_S = flags.DEFINE_float(
-  'wait_s', 30.0, 'Seconds to wait for the VLA server at the start.'
-)
-_REALTIME = flags.DEFINE_bool(
-  'realtime', True, 'Request real-time priority for the control loop.'
-)
+_RUN, _LOOP = robot_flags.define_run(), robot_flags.define_loop()
 _BUNDLE = flags.DEFINE_string(
   'bundle', '', 'Folder of the bundle; only with --station=sim.'
 )
 _VLA = flags.DEFINE_string(
   'vla', 'ws://127.0.0.1:8000', 'VLA server; only with --station=sim.'
 )
-_TASK = launch.define_task()
-_ARM_SPEC = flags.DEFINE_string(
-  'arm_spec',
-  '',
-  "JSON file of the simulated arm; the shipped task's if empty. Only with "
-  '--station=sim.',
-)
 
 
 def _build(clock, stack) -> robot_setup.RobotSetup:
   if _STATION.value != 'sim':
-    if given := _TASK.given():
+    if given := _RUN.task.given():
       raise ValueError(
         'A task can be given only with --station=sim; remove the flags '
         f'{given}.'
@@ -101,10 +49,10 @@ def _build(clock, stack) -> robot_setup.RobotSetup:
     stack,
     bundle=_BUNDLE.value,
     vla=_VLA.value,
-    seed=_SEED.value,
-    task_name=_TASK.task.value,
-    task_config=_TASK.make_config(),
-    arm_spec=_ARM_SPEC.value,
+    seed=_RUN.seed.value,
+    task_name=_RUN.task.task.value,
+    task_config=_RUN.task.make_config(),
+    arm_spec=_RUN.arm_spec.value,
   )
 
 
@@ -117,20 +65,7 @@ def _report(run: runtime.FinishedRun) -> None:
 def main() -> None:
   """Does the preflight and runs the plan."""
   with launch.user_errors(*runtime.ERRORS):
-    plan = RunPlan(
-      minutes=_MINUTES.value,
-      num_base_episodes=_BASE.value,
-      num_final_episodes=_FINAL.value,
-      resume_after_s=_RESUME_S.value,
-    )
-    config = runtime.RuntimeConfig(
-      plan=plan,
-      vla_warmup_steps=_WARMUP.value,
-      seed=_SEED.value,
-      vla_wait_s=_WAIT_S.value,
-      realtime_priority=_REALTIME.value,
-      preflight_only=_PREFLIGHT.value,
-    )
+    config = _LOOP.runtime_config(_RUN)
     if not runtime.run_robot(_build, _WORKDIR.value, config, report=_report):
       raise SystemExit(1)
 

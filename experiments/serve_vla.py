@@ -11,7 +11,6 @@ openpi's policy server can use it. It compiles for some seconds, then prints
 
 import dataclasses
 import logging
-import pathlib
 
 from absl import flags
 
@@ -41,21 +40,12 @@ _ASSETS = launch.define_assets()
 _SEED = flags.DEFINE_integer('seed', 0, "Seed of the flow's initial noise.")
 
 
-def _read_secret() -> str:
-  if not _TOKEN_FILE.value:
-    return ''
-  text = pathlib.Path(_TOKEN_FILE.value).read_text().strip()
-  if not text:
-    raise ValueError(f'token_file must hold a token: {_TOKEN_FILE.value}.')
-  return text
-
-
 def main() -> None:
   """Loads, compiles, serves."""
   logging.getLogger().setLevel(logging.WARNING)
   logging.getLogger(server.__name__).setLevel(logging.INFO)
   with launch.user_errors():
-    secret = _read_secret()
+    secret = server.read_secret(_TOKEN_FILE.value)
     server.check_host(_HOST.value, secret)  # before the compiling
     config = dataclasses.replace(
       PracticeConfig(),

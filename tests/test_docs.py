@@ -22,6 +22,7 @@ from rlt_jax.robot.station import Station
 from rlt_jax.training.config import PracticeConfig
 
 _ROOT = pathlib.Path(__file__).parents[1]
+_SHARED = ('launch', 'robot_flags')  # flags of several experiments
 _DOCS = _ROOT / 'docs'
 _MAX_README_LINES = 150
 _PAGES = sorted(
@@ -76,8 +77,10 @@ def code_of(text: str) -> Iterator[Code]:
 def defined_flags(path: pathlib.Path) -> set[str]:
   """Returns the flags of a launch file, those of the launcher included."""
   tree = ast.parse(path.read_text('utf-8'))
-  shared = path.with_name('launch.py')
-  shared = functions_of(shared) if shared.exists() else {}
+  shared = {}
+  for name in _SHARED:
+    if (file := path.with_name(f'{name}.py')).exists():
+      shared |= functions_of(file)
   return flags_below(tree, shared)
 
 
@@ -223,7 +226,7 @@ def test_every_folder_of_the_package_is_described():
 def test_every_experiment_is_described():
   text = read(pathlib.Path('WORKSPACE.md'))
   for path in (_ROOT / 'experiments').glob('*.py'):
-    if path.stem not in ('__init__', 'launch'):
+    if path.stem not in ('__init__', *_SHARED):
       assert f'experiments.{path.stem}`' in text, path
 
 

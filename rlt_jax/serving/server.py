@@ -25,6 +25,7 @@ import hmac
 import http
 import ipaddress
 import logging
+import pathlib
 import threading
 import time
 from typing import Any
@@ -41,6 +42,21 @@ PORT = 8000
 _LOG = logging.getLogger(__name__)
 _SUPERSEDED = codec.pack({'superseded': True})
 _MAX_ERROR = 2000  # characters
+
+
+def read_secret(path: str) -> str:
+  """Returns the token that clients must send; '' without a file.
+
+  Raises:
+    ValueError: the file is empty.
+    OSError: it cannot be read.
+  """
+  if not path:
+    return ''
+  text = pathlib.Path(path).read_text().strip()
+  if not text:
+    raise ValueError(f'token_file must hold a token: {path}.')
+  return text
 
 
 def check_host(host: str, token: str) -> None:

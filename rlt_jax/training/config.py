@@ -66,6 +66,31 @@ class PracticeConfig:
       )
     if not 0.0 < self.gamma <= 1.0:
       raise ValueError(f'gamma must lie in (0, 1]: {self.gamma}.')
+    if self.intervention_reference not in INTERVENTION_REFERENCES:
+      raise ValueError(
+        f'intervention_reference must be one of '
+        f'{INTERVENTION_REFERENCES}: {self.intervention_reference!r}.'
+      )
+    if self.token_ablation not in TOKEN_ABLATIONS:
+      raise ValueError(
+        f'token_ablation must be one of {TOKEN_ABLATIONS}: '
+        f'{self.token_ablation!r}.'
+      )
+    if not self.checkpoint_minutes > 0.0:
+      raise ValueError(
+        f'checkpoint_minutes must be positive: {self.checkpoint_minutes}.'
+      )
+    limit = self.minutes(self.num_env_steps)
+    if any(not 0.0 < m <= limit for m in self.eval_at_minutes):
+      raise ValueError(
+        f'eval_at_minutes must lie in (0, {limit:g}], the minutes of '
+        f'num_env_steps {self.num_env_steps}: {self.eval_at_minutes}. Without '
+        'evaluations on the way: --set=eval_at_minutes= (nothing after =).'
+      )
+    self._check_chunks()
+    self._check_replay()
+
+  def _check_chunks(self) -> None:
     if self.chunk_size % self.replay_stride:
       raise ValueError(
         f'replay_stride must divide chunk_size {self.chunk_size}: '
@@ -90,6 +115,8 @@ class PracticeConfig:
         f'open_loop_steps must be a multiple of chunk_size {self.chunk_size}: '
         f'{self.open_loop_steps}.'
       )
+
+  def _check_replay(self) -> None:
     if self.replay_capacity < self.agent.batch_size:
       raise ValueError(
         f'replay_capacity must be at least agent.batch_size '
@@ -105,27 +132,6 @@ class PracticeConfig:
         'vla_warmup_steps must leave the learner time before the actor drives, '
         f'at least {2 * self.learning_starts * self.replay_stride}: '
         f'{self.vla_warmup_steps}.'
-      )
-    if self.intervention_reference not in INTERVENTION_REFERENCES:
-      raise ValueError(
-        f'intervention_reference must be one of '
-        f'{INTERVENTION_REFERENCES}: {self.intervention_reference!r}.'
-      )
-    if self.token_ablation not in TOKEN_ABLATIONS:
-      raise ValueError(
-        f'token_ablation must be one of {TOKEN_ABLATIONS}: '
-        f'{self.token_ablation!r}.'
-      )
-    if not self.checkpoint_minutes > 0.0:
-      raise ValueError(
-        f'checkpoint_minutes must be positive: {self.checkpoint_minutes}.'
-      )
-    limit = self.minutes(self.num_env_steps)
-    if any(not 0.0 < m <= limit for m in self.eval_at_minutes):
-      raise ValueError(
-        f'eval_at_minutes must lie in (0, {limit:g}], the minutes of '
-        f'num_env_steps {self.num_env_steps}: {self.eval_at_minutes}. Without '
-        'evaluations on the way: --set=eval_at_minutes= (nothing after =).'
       )
 
   def minutes(self, steps: int) -> float:

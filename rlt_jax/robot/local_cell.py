@@ -1,0 +1,81 @@
+"""A whole robot cell on one machine: VLA server, learner, control loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import pathlib
+import subprocess
+from typing import Any
+
+from rlt_jax.robot import processes
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.processes import Process
+
+# (name of an experiment, its flags by name) -> the command that runs it.
+MakeCommand = Callable[[str, Mapping[str, Any]], list[str]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CellConfig:
+  """How a cell is put together.
+
+  workdir: new folder of the run. bundle: folder, '' exports an untrained actor
+    for inference_delay control steps. vla, assets: as for the VLA server.
+  learner: False leaves it out. port: TCP port of the server, 0 takes a free
+    one. seed: of the networks. task: flags that name the task. loop: flags of
+    the control loop by name.
+  """
+
+  workdir: pathlib.Path
+  bundle: str
+  inference_delay: int
+  vla: str
+  assets: str
+  learner: bool
+  port: int
+  seed: int
+  task: Sequence[str]
+  loop: Mapping[str, Any]
+
+
+def run(config: CellConfig, make_command: MakeCommand) -> int:
+  """Runs the processes until the loop ends; returns the loop's exit status.
+
+  Raises:
+    ValueError: a workdir that exists, or an actor that cannot be exported.
+    KeyboardInterrupt: Ctrl-C or SIGTERM; everything has ended by then.
+  """
+  workdir = config.workdir
+  if workdir.exists():
+    raise ValueError(f'workdir must be new: {workdir}.')
+  for name in ('logs', 'journal'):
+    (workdir / name).mkdir(parents=True)
+  bundle = config.bundle or str(workdir / 'bundle')
+  settings = [*config.task, f'--set=seed={config.seed}']
+  policy = {'vla': config.vla, 'assets': config.assets}
+  if not config.bundle:
+    export = make_command(
+      'export_policy', {'fresh': True, 'out': bundle} | policy
+    )
+    delay = f'--set=inference_delay={config.inference_delay}'
+    if subprocess.run([*export, *settings, delay], check=False).returncode:
+      raise ValueError('the untrained actor could not be exported.')
+  delay = f'--set=inference_delay={bundle_lib.load(bundle)[0].inference_delay}'
+  port = config.port or processes.free_port()
+  server = [*make_command('serve_vla', {'port': port} | policy), *config.task]
+  services = [Process('VLA', server, workdir / 'logs/vla.log')]
+  if config.learner:
+    learner = make_command('run_learner', {
+      'journal': workdir / 'journal', 'bundle': bundle,
+      'workdir': workdir / 'learner', 'vla': config.vla,
+    })  # fmt: skip
+    # The loop has deadlines and learning has none, so the loop goes first.
+    services.append(Process('learner', [*learner, *settings, delay],
+                            workdir / 'logs/learner.log', nice=19))  # fmt: skip
+  loop = make_command('robot', {
+    'station': 'sim', 'workdir': workdir, 'bundle': bundle,
+    'vla': f'ws://127.0.0.1:{port}', 'wait_s': 300, 'resume_after_s': 1,
+  } | dict(config.loop))  # fmt: skip
+  print(f'Starting all processes; logs are in {workdir}/logs.', flush=True)
+  return processes.run_loop(
+    [*loop, *config.task], services, env={'OMP_NUM_THREADS': '1'}
+  )
