@@ -103,8 +103,8 @@ def test_a_task_without_cameras_is_refused(folder, monkeypatch):
     ('', 'nowhere:make', "module that can be imported: 'nowhere:make'"),
     ('', 'odd', "must be one of .*'ethernet'.*'module:function': 'odd'"),
     ('x = 1', 'a0:make', "a0 has no 'make'"),
-    ('make = 1', 'a1:make', 'must be a function'),
-    ('def make(): return 1', 'a2:make', "a Task: 'a2:make' returned a int"),
+    ('make = 1', 'a1:make', "'module:function' of a function: it is 1"),
+    ('def make(): return 1', 'a2:make', "a Task: 'a2:make' returned an int"),
     ('def make(config): return 1', 'a3:make', 'annotate its parameter config'),
     (
       'import dataclasses\n@dataclasses.dataclass(frozen=True)\nclass C:\n'
