@@ -6,16 +6,16 @@ import pathlib
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
+from rlt_jax.tasks.task import numbers
 from rlt_jax.training import practice_run
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig, read_config
 from rlt_jax.training.setup import TaskSetup
-from rlt_jax.types import Array, Params
+from rlt_jax.types import Params
 
 
 class Source(NamedTuple):
@@ -92,7 +92,7 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
     joint_high=task.joint_high,
     reach=task.max_reach,
     action_mode=setup.perception.space.mode,
-    action_scale=_floats(setup.perception.space.scale),
+    action_scale=numbers(setup.perception.space.scale),
     proprio_names=task.proprio_names,
     proprio_mean=served.proprio_mean,
     proprio_std=served.proprio_std,
@@ -131,7 +131,3 @@ def export(
   return bundle.write(
     folder, source.setup.agent, source.policy, spec, onnx=onnx
   )
-
-
-def _floats(values: Array) -> tuple[float, ...]:
-  return tuple(float(x) for x in np.asarray(values))
