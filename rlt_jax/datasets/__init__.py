@@ -1,0 +1,1 @@
+"""Robot datasets of other projects as demonstrations; no PyTorch."""

@@ -1,0 +1,1 @@
+"""LeRobot's dataset format, read and written with pyarrow and PyAV."""
