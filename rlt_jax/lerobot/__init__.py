@@ -1,0 +1,1 @@
+"""LeRobot's PyTorch VLAs behind our server; JAX is not needed."""

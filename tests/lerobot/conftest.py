@@ -1,0 +1,3 @@
+"""Untrained assets, shared with the tests of training."""
+
+from tests.training.conftest import assets, config  # noqa: F401
