@@ -17,6 +17,7 @@ import numpy as np
 from rlt_jax.sim import physics
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.mjx_import import mjx
+from rlt_jax.sim.precision import full_precision
 from rlt_jax.types import Array
 
 _LIGHT = np.array([0.35, -0.5, 0.79])  # world, toward the light
@@ -118,7 +119,9 @@ def make(
     return {name: _shade(hits[name], palettes[name], size) for name in views}
 
   return Renderer(
-    jit(jax.vmap(poses)), jax.jit(jax.vmap(cast)), jax.jit(jax.vmap(shade))
+    jit(jax.vmap(full_precision(poses))),
+    jax.jit(jax.vmap(full_precision(cast))),
+    jax.jit(jax.vmap(shade)),
   )
 
 

@@ -1,11 +1,12 @@
 """Forward and inverse kinematics of a six-joint arm, as pure functions."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlt_jax.sim.precision import full_precision
 from rlt_jax.types import Array
 
 
@@ -26,6 +27,7 @@ class Chain(NamedTuple):
   tool_length: float
 
 
+@full_precision
 def rotation(rotvec: Array) -> Array:
   """Returns the matrix [3, 3] of a rotation vector [3], rad."""
   x, y, z = rotvec
@@ -55,6 +57,12 @@ def quaternion(rotvec: Array) -> Array:
   )
 
 
+def quaternion_product(a: Array, b: Array) -> Array:
+  """Returns the product of two quaternions [4], w first."""
+  w = a[0] * b[0] - a[1:] @ b[1:]
+  return jnp.append(w, a[0] * b[1:] + b[0] * a[1:] + jnp.cross(a[1:], b[1:]))
+
+
 def small_rotvec(matrix: Array) -> Array:
   """Returns the rotation vector [3], rad, of a matrix [3, 3]; below 90°."""
   axis = 0.5 * jnp.stack(
@@ -68,6 +76,7 @@ def small_rotvec(matrix: Array) -> Array:
   return axis * jnp.arcsin(jnp.minimum(sin, 1.0)) / sin
 
 
+@full_precision
 def hand_pose(chain: Chain, joints: Array) -> tuple[Array, Array]:
   """Returns the hand's world position [3] and matrix [3, 3].
 
@@ -82,6 +91,76 @@ def hand_pose(chain: Chain, joints: Array) -> tuple[Array, Array]:
   return pos, mat
 
 
+class HandMotion(NamedTuple):
+  """Pose and motion of the point between the fingertips, in the world.
+
+  position: [..., 3] m. turn: [..., 3] rotation vector from the home pose, rad,
+  below 180 degrees. velocity: [..., 3] m/s. spin: [..., 3] rad/s.
+  """
+
+  position: Array
+  turn: Array
+  velocity: Array
+  spin: Array
+
+
+@full_precision
+def hand_motion(chain: Chain, joints: Array, rates: Array) -> HandMotion:
+  """Returns where a hand is and how it moves, for NumPy or JAX arrays.
+
+  Args:
+    chain: constants of the arm; its grasp is the point.
+    joints, rates: [..., 6] rad and rad/s.
+  """
+  xp = np if isinstance(joints, np.ndarray) else jnp
+  dtype = joints.dtype
+  pos = xp.asarray(chain.base_pos, dtype)
+  mat = xp.asarray(chain.base_mat, dtype)
+  spin = xp.zeros(joints.shape[:-1] + (3,), dtype)
+  pivots, axes = [], []
+  for i in range(6):
+    pos = pos + mat @ xp.asarray(chain.offsets[i], dtype)
+    axis = mat @ xp.asarray(chain.axes[i], dtype)
+    pivots.append(pos)
+    axes.append(axis)
+    spin = spin + axis * rates[..., i : i + 1]
+    mat = mat @ _axis_rotations(xp, chain.axes[i], joints[..., i])
+  pos = pos + mat @ xp.asarray(chain.grasp, dtype)
+  velocity = sum(
+    xp.cross(axis, pos - pivot) * rates[..., i : i + 1]
+    for i, (axis, pivot) in enumerate(zip(axes, pivots, strict=True))
+  )
+  home = xp.asarray(chain.base_mat.T, dtype)
+  return HandMotion(pos, _rotvecs(xp, mat @ home), velocity, spin)
+
+
+def _axis_rotations(xp: Any, axis: np.ndarray, angle: Array) -> Array:
+  """Returns matrices [..., 3, 3] of angles [...], rad, about a unit axis."""
+  x, y, z = axis
+  cross = xp.asarray([[0, -z, y], [z, 0, -x], [-y, x, 0]], angle.dtype)
+  angle = angle[..., None, None]
+  flip = (1 - xp.cos(angle)) * (cross @ cross)
+  return xp.eye(3, dtype=angle.dtype) + xp.sin(angle) * cross + flip
+
+
+def _rotvecs(xp: Any, mat: Array) -> Array:
+  """Returns rotation vectors [..., 3], rad, of matrices below 180 degrees."""
+  twice = xp.stack(
+    [
+      mat[..., 2, 1] - mat[..., 1, 2],
+      mat[..., 0, 2] - mat[..., 2, 0],
+      mat[..., 1, 0] - mat[..., 0, 1],
+    ],
+    axis=-1,
+  )
+  sin = xp.sqrt(xp.sum(twice**2, axis=-1, keepdims=True)) / 2
+  trace = mat[..., 0, 0] + mat[..., 1, 1] + mat[..., 2, 2]
+  angle = xp.arctan2(sin, (trace[..., None] - 1) / 2)
+  # At zero the angle is its sine.
+  return twice / 2 * xp.where(sin > 1e-6, angle / xp.maximum(sin, 1e-6), 1.0)
+
+
+@full_precision
 def tip_pose(
   chain: Chain, joints: Array, grasp_pos: Array, grasp_rot: Array
 ) -> tuple[Array, Array]:
@@ -99,6 +178,7 @@ def tip_pose(
   return plug_pos - chain.tool_length * plug_mat[:, 2], plug_mat
 
 
+@full_precision
 def tip_displacement(chain: Chain, joints: Array, goal: Array) -> Array:
   """Returns how the tool's tip moves from one pose to another, [6].
 
@@ -117,6 +197,7 @@ def tip_displacement(chain: Chain, joints: Array, goal: Array) -> Array:
   return jnp.concatenate([mat.T @ (goal_pos - pos), turn])
 
 
+@full_precision
 def solve_tip(
   chain: Chain,
   joints: Array,
@@ -148,6 +229,7 @@ def solve_tip(
   return joints
 
 
+@full_precision
 def tip_force(
   chain: Chain,
   joints: Array,

@@ -11,6 +11,7 @@ import jax
 import mujoco
 
 from rlt_jax.sim.mjx_import import mjx, mjx_warp, WARP_NOTES
+from rlt_jax.sim.precision import full_precision
 from rlt_jax.types import Array
 
 _CONTACT_ROWS = 4  # constraint rows of a pyramidal contact with condim 3
@@ -116,7 +117,7 @@ def _warp_data(model: mujoco.MjModel, count: int) -> mjx.Data:
     jax.local_devices()[0],
     impl='warp',
     naconmax=count * model.npair,
-    njmax=_CONTACT_ROWS * model.npair + model.njnt,
+    njmax=_CONTACT_ROWS * model.npair + model.njnt + model.ntendon,
   )
 
 
@@ -131,6 +132,7 @@ def world_data(world: World, model: mjx.Model, state: Any) -> mjx.Data:
   return world.set_data(data, state)
 
 
+@full_precision
 def _advance(
   model: mjx.Model, data: mjx.Data, control: Array, substeps: int
 ) -> PhysicsOutput:

@@ -7,6 +7,8 @@ its opening from the grasp, m; two fingers drive it.
 import jax
 import numpy as np
 
+from rlt_jax.sim import kinematics
+from rlt_jax.sim.kinematics import Chain
 from rlt_jax.types import Array
 
 SIDES = ('right', 'left')
@@ -23,6 +25,15 @@ PROPRIO_NAMES = tuple(
   f'{joint}.{part}' for part in ('pos', 'vel') for joint in JOINTS
 )
 PROPRIO_DIM = len(PROPRIO_NAMES)
+# Of the point between a hand's fingertips: its place on the bench, m, its
+# rotation vector from home, rad, and the gripper's opening, m; then per s.
+END_EFFECTOR_NAMES = tuple(
+  f'{side}_{entry}.{part}'
+  for part in ('pos', 'vel')
+  for side in SIDES
+  for entry in ('x', 'y', 'z', 'rx', 'ry', 'rz', 'gripper')
+)
+_SIDE = ACTION_DIM // len(SIDES)
 
 
 def to_actuators(joints: Array) -> Array:
@@ -42,3 +53,25 @@ def to_joints(positions: Array) -> Array:
       positions[..., start + 6 : start + 8].mean(axis=-1, keepdims=True)
     )
   return xp.concatenate(parts, axis=-1)
+
+
+def end_effectors(
+  right: Chain, left: Chain, positions: Array, velocities: Array
+) -> Array:
+  """Returns the poses of both hands [..., P], as `END_EFFECTOR_NAMES`.
+
+  Args:
+    right, left: the arms.
+    positions, velocities: [..., A] measured joints (rad, m; per s).
+  """
+  xp = np if isinstance(positions, np.ndarray) else jax.numpy
+  poses, rates = [], []
+  for chain, start in ((right, 0), (left, _SIDE)):
+    arm = slice(start, start + _SIDE - 1)
+    gripper = slice(arm.stop, arm.stop + 1)
+    motion = kinematics.hand_motion(
+      chain, positions[..., arm], velocities[..., arm]
+    )
+    poses += [motion.position, motion.turn, positions[..., gripper]]
+    rates += [motion.velocity, motion.spin, velocities[..., gripper]]
+  return xp.concatenate([*poses, *rates], axis=-1)

@@ -4,13 +4,23 @@ A shipped task has a name; any other is given as 'module:function'. The function
 takes the task's config, or nothing, and returns a `tasks.task.Task`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from rlt_jax import plugins
 from rlt_jax.tasks.task import Task, TaskConfig
 
-SHIPPED = {'ethernet': 'rlt_jax.tasks.ethernet.task:make'}
+SHIPPED = {
+  'ethernet': 'rlt_jax.tasks.ethernet.task:make',
+  'charger': 'rlt_jax.tasks.charger.task:make',
+  'screw': 'rlt_jax.tasks.screw.task:make',
+  'zip_tie': 'rlt_jax.tasks.zip_tie.task:make',
+}
 _WHAT = 'A task'
+# Settings of the experts of shipped tasks, readable without a simulator.
+_EXPERTS = {
+  name: f'rlt_jax.tasks.{name}.expert_config:ExpertConfig' for name in SHIPPED
+}
 
 
 def config_class(name: str) -> type[TaskConfig]:
@@ -28,6 +38,27 @@ def config_class(name: str) -> type[TaskConfig]:
       f'{found.__name__}.'
     )
   return found or TaskConfig
+
+
+def expert_config_class(
+  name: str, make_config: Callable[[], Any] = lambda: None
+) -> type | None:
+  """Returns the class of the settings of a task's scripted expert.
+
+  None for a task without an expert, or an expert without settings.
+
+  Args:
+    name: of a shipped task, or 'module:function'.
+    make_config: returns the settings of the task, as for `load`. It is called
+      for a task that has to be built, which the shipped ones do not.
+
+  Raises:
+    ValueError: see `load`.
+  """
+  if name in _EXPERTS:
+    return plugins.load_object(name, shipped=_EXPERTS, what='An expert')
+  make = load(name, make_config()).make_expert
+  return None if make is None else plugins.config_class(make, 'An expert')
 
 
 def load(name: str, config: Any = None) -> Task:

@@ -30,6 +30,10 @@ class TaskConfig:
   """The settings that every task has; a task's own class adds to them."""
 
   control_hz: ClassVar[float] = 50.0  # control steps per second
+  # Settings of practice that suit the task better than the common defaults, as
+  # --set takes them, which changes them in turn. Those of the agent, 'agent.x',
+  # are for the default agent only.
+  practice_settings: ClassVar[tuple[str, ...]] = ()
   time_limit: int = 500  # control steps of an episode
 
   def __post_init__(self):
@@ -60,9 +64,11 @@ class TaskSpec:
     joint_low, joint_high: [A], in the order of every action.
   max_reach: [A] largest distance of a command from the measured pose.
   frozen_action_dims: action entries that are always 0, as of a resting arm.
-  proprio_names: [P]; the first A are the joints' measured positions.
+  proprio_names: [P]. proprio_has_joints: whether the first A of them are the
+    joints' measured positions, which a VLA with absolute actions needs.
   cameras, image_size: names, and the side S of their square images in pixels.
-  instruction: the VLA's prompt. other_instructions: further prompts that the
+  instruction: the VLA's prompt. phrasings: the same in other words, for
+    demonstrations. other_instructions: prompts with another meaning that the
     VLA knows in this scene, for demonstrations and to test a wrong prompt.
     outcomes: names by code, 'time_out' and 'success' first.
   """
@@ -79,9 +85,11 @@ class TaskSpec:
   cameras: tuple[str, ...]
   image_size: int
   instruction: str
+  phrasings: tuple[str, ...] = ()
   other_instructions: tuple[str, ...] = ()
   outcomes: tuple[str, ...] = ('time_out', 'success')
   frozen_action_dims: tuple[int, ...] = ()
+  proprio_has_joints: bool = True
 
   def __post_init__(self):
     action_dim = self.action_dim
@@ -93,7 +101,7 @@ class TaskSpec:
         )
     if not set(self.joint_units) <= {'rad', 'm'}:
       raise ValueError(f"joint_units must be 'rad' or 'm': {self.joint_units}.")
-    if len(self.proprio_names) < action_dim:
+    if self.proprio_has_joints and len(self.proprio_names) < action_dim:
       raise ValueError(
         f'proprio_names must begin with the {action_dim} joint positions: '
         f'{len(self.proprio_names)} names.'
@@ -110,8 +118,11 @@ class TaskSpec:
     for name in ('cameras', 'joint_names', 'proprio_names'):
       if len(set(getattr(self, name))) != len(getattr(self, name)):
         raise ValueError(f'{name} must be distinct: {getattr(self, name)}.')
-    if not self.instruction.strip():
-      raise ValueError('instruction must not be empty.')
+    prompts = self.instruction, *self.phrasings, *self.other_instructions
+    if not all(text.strip() for text in prompts):
+      raise ValueError(f'Instructions must not be empty: {prompts}.')
+    if len(set(prompts)) != len(prompts):
+      raise ValueError(f'Instructions must be distinct: {prompts}.')
     if not (math.isfinite(self.control_hz) and self.control_hz > 0):
       raise ValueError(f'control_hz must be positive: {self.control_hz}.')
 
@@ -154,7 +165,7 @@ class Bench(Protocol):
   timestep: float
 
   def place(self, state: State) -> None:
-    """Starts an episode in a state of one world, at rest."""
+    """Continues from a state of one world between two control steps."""
 
   def stand(self, joints: np.ndarray) -> None:
     """Starts an episode with the arms at rest at joints [A], rad and m."""
@@ -182,6 +193,9 @@ class Bench(Protocol):
 
   def success(self) -> bool:
     """Returns whether the goal is reached now, by poses alone."""
+
+  def overlap(self) -> float:
+    """Returns how deep any two bodies in contact overlap now, m, at least 0."""
 
   def world(self) -> State:
     """Returns the state with a leading [1], as `Task.render` takes it."""

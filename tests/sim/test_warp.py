@@ -13,7 +13,9 @@ from rlt_jax.sim import physics
 from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
-from tests.sim import test_physics as pushes
+from rlt_jax.tasks.ethernet.pushes import PUSHES
+from rlt_jax.tasks.insertion import pushes as pushes_lib
+from tests.sim.test_physics import AGREE
 
 _WARP = EthernetConfig(impl='warp')
 
@@ -44,46 +46,41 @@ def warp_step():
 
 
 @pytest.fixture(scope='module')
-def start(starts, place):
-  state = pushes._world(starts)
-  offset = [(*np.array(p.offset) * 1e-3, pushes._ABOVE) for p in pushes.PUSHES]
-  turn = np.deg2rad([p.turn for p in pushes.PUSHES])
-  return place(state, offset, turn)
+def lined_up(warp_step, starts, scene, solve):
+  """The pushes' states [20] and commands [T, 20, A]."""
+  return pushes_lib.line_up(PUSHES, starts, scene, solve)
 
 
-@pytest.fixture(scope='module')
-def commands(start, solve):
-  return pushes._stream(start, solve)
-
-
-def test_pushes_end_alike(start, commands, step, warp_step, tip_in_socket):
-  one, _ = pushes._run_mjx(start, commands, step, tip_in_socket)
-  other, _ = pushes._run_mjx(start, commands, warp_step, tip_in_socket)
+def test_pushes_end_alike(lined_up, task, scene, step, warp_step):
+  one = pushes_lib.run_mjx(task, scene, *lined_up, step).depth
+  other = pushes_lib.run_mjx(task, scene, *lined_up, warp_step).depth
   seated = EthernetConfig().seated_mm * 1e-3
-  for row, push in enumerate(pushes.PUSHES):
+  for row, push in enumerate(PUSHES):
     depth = other[-1, row]
     assert (depth >= seated) == (push.ends == 'seated'), (push.name, depth)
     apart = abs(depth - one[-1, row]) * 1e3
-    assert apart <= pushes._AGREE[push.ends], (push.name, apart)
+    assert apart <= AGREE[push.ends], (push.name, apart)
 
 
-def test_an_insertion_has_the_same_verdict(start, commands, step, warp_step):
+def test_an_insertion_has_the_same_verdict(lined_up, step, warp_step):
+  start, commands = lined_up
   ends = []
   for engine in (step, warp_step):
     state = start
     for command in commands:
       state = engine(state, jnp.asarray(command))
     ends.append(jax.tree.map(np.asarray, state))
-  row = [push.name for push in pushes.PUSHES].index('aligned')
+  row = [push.name for push in PUSHES].index('aligned')
   one, other = ends
   assert one.outcome[row] == other.outcome[row] == EthernetOutcome.SUCCESS
   assert abs(int(one.steps[row]) - int(other.steps[row])) <= 1
   np.testing.assert_allclose(other.qpos[row], one.qpos[row], atol=1e-3)
 
 
-def test_a_single_world_steps_as_in_a_batch(start, commands, warp_step):
+def test_a_single_world_steps_as_in_a_batch(lined_up, warp_step):
+  start, commands = lined_up
   step = jit(task_lib.make(_WARP).step)
-  row = [push.name for push in pushes.PUSHES].index('aligned')
+  row = [push.name for push in PUSHES].index('aligned')
   many, one = start, jax.tree.map(lambda x: x[row], start)
   for command in commands[:20]:
     many = warp_step(many, jnp.asarray(command))

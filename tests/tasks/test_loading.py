@@ -1,11 +1,12 @@
 """What `tasks.load` refuses of a task of one's own."""
 
 import dataclasses
+import importlib
 from typing import ClassVar
 
 import pytest
 
-from rlt_jax import tasks
+from rlt_jax import plugins, tasks
 from rlt_jax.tasks.task import Task, TaskConfig
 from tests.envs import point_task
 
@@ -36,3 +37,13 @@ def test_a_task_has_the_control_rate_of_its_settings():
 def test_a_control_rate_that_is_not_that_of_the_settings_is_refused():
   with pytest.raises(ValueError, match='spec.control_hz must be .* 50: 20'):
     tasks.load(f'{_MODULE}:make_slow_without_config')
+
+
+def test_the_settings_of_an_expert_are_those_that_it_takes():
+  for name in tasks.SHIPPED:
+    cls = tasks.expert_config_class(name, lambda: pytest.fail('built'))
+    module = importlib.import_module(f'rlt_jax.tasks.{name}.scripted_expert')
+    assert cls is plugins.config_class(module.make, 'An expert')
+  own = tasks.expert_config_class('tests.demonstrations.point_demo_task:make')
+  assert 'speed' in {field.name for field in dataclasses.fields(own)}
+  assert tasks.expert_config_class('tests.envs.point_task:make') is None

@@ -1,21 +1,13 @@
-"""Loads the insertion scene at one clearance and looks up its ids."""
+"""Loads the insertion scene at one clearance."""
 
-import dataclasses
-import functools
-import importlib.resources
-
-import jax
-import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from rlt_jax.sim import kinematics, physics
-from rlt_jax.sim.kinematics import Chain
-from rlt_jax.sim.mjx_import import mjx
-from rlt_jax.sim.two_arm_bench import ACTION_DIM, to_joints
-from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.sim import two_arm_scene
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.insertion import scene as scene_lib
+from rlt_jax.tasks.insertion.scene import Scene
 
-CAMERAS = ('base', 'wrist_left', 'wrist_right')
 CLEARANCES_MM = (0.3, 0.15, 0.1, 0.05)
 SOCKET_DEPTH = 0.012  # m, mouth to floor.
 PLUG_LENGTH = 0.022  # m, grasp point to tip.
@@ -23,118 +15,59 @@ MOUTH_HOME = np.array([0.0, 0.0, 0.06])  # m, world, mean socket pose.
 _PLUG_HALF = np.array([0.0058, 0.004])  # m, cross section.
 _WALL_HALF = 0.005  # m, half a wall's thickness.
 _RIM_RADIUS = 0.0008  # m
+_TIPS = ('tip_pp', 'tip_pn', 'tip_np', 'tip_nn')
+_WALLS = ('wall_xp', 'wall_xn', 'wall_yp', 'wall_yn', 'socket_floor')
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Scene:
-  """The compiled models and the ids that the simulator needs."""
-
-  world: physics.World
-  clearance: float  # m per side
-  plug_body: int
-  right: Chain
-  home: np.ndarray  # [A] rad and m
-  joint_low: np.ndarray  # [A]
-  joint_high: np.ndarray  # [A]
-
-  @property
-  def mj_model(self) -> mujoco.MjModel:
-    """The scene as a model of C MuJoCo."""
-    return self.world.mj_model
-
-
-def load(clearance_mm: float = 0.3, timestep: float = 0.004) -> Scene:
-  """Compiles the scene with a clearance on each side of the plug.
+def load(config: EthernetConfig | None = None) -> Scene:
+  """Compiles the scene at a clearance and with the physics of a config.
 
   Args:
-    clearance_mm: mm per side, one of CLEARANCES_MM.
-    timestep: physics step, s. Contact stiffness follows it (solref is 2 dt).
+    config: of the task; the defaults if None.
 
   Raises:
     ValueError: the clearance is not a level of the task.
   """
-  if clearance_mm not in CLEARANCES_MM:
-    raise ValueError(
-      f'clearance_mm must be one of {CLEARANCES_MM}: {clearance_mm}.'
-    )
-  clearance = clearance_mm * 1e-3
-  package = importlib.resources.files('rlt_jax.tasks.ethernet')
-  asset = package / 'assets' / 'ethernet.xml'
-  spec = mujoco.MjSpec.from_string(asset.read_text())
-  spec.option.timestep = timestep
-  for pair in spec.pairs:
-    pair.solref = [2 * timestep, 1.0]
-  inner = _PLUG_HALF + clearance
+  config = config or EthernetConfig()
+  scene_lib.check_level(config.clearance_mm, CLEARANCES_MM)
+  clearance = config.clearance_mm * 1e-3
+  spec = two_arm_scene.compose(
+    two_arm_scene.read_asset('rlt_jax.tasks.ethernet', 'ethernet.xml'),
+    name='ethernet',
+    timestep=config.timestep,
+    solver_iterations=config.solver_iterations,
+  )
+  rims = _move_walls(spec, clearance)
+  two_arm_scene.add_contacts(
+    spec,
+    [
+      *((tip, wall) for tip in _TIPS for wall in _WALLS),
+      *((rim, 'plug') for rim in rims),
+    ],
+    time_constant=config.contact_time_constant,
+  )
+  return scene_lib.build(
+    spec,
+    clearance=clearance,
+    depth=SOCKET_DEPTH,
+    plug_length=PLUG_LENGTH,
+    mouth_home=MOUTH_HOME,
+  )
+
+
+def _move_walls(spec: mujoco.MjSpec, clearance: float) -> list[str]:
+  """Moves walls and rim to a clearance, m; returns the rim's names."""
+  inner, rims = _PLUG_HALF + clearance, []
   for axis, name in enumerate('xy'):
     for sign, letter in ((1, 'p'), (-1, 'n')):
+      rim = [f'rim_{name}{letter}_{end}' for end in 'pn']
       for geom, behind in (
         (f'wall_{name}{letter}', _WALL_HALF),
-        (f'rim_{name}{letter}_p', _RIM_RADIUS),
-        (f'rim_{name}{letter}_n', _RIM_RADIUS),
+        *((name, _RIM_RADIUS) for name in rim),
       ):
         geom = spec.geom(geom)
         pos = np.array(geom.pos)
         pos[axis] = sign * (inner[axis] + behind)
         geom.pos = pos
-  model = spec.compile()
-  chain, plug_body = _chain(model), model.body('plug').id
-  return Scene(
-    world=physics.World(
-      mj_model=model,
-      # MJX's default would be the first device of all hosts.
-      mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
-      set_model=functools.partial(_set_model, chain, plug_body),
-      set_data=_set_data,
-    ),
-    clearance=clearance,
-    plug_body=plug_body,
-    right=chain,
-    home=np.zeros(ACTION_DIM, np.float32),
-    joint_low=to_joints(model.jnt_range[:, 0]).astype(np.float32),
-    joint_high=to_joints(model.jnt_range[:, 1]).astype(np.float32),
-  )
-
-
-def _set_model(
-  chain: Chain, plug_body: int, model: mjx.Model, state: State
-) -> mjx.Model:
-  """Returns the model of one world: its grasp and its friction."""
-  pair_friction = model.pair_friction.at[:, :2].set(state.friction)
-  return model.tree_replace(
-    {
-      'body_pos': model.body_pos.at[plug_body].set(
-        jnp.asarray(chain.grasp) + state.grasp_pos
-      ),
-      'body_quat': model.body_quat.at[plug_body].set(
-        kinematics.quaternion(state.grasp_rot)
-      ),
-      'pair_friction': pair_friction,
-    }
-  )
-
-
-def _set_data(data: mjx.Data, state: State) -> mjx.Data:
-  """Returns data at the state's configuration."""
-  return data.replace(
-    qpos=state.qpos,
-    qvel=state.qvel,
-    qacc_warmstart=state.warmstart,
-    mocap_pos=state.socket_pos[None],
-    mocap_quat=kinematics.quaternion(state.socket_rot)[None],
-  )
-
-
-def _chain(model: mujoco.MjModel) -> Chain:
-  """Reads the right arm's chain from the compiled model."""
-  names = ('yaw', 'upper', 'elbow', 'forearm', 'wrist', 'hand')
-  base = model.body('right_base')
-  mat = np.zeros(9)
-  mujoco.mju_quat2Mat(mat, base.quat)
-  return Chain(
-    base_pos=np.array(base.pos),
-    base_mat=mat.reshape(3, 3),
-    offsets=np.stack([model.body(f'right_{n}').pos for n in names]),
-    axes=np.stack([model.joint(f'right_j{i}').axis for i in range(1, 7)]),
-    grasp=np.array(model.body('plug').pos),
-    tool_length=PLUG_LENGTH,
-  )
+      rims += rim
+  return rims

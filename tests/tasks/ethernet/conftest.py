@@ -5,12 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlt_jax.sim import kinematics
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
-from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
+from rlt_jax.tasks.insertion import measures, pushes
 from rlt_jax.tasks.task import Task
 
 # Every batched call uses this many worlds: a new shape is a new compilation.
@@ -46,33 +45,9 @@ def tip_in_socket(scene):
 
 
 @pytest.fixture(scope='session')
-def solve(scene):
-  """(State [20], arm [20, 6], offset [20, 3], turn [20, 3]) -> arm [20, 6].
-
-  One Newton step to a tip `offset` (m) from the mouth, in the socket's frame,
-  turned by `turn` (rad) from the socket.
-  """
-  home = jnp.asarray(scene.right.base_mat)
-
-  def one(state, arm, offset, turn):
-    socket = kinematics.rotation(state.socket_rot)
-    return kinematics.solve_tip(
-      scene.right,
-      arm,
-      state.grasp_pos,
-      state.grasp_rot,
-      state.socket_pos + socket @ offset,
-      socket @ kinematics.rotation(turn) @ home,
-      iterations=1,
-    )
-
-  compiled = jit(jax.vmap(one))
-
-  def apply(state, arm, offset, turn):
-    offset, turn = np.float32(offset), np.float32(turn)
-    return np.asarray(compiled(state, arm, offset, turn))
-
-  return apply
+def solve(task, scene):
+  """(State [20], arm [20, 6], offset [20, 3], turn [20, 3]) -> arm [20, 6]."""
+  return pushes.make_solve(task, scene)
 
 
 @pytest.fixture(scope='session')

@@ -6,9 +6,9 @@ import pytest
 
 from rlt_jax.demonstrations import record
 from rlt_jax.sim.compilation import jit
-from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
+from rlt_jax.tasks.insertion import measures
 
 _WORLDS, _LIFTS = 20, 4
 _CONFIG = scripted_expert_lib.ExpertConfig()

@@ -4,16 +4,18 @@ import numpy as np
 import pytest
 
 from rlt_jax.sim import two_arm_bench as bench
-from rlt_jax.tasks.ethernet import measures
+from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
+from rlt_jax.tasks.insertion import measures
 
 _WORLDS = 20
 _STEPS = 40
 # What each world of `episodes` is about; the others hold still in the air.
 _SEATED, _BESIDE, _SHALLOW, _DROP, _OTHER_HAND, _PRESSED = range(6)
 _LATE, _LATE_SEATED, _GREEDY, _LOST = range(6, 10)
+_BELOW, _NOT_THROUGH_THE_MOUTH = range(10, 12)
 _RIGHT_GRIPPER = bench.JOINTS.index('right_gripper')
 _LEFT_GRIPPER = bench.JOINTS.index('left_gripper')
 
@@ -45,10 +47,21 @@ def begin(starts, place):
   offset[_BESIDE] = 0.03, 0.0, -0.0115
   offset[_SHALLOW, 2] = -0.0105
   offset[_PRESSED] = 0.006, 0.0, -0.0045  # this deep in the face
+  offset[_BELOW, 2] = -0.036
+  offset[_NOT_THROUGH_THE_MOUTH, 2] = -0.0115
+  entered = np.zeros(_WORLDS, bool)
+  entered[[_SEATED, _LATE_SEATED, _BELOW]] = True
+  entered[[_BESIDE, _SHALLOW]] = True
   steps = np.zeros(_WORLDS, np.int32)
   steps[[_LATE, _LATE_SEATED]] = EthernetConfig().time_limit - 1
   return place(
-    starts.replace(socket_rot=zeros, steps=jnp.asarray(steps)), offset, zeros
+    starts.replace(
+      socket_rot=zeros,
+      steps=jnp.asarray(steps),
+      entered=jnp.asarray(entered),
+    ),
+    offset,
+    zeros,
   )
 
 
@@ -123,7 +136,7 @@ def test_the_executed_command_is_limited_and_stored(begin, episodes, scene):
   measured = np.asarray(measures.joint_positions(begin))[_GREEDY]
   # Ten radians in every joint, shortened arm by arm to the tightest reach.
   moved = (episodes[1].command[_GREEDY] - measured).reshape(2, 7)
-  reach = task_lib.max_reach(EthernetConfig()).reshape(2, 7)
+  reach = max_reach(EthernetConfig()).reshape(2, 7)
   np.testing.assert_allclose(moved[:, :6].max(axis=1), reach[:, 0], rtol=1e-2)
   assert (moved[:, :6] > 0.9 * reach[0, 0]).all(), 'still the same way'
   np.testing.assert_allclose(moved[:, 6], reach[:, 6], rtol=1e-6)
@@ -144,9 +157,21 @@ def test_any_other_place_is_not(role, episodes, tip_in_socket):
     state.outcome[role] == EthernetOutcome.RUNNING for state in episodes
   )
   assert not any(state.reward[role] for state in episodes)
+  assert episodes[1].entered[role] == (role == _SHALLOW)
   tip = tip_in_socket(episodes[-1])
   expected = 0.0105 if role == _SHALLOW else 0.0115
   np.testing.assert_allclose(tip.depth[role], expected, atol=3e-4)
+
+
+@pytest.mark.parametrize(
+  'role',
+  [_BELOW, _NOT_THROUGH_THE_MOUTH],
+  ids=['below', 'not through the mouth'],
+)
+def test_the_depth_alone_is_not_success(role, episodes):
+  for state in episodes:
+    assert state.outcome[role] != EthernetOutcome.SUCCESS
+    assert state.reward[role] == 0.0
 
 
 def test_opening_the_right_gripper_drops_the_plug(episodes):
@@ -199,7 +224,7 @@ def test_an_ended_world_stays_frozen_without_reward(role, episodes):
 
 def test_proprioception_is_positions_then_velocities(episodes):
   state = episodes[5]
-  seen = np.asarray(measures.proprio(state))
+  seen = np.asarray(measures.joints_proprio(measures.Sensors(), state))
   assert seen.shape == (_WORLDS, bench.PROPRIO_DIM)
   np.testing.assert_array_equal(seen[_DROP, :6], state.qpos[_DROP, :6])
   fingers = state.qvel[_DROP, 6:8]
@@ -223,7 +248,7 @@ def test_an_unknown_clearance_is_refused():
 def test_a_tasks_name_and_walls_carry_its_clearance():
   config = EthernetConfig(clearance_mm=0.05)
   assert config.name == 'ethernet-0.05mm'
-  model = scene_lib.load(config.clearance_mm).mj_model
+  model = scene_lib.load(config).mj_model
   half = model.geom('plug').size[:2][::-1]  # The arm is turned by 90 degrees.
   for axis, name in enumerate(('wall_xp', 'wall_yp')):
     wall = model.geom(name)

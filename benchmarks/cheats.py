@@ -1,0 +1,65 @@
+"""Success of policies that cheat or search blindly on a task.
+
+  python -m benchmarks.cheats --task=ethernet --out=cheats.json
+
+Each policy of `cheats.py` in the task's folder runs from the same start states.
+None may have more success than its `most`. The blind spiral shows what a search
+without sight reaches.
+
+Expected: about 5 minutes on one core.
+"""
+
+import importlib
+
+from absl import flags
+import jax
+import numpy as np
+
+from benchmarks import task_results
+from experiments import launch
+from rlt_jax import tasks
+from rlt_jax.reporting import statistics
+from rlt_jax.tasks.insertion import cheats
+
+_TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
+_EPISODES = flags.DEFINE_integer(
+  'episodes', 100, 'Start states of each policy.', lower_bound=1
+)
+_SEED = flags.DEFINE_integer('seed', 20_000, 'Seed of the start states.')
+_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+
+
+def main() -> None:
+  """Runs every cheat and prints its success."""
+  folder = f'rlt_jax.tasks.{_TASK.value}'
+  task = importlib.import_module(f'{folder}.task').make()
+  scene = importlib.import_module(f'{folder}.scene').load(task.config)
+  own = importlib.import_module(f'{folder}.cheats')
+  table = own.CHEATS
+  count = _EPISODES.value
+  keys = jax.vmap(jax.random.fold_in, (None, 0))(
+    jax.random.PRNGKey(_SEED.value), np.arange(count)
+  )
+  starts = task.compile(jax.vmap(task.reset))(keys)
+  # A task of another kind than insertion has its own driver.
+  driver, results = getattr(own, 'Driver', cheats.Driver)(task, scene), {}
+  for cheat in table:
+    final = driver.run([cheat] * count, starts)
+    wins = round(cheats.success_rate(final) * count)
+    low, high = statistics.wilson(wins, count)
+    print(
+      f'{cheat.name:48s} {wins / count:.2f} ({low:.2f}-{high:.2f}), '
+      f'at most {cheat.most}',
+      flush=True,
+    )
+    results[cheat.name] = {
+      'most': cheat.most,
+      'outcome': np.asarray(final.outcome).tolist(),
+      'steps': np.asarray(final.steps).tolist(),
+    }
+  figures = {'episodes': count, 'seed': _SEED.value, 'cheats': results}
+  task_results.write(_OUT.value, task.spec.name, figures)
+
+
+if __name__ == '__main__':
+  launch.run(main)

@@ -1,0 +1,144 @@
+"""The scene of an insertion task: compiled models and ids."""
+
+from collections.abc import Callable
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import mujoco
+import numpy as np
+
+from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
+from rlt_jax.sim.kinematics import Chain
+from rlt_jax.sim.mjx_import import mjx
+from rlt_jax.sim.two_arm_bench import ACTION_DIM, to_joints
+from rlt_jax.tasks.insertion.state import State
+
+PLUG = 'plug'  # body in the right hand
+SOCKET = 'socket'  # mocap body on the bench; its origin is the mouth's center
+
+_Setter = Callable[[mjx.Model, State], mjx.Model]
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Scene:
+  """The compiled models and what the simulator needs to know of them.
+
+  world: the models. clearance: m per side. depth: m, mouth to floor.
+  mouth_home: [3] m, world, the mean pose of the mouth. plug_body: its id.
+  right, left: the arms; the right one's tool is the plug.
+  home, joint_low, joint_high: [A] rad and m.
+  """
+
+  world: physics.World
+  clearance: float
+  depth: float
+  mouth_home: np.ndarray
+  plug_body: int
+  right: Chain
+  left: Chain
+  home: np.ndarray
+  joint_low: np.ndarray
+  joint_high: np.ndarray
+
+  @property
+  def mj_model(self) -> mujoco.MjModel:
+    """The scene as a model of C MuJoCo."""
+    return self.world.mj_model
+
+
+def build(
+  spec: mujoco.MjSpec,
+  *,
+  clearance: float,
+  depth: float,
+  plug_length: float,
+  mouth_home: np.ndarray,
+  home_arm: np.ndarray | None = None,
+  make_view: Callable[[mujoco.MjModel], _Setter] | None = None,
+) -> Scene:
+  """Compiles a scene with a body `plug` in the hand and a mocap body `socket`.
+
+  Args:
+    spec: of `two_arm_scene.compose`.
+    clearance: m per side. depth: m, mouth to floor.
+    plug_length: m, from between the fingertips to the plug's tip.
+    mouth_home: [3] m, world.
+    home_arm: [6] rad, the right arm with the tip above the mouth; zeros if
+      None.
+    make_view: returns what sets what only cameras see of a state; None for
+      nothing.
+  """
+  model = spec.compile()
+  plug_body = model.body(PLUG).id
+  chain = two_arm_scene.arm_chain(
+    model,
+    'right',
+    grasp=model.body_pos[plug_body],
+    tool_length=plug_length,
+  )
+  home = np.zeros(ACTION_DIM, np.float32)
+  if home_arm is not None:
+    home[:6] = home_arm
+  set_model = functools.partial(_set_model, chain, plug_body)
+  if make_view is not None:
+    set_model = _both(set_model, make_view(model))
+  return Scene(
+    world=physics.World(
+      mj_model=model,
+      # MJX's default would be the first device of all hosts.
+      mjx_model=mjx.put_model(model, jax.local_devices()[0], impl='jax'),
+      set_model=set_model,
+      set_data=_set_data,
+    ),
+    clearance=clearance,
+    depth=depth,
+    mouth_home=mouth_home,
+    plug_body=plug_body,
+    right=chain,
+    left=two_arm_scene.arm_chain(model, 'left'),
+    home=home,
+    joint_low=to_joints(model.jnt_range[:, 0]).astype(np.float32),
+    joint_high=to_joints(model.jnt_range[:, 1]).astype(np.float32),
+  )
+
+
+def check_level(clearance_mm: float, levels: tuple[float, ...]) -> None:
+  """Raises ValueError for a clearance that is no level of a task."""
+  if clearance_mm not in levels:
+    raise ValueError(f'clearance_mm must be one of {levels}: {clearance_mm}.')
+
+
+def _both(first: _Setter, second: _Setter) -> _Setter:
+  return lambda model, state: second(first(model, state), state)
+
+
+def _set_model(
+  chain: Chain, plug_body: int, model: mjx.Model, state: State
+) -> mjx.Model:
+  """Returns the model of one world: its grasp, friction and variation."""
+  model = variation.set_model(model, state.variation)
+  pair_friction = model.pair_friction.at[:, :2].set(state.friction)
+  return model.tree_replace(
+    {
+      'body_pos': model.body_pos.at[plug_body].set(
+        jnp.asarray(chain.grasp) + state.grasp_pos
+      ),
+      'body_quat': model.body_quat.at[plug_body].set(
+        kinematics.quaternion(state.grasp_rot)
+      ),
+      'pair_friction': pair_friction,
+    }
+  )
+
+
+def _set_data(data: mjx.Data, state: State) -> mjx.Data:
+  """Returns data at the state's configuration."""
+  return data.replace(
+    qpos=state.qpos,
+    qvel=state.qvel,
+    qacc_warmstart=state.warmstart,
+    mocap_pos=state.socket_pos[None],
+    mocap_quat=kinematics.quaternion(state.socket_rot)[None],
+  )

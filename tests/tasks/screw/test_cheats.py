@@ -1,0 +1,37 @@
+"""Policies that must not be judged successful, one in each world."""
+
+import pytest
+
+from rlt_jax.tasks.insertion import cheats as cheats_lib
+from rlt_jax.tasks.insertion.config import InsertionOutcome
+from rlt_jax.tasks.screw.cheats import CHEATS
+from tests.tasks import cheat_runs
+from tests.tasks.screw.conftest import WORLDS
+
+# The longer ones run in benchmarks.cheats only.
+_FALSE = [cheat for cheat in CHEATS if not cheat.least and cheat.steps <= 200]
+_HONEST = [cheat for cheat in CHEATS if cheat.least > 0.0]
+
+
+@pytest.fixture(scope='module')
+def ends(task, scene, step, starts):
+  """Cheat name -> its final outcomes."""
+  return cheat_runs.outcomes(
+    cheats_lib.Driver(task, scene, step), _FALSE, _HONEST, starts
+  )
+
+
+def test_every_false_cheat_has_a_world():
+  assert len(_FALSE) < WORLDS
+
+
+@pytest.mark.parametrize('cheat', _FALSE, ids=lambda cheat: cheat.name)
+def test_a_cheat_is_not_success(cheat, ends):
+  wins = ends[cheat.name].count(InsertionOutcome.SUCCESS)
+  # One lucky start of a blind one is no fault.
+  assert wins <= (1 if cheat.most else 0)
+
+
+def test_an_honest_push_is(ends):
+  (honest,) = _HONEST
+  assert set(ends[honest.name]) == {InsertionOutcome.SUCCESS}
