@@ -21,7 +21,7 @@ Sample = Callable[[Any, PRNGKey], Transition]
 class AgentConfig:
   """The settings that every agent has; its own class adds to them."""
 
-  batch_size: int = 64  # B, rows per gradient step
+  batch_size: int = 64  # replay rows per gradient step (B)
 
   def __post_init__(self):
     if self.batch_size < 1:
@@ -33,6 +33,7 @@ class Sizes(NamedTuple):
 
   frozen_action_dims: action entries that are always 0 in this task, such as
     those of a resting arm.
+  horizon: H, steps of a chunk of the VLA; 0 where there is no VLA to ask.
   """
 
   z_dim: int
@@ -40,16 +41,18 @@ class Sizes(NamedTuple):
   chunk_size: int
   action_dim: int
   frozen_action_dims: tuple[int, ...] = ()
+  horizon: int = 0
 
 
 class Diagnosis(NamedTuple):
   """An agent's assessment of its own settings.
 
-  text: a message for the user. numbers: for the report, by name.
+  text: a message for the user. numbers: for the report, by name; None where
+  there is no value.
   """
 
   text: str
-  numbers: Mapping[str, float]
+  numbers: Mapping[str, float | None]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,8 +102,17 @@ class Agent:
     gives the deterministic policy. The key is consumed.
   diagnose: optional, (metrics of updates, references [R, B, C, A] sampled R
     times at the same B states) -> Diagnosis. Says once, after the warm-up,
-    whether the settings suit the task.
+    whether the settings suit the task. An exception in it ends no run.
   mlp_policy: optional; an agent without one cannot be exported to a robot.
+  num_candidates: N, chunks of the VLA that it reads at each state as
+    `Features.candidates`; 0 for those that read the reference alone.
+  vla_share: optional, share of each batch that is drawn from the rows that the
+    VLA drove, the rest from the others; where one kind is missing the other
+    fills the batch. None draws from all rows alike.
+  prior_noise: optional, (key, B) -> initial noise [B, H, A] of the VLA's flow.
+    An agent that has it steers: its `act` returns such noise too, and what the
+    VLA makes of it is executed. The prior drives the warm-up. The key is
+    consumed.
   """
 
   config: AgentConfig
@@ -114,3 +126,6 @@ class Agent:
   act: Callable[[Params, Features, PRNGKey, Array | bool], Array]
   diagnose: Callable[[Metrics, np.ndarray], Diagnosis] | None = None
   mlp_policy: MlpPolicy | None = None
+  num_candidates: int = 0
+  vla_share: float | None = None
+  prior_noise: Callable[[PRNGKey, int], Array] | None = None

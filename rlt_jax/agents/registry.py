@@ -4,7 +4,11 @@ from rlt_jax import plugins
 from rlt_jax.agents.agent import Agent, AgentConfig, Sizes
 
 SHIPPED = {
+  'best_of_n': 'rlt_jax.agents.best_of_n.agent:make',
+  'dsrl': 'rlt_jax.agents.dsrl.agent:make',
+  'hil_serl': 'rlt_jax.agents.hil_serl.agent:make',
   'imitation': 'rlt_jax.agents.imitation.agent:make',
+  'residual': 'rlt_jax.agents.residual.agent:make',
   'rlt': 'rlt_jax.agents.rlt.agent:make',
 }
 _WHAT = 'An agent'

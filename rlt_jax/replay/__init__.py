@@ -10,13 +10,11 @@ from rlt_jax.replay.ring import (
 from rlt_jax.replay.rows import (
   build_rows,
   empty_segment,
-  INTERVENTION_REFERENCES,
   select_fields,
   transition_spec,
 )
 
 __all__ = [
-  'INTERVENTION_REFERENCES',
   'Replay',
   'ReplayState',
   'build_rows',

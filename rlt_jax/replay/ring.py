@@ -8,6 +8,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from rlt_jax.replay import mixed
 from rlt_jax.types import Array, PRNGKey, Transition
 
 
@@ -39,8 +40,15 @@ class Replay(NamedTuple):
   sample: Callable[[ReplayState, PRNGKey], Transition]
 
 
-def make_ring(capacity: int, batch: int) -> Replay:
-  """Binds the ring's functions to a capacity and a batch size B, in rows."""
+def make_ring(
+  capacity: int, batch: int, *, vla_share: float | None = None
+) -> Replay:
+  """Binds the ring's functions to a capacity and a batch size B, in rows.
+
+  Args:
+    capacity, batch: in rows.
+    vla_share: of each batch, see `mixed.sample`; None draws uniformly.
+  """
   _check_capacity(capacity)
   if not 1 <= batch <= capacity:
     raise ValueError(
@@ -50,7 +58,11 @@ def make_ring(capacity: int, batch: int) -> Replay:
     init=lambda row_spec: init(row_spec, capacity),
     # Without donation every write would copy the whole ring.
     add=jax.jit(add, donate_argnums=0),
-    sample=lambda state, key: sample(state, key, batch),
+    sample=(
+      (lambda state, key: sample(state, key, batch))
+      if vla_share is None
+      else (lambda state, key: mixed.sample(state, key, batch, vla_share))
+    ),
   )
 
 

@@ -13,14 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from rlt_jax.batching import tree_select
-from rlt_jax.types import Array, Segment, Source, Transition
+from rlt_jax.types import (
+  Array,
+  INTERVENTION_REFERENCES,
+  Segment,
+  Source,
+  Transition,
+)
 
 Encode = Callable[[Array, Array], Array]
-
-# The reference that a row stores for steps that a human drove. 'human': the
-# human's commands, as in the paper (Alg. 1), so that beta pulls the actor
-# toward them. 'vla': the VLA's chunk.
-INTERVENTION_REFERENCES = ('human', 'vla')
 
 
 def transition_spec(
@@ -96,6 +97,11 @@ def build_rows(
   if stride < 1 or chunk % stride:
     raise ValueError(
       f'stride must divide the chunk of {chunk} steps: {stride}.'
+    )
+  if prev.noise is not None and stride != chunk:
+    raise ValueError(
+      f'stride must be the chunk of {chunk} steps where the agent chooses the '
+      f'noise of the VLA, which it does at its start: {stride}.'
     )
   if intervention_reference not in INTERVENTION_REFERENCES:
     raise ValueError(
@@ -173,5 +179,7 @@ def _env_rows(
     source=jnp.where(
       jnp.all(source == source[:, :1], axis=1), source[:, 0], Source.MIXED
     ).astype(jnp.int32),
+    next_candidates=successor.candidates,
+    noise=None if prev.noise is None else prev.noise[None],
   )
   return rows, keep

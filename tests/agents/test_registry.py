@@ -45,7 +45,7 @@ def plain_config(config: _Plain, sizes: Sizes) -> Agent:
 @pytest.mark.parametrize(
   'name, message',
   [
-    ('ppo', r"one of \['imitation', 'rlt'\].*'ppo'"),
+    ('ppo', r"one of \['best_of_n', .*'rlt'\].*'ppo'"),
     ('no.such.module:make', "can be imported: 'no.such.module:make'"),
     ('tests.agents.toy_agent:mak', "has no 'mak'"),
     ('tests.agents.test_registry:plain_config', 'AgentConfig: .* _Plain'),

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from rlt_jax.replay import rows as rows_lib
-from rlt_jax.types import Features, Segment, Source, Transition
+from rlt_jax.types import (
+  Features,
+  INTERVENTION_REFERENCES,
+  Segment,
+  Source,
+  Transition,
+)
 
 _Z, _P, _A, _GAMMA, _STRIDE = 3, 2, 2, 0.9, 2
 
@@ -127,9 +133,7 @@ def _stack(items):
   return jax.tree.map(lambda *x: np.stack(x), *items)
 
 
-@pytest.mark.parametrize(
-  'intervention_reference', rows_lib.INTERVENTION_REFERENCES
-)
+@pytest.mark.parametrize('intervention_reference', INTERVENTION_REFERENCES)
 @pytest.mark.parametrize('chunk', [4, 10])
 def test_streamed_rows_equal_the_slow_builder(chunk, intervention_reference):
   rng = np.random.default_rng(chunk)
@@ -146,7 +150,7 @@ def test_streamed_rows_equal_the_slow_builder(chunk, intervention_reference):
   per_robot = chunk // _STRIDE
   for prev, cur in zip([empty, *segments], [*segments, empty], strict=True):
     rows, keep = jax.device_get(_builder(intervention_reference)(prev, cur))
-    assert all(np.all(np.isfinite(x)) for x in rows)
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(rows))
     for i in np.flatnonzero(keep):
       got[i // per_robot].append(jax.tree.map(lambda x: x[i], rows))  # noqa: B023
   for robot in range(num_envs):
@@ -223,7 +227,7 @@ def test_what_follows_a_failure_cannot_poison_the_rows():
   rows, keep = _builder()(prev, cur._replace(features=broken))
   assert keep.tolist() == [True, True]
   assert rows.discount[1] == 0.0
-  assert all(np.all(np.isfinite(x)) for x in rows)
+  assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves(rows))
 
 
 def test_a_change_of_driver_inside_the_window_is_mixed():
@@ -258,3 +262,40 @@ def test_rows_match_the_spec():
   assert jax.tree.map(lambda x: x.dtype, rows) == jax.tree.map(
     lambda x: x.dtype, spec
   )
+
+
+def test_candidates_of_the_successor_are_stored():
+  rng = np.random.default_rng(0)
+  candidates = rng.normal(size=(3, 1, 2, 5, 4, 3))  # three of each of E, C/s
+
+  def seen(segment, part):
+    return segment._replace(
+      features=segment.features._replace(candidates=candidates[part]),
+      final=segment.final._replace(candidates=candidates[2, :, 0]),
+    )
+
+  prev, cur = _pair(cur_terminated=[False])
+  rows, keep = rows_lib.build_rows(
+    seen(prev, 0), seen(cur, 1), encode=_encode, gamma=_GAMMA, stride=_STRIDE
+  )
+  assert keep.all()
+  np.testing.assert_allclose(rows.next_candidates[0], candidates[2, 0, 0])
+  np.testing.assert_allclose(
+    rows.next_candidates[1], candidates[1, 0, 1], rtol=1e-6
+  )
+
+
+def test_the_noise_of_a_chunk_is_stored_for_rows_of_whole_chunks():
+  prev, cur = _pair()
+  noise = np.random.default_rng(0).normal(size=(1, 6, 3)).astype('f4')
+
+  def thin(segment):
+    return segment._replace(
+      features=jax.tree.map(lambda x: x[:, :1], segment.features), noise=noise
+    )
+
+  build = functools.partial(rows_lib.build_rows, encode=_encode, gamma=_GAMMA)
+  rows, _ = build(thin(prev), thin(cur), stride=4)
+  np.testing.assert_array_equal(rows.noise, noise)
+  with pytest.raises(ValueError, match='stride must be the chunk of 4 .*: 2'):
+    build(prev._replace(noise=noise), cur._replace(noise=noise), stride=_STRIDE)

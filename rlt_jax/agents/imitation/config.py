@@ -10,11 +10,11 @@ class ImitationConfig(AgentConfig):
   """Numbers of the agent; `batch_size` is inherited."""
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
-  exploration_std: float = 0.45  # normalized action units
-  reference_dropout: float = (
-    0.5  # share of rows with a zero reference as actor input
-  )
-  updates_per_dispatch: int = 20  # in one call from the host
+  exploration_std: float = 0.45  # of the noise, normalized action units
+  # Share of rows, 0 to below 1, whose reference the actor reads as zero.
+  reference_dropout: float = 0.5
+  # Updates in one call from the host; more save the overhead of calls.
+  updates_per_dispatch: int = 20
   learning_rate: float = 3e-4  # Adam
 
   def __post_init__(self):

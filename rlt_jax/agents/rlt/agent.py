@@ -83,7 +83,7 @@ def diagnose(
       'beta': config.beta,
       'reference_variance': variance,
       'ratio': float(metrics['beta_ratio']),
-      'distance': float(metrics['reference_distance']) / variance,
+      'distance': beta.distance_in_variances(metrics, variance),
     },
   )
 

@@ -54,7 +54,12 @@ def beta_report(
   text = f'beta * E|a - ref|^2 / E[Q] is {ratio:.3g}'
   if variance is None:
     return text + '.'
-  distance = _distance(metrics, variance)
+  distance = distance_in_variances(metrics, variance)
+  if distance is None:
+    return (
+      f'{text}. The reference is the same each time at the same state, so D, '
+      'the squared distance from it over its variance, has no value.'
+    )
   return (
     f'{text}, and D, the squared distance from the reference over its '
     f'variance, is {distance:.3g}.'
@@ -68,11 +73,14 @@ def beta_advice(
 
   Args:
     metrics: of `update`.
-    variance: of `reference_variance`; without it a collapse goes unnoticed.
+    variance: of `reference_variance`; without it, or for a reference that does
+      not vary, a collapse goes unnoticed.
   """
   report = beta_report(metrics, variance)
   ratio = float(metrics['beta_ratio'])
-  distance = None if variance is None else _distance(metrics, variance)
+  distance = None
+  if variance is not None:
+    distance = distance_in_variances(metrics, variance)
   low, high = DISTANCE_BAND
   # D first: it sees both failures, the ratio only one of them.
   if distance is not None and distance > high:
@@ -100,9 +108,15 @@ def beta_advice(
   return None
 
 
-def _distance(metrics: Mapping[str, Array], variance: float) -> float:
-  if variance <= 0.0:
-    raise ValueError(
-      f'D needs a reference that varies, variance > 0: {variance}.'
-    )
+def distance_in_variances(
+  metrics: Mapping[str, Array], variance: float
+) -> float | None:
+  """Returns D; None for a reference that does not vary.
+
+  Args:
+    metrics: of `update`.
+    variance: of `reference_variance`.
+  """
+  if not variance > 0.0:
+    return None
   return float(metrics['reference_distance']) / variance

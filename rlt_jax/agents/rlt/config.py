@@ -17,15 +17,20 @@ class RltConfig(AgentConfig):
   """
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
-  num_critics: int = 2  # Q; the target takes the smallest of them
+  # Critics (Q). The target takes the smallest value of them.
+  num_critics: int = 2
   # Normalized action units. With the shipped VLA one unit moves the tip by one
   # to two mm, so 0.45 explores about 0.7 mm, about the clearance of the socket.
   # At 0.3 two seeds of two learned later; at 0.075 they hardly learned.
   exploration_std: float = 0.45
-  exploration_noise: str = 'per_chunk'  # one draw per chunk; or 'per_step'
-  reference_input: bool = True  # False: the actor never sees the reference
-  layer_norm: bool = True  # critics only; without it their values diverge
-  # Action entries that are always 0, such as a resting arm's joints; None takes
+  # 'per_chunk', one draw for all steps of a chunk, which moves the arm instead
+  # of shaking it; or 'per_step'.
+  exploration_noise: str = 'per_chunk'
+  # Whether the actor reads the reference chunk; false never shows it.
+  reference_input: bool = True
+  # LayerNorm in the critics; without it their values diverge.
+  layer_norm: bool = True
+  # Action entries that are always 0, such as a resting arm's joints; none takes
   # those of the task. If they were free, errors of the critics would let them
   # drift until the images differ from all that the frozen VLA was trained on.
   # The networks neither read nor write them.
@@ -36,16 +41,19 @@ class RltConfig(AgentConfig):
   # A run prints a diagnosis of beta (see beta.py). At half of the default
   # practice does not improve during the first minutes.
   beta: float = 0.003
-  reference_dropout: float = (
-    0.5  # share of rows with a zero reference as actor input
-  )
-  critic_updates_per_actor: int = 2  # per actor step, a fresh batch each
+  # Share of rows, 0 to below 1, whose reference the actor reads as zero, so
+  # that it does not only copy it.
+  reference_dropout: float = 0.5
+  # Critic steps per actor step, a fresh batch each.
+  critic_updates_per_actor: int = 2
   # Cycles (critic steps and an actor step) per call from the host; with 10 the
   # overhead of the call is negligible.
   cycles_per_dispatch: int = 10
-  actor_lr: float = 3e-4  # Adam
-  critic_lr: float = 3e-4  # Adam
-  tau: float = 0.005  # Polyak weight on the online critics
+  actor_lr: float = 3e-4  # learning rate of the actor, Adam
+  critic_lr: float = 3e-4  # learning rate of the critics, Adam
+  # Weight of the online critics in the moving average of the target critics,
+  # above 0 and at most 1, per critic step.
+  tau: float = 0.005
   # Bounds on the critic's target: a reward of 1 at most once per episode
   # keeps true values within them. None for other rewards.
   target_clip: tuple[float, float] | None = (0.0, 1.0)

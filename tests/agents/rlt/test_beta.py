@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from rlt_jax.agents.rlt import beta
+from rlt_jax.agents.rlt import agent as agent_lib
+from rlt_jax.agents.rlt import beta, RltConfig
 
 
 def _metrics(ratio: float, distance: float) -> dict[str, float]:
@@ -48,6 +49,10 @@ def test_report_gives_both_numbers():
   )
 
 
-def test_a_constant_reference_has_no_scale():
-  with pytest.raises(ValueError, match='variance > 0: 0.0'):
-    beta.beta_report(_metrics(0.05, 10.0), 0.0)
+@pytest.mark.parametrize('ratio, said', [(0.05, 'no value'), (0.4, 'Lower')])
+def test_a_reference_that_does_not_vary_has_no_distance(ratio, said):
+  chunks = np.ones((8, 3, 4, 14), np.float32)
+  found = agent_lib.diagnose(RltConfig(), _metrics(ratio, 10.0), chunks)
+  assert said in found.text and 'no value' in found.text
+  assert found.numbers['distance'] is None
+  assert found.numbers['reference_variance'] == 0.0

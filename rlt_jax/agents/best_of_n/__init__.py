@@ -1,0 +1,1 @@
+"""Q-chunking: critics choose among several chunks of the VLA."""

@@ -1,0 +1,1 @@
+"""DSRL: a policy over the initial noise of the VLA's flow."""

@@ -1,0 +1,1 @@
+"""HIL-SERL's learner, without a person."""

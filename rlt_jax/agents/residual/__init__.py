@@ -1,0 +1,1 @@
+"""A bounded residual on the VLA's chunk, after PLD."""

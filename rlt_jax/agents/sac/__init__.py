@@ -1,0 +1,1 @@
+"""Soft actor-critic, the learner that DSRL, HIL-SERL and PLD share."""

@@ -1,0 +1,184 @@
+"""Runs rows of the comparison one after the other and keeps their table."""
+
+from collections.abc import Mapping, Sequence
+import dataclasses
+import functools
+import json
+import pathlib
+from typing import Any, NamedTuple
+
+from rlt_jax import files
+from rlt_jax import lock as lock_lib
+from rlt_jax.comparison import gates, results, runs, start_gates
+from rlt_jax.comparison.rows import Row
+from rlt_jax.training.config import PracticeConfig
+
+_GATES_FILE = 'gates.json'
+
+
+class RefusedError(Exception):
+  """Parts, settings or runs that do not fit, by name."""
+
+
+class Task(NamedTuple):
+  """A row and the settings of its runs."""
+
+  row: Row
+  config: PracticeConfig
+
+
+class Comparison:
+  """Rows times seeds in one folder; `experiments/compare.py` shows its use."""
+
+  def __init__(
+    self,
+    *,
+    workdir: pathlib.Path,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    resume: bool,
+    assets: str = '',
+    command: str = '',
+  ):
+    """Checks the settings of all rows and what the folder has; runs nothing.
+
+    Args:
+      workdir: of the comparison. With `resume` it may have runs of the same
+        settings, also of other rows and seeds.
+      tasks: rows in the order in which they run.
+      seeds: of each row.
+      resume: go on in a folder that has runs.
+      assets: folder with vla/ and token/; empty for the shipped ones.
+      command: recorded in the reports.
+
+    Raises:
+      ValueError: seeds that repeat, a folder of other settings, a gate that
+        could not be computed, or practice that ends in the warm-up; by name.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+      raise ValueError(f'seeds must be one or more, none twice: {list(seeds)}.')
+    if workdir.exists() and not workdir.is_dir():
+      raise ValueError(f'workdir must be a folder: {workdir} is a file.')
+    if not resume and any(x.name != 'lock' for x in workdir.glob('*')):
+      raise ValueError(
+        f'workdir must be new (or pass --resume to continue): {workdir}.'
+      )
+    self._workdir, self._tasks, self._seeds = workdir, tasks, tuple(seeds)
+    self._assets, self._command = assets, command
+    for row, config in tasks:
+      if config.num_env_steps <= config.vla_warmup_steps:
+        raise ValueError(
+          'minutes must go beyond the warm-up of '
+          f'{config.minutes(config.vla_warmup_steps):g}: '
+          f'{config.minutes(config.num_env_steps):g}.'
+        )
+      gates.check_settings(row, config)
+      self._states(row, config)
+
+  def run(self) -> None:
+    """Runs what is not finished, and writes the table after each row.
+
+    Raises:
+      KeyboardInterrupt: a signal came; a resumed comparison goes on there.
+      RefusedError: a row that cannot run with the VLA or the task, a gate that
+        cannot be computed, or runs of several VLAs.
+      OSError: another process writes there, or this one cannot.
+    """
+    workdir = self._workdir
+    workdir.mkdir(parents=True, exist_ok=True)
+    with lock_lib.hold_folder(workdir, '--workdir', _say):
+      entries: list[dict[str, Any]] = []
+      for row, config in self._tasks:
+        self._run_row(row, config)
+        try:
+          runs.check_same_parts(self._finished_folders())
+          entries.append(self._entry(row, config))
+        except ValueError as error:
+          raise RefusedError(str(error)) from error
+        text = results.write(workdir, entries, command=self._command)
+        _say(f'\n{results.gate_table(entries[-1:])}\n')
+      _say(f'{text}\nTable: {workdir / results.NAME}.md')
+
+  def is_saved(self) -> bool:
+    """Returns whether there is anything to resume from."""
+    return any(
+      state != runs.NEW
+      for task in self._tasks
+      for state in self._states(*task).values()
+    )
+
+  def _run_row(self, row: Row, config: PracticeConfig) -> None:
+    for seed in self._seeds:
+      state = self._states(row, config)[seed]
+      _say(f'\nrow {row.name}, seed {seed}: {state}')
+      if state in (runs.NEW, runs.BEGUN):
+        try:
+          run = runs.open_seed(
+            runs.folder_of(self._workdir, row, seed),
+            dataclasses.replace(config, seed=seed),
+            assets=self._assets,
+            command=self._command,
+          )
+        except ValueError as error:
+          raise RefusedError(
+            f'The row {row.name!r} cannot run: {error}'
+          ) from error
+        runs.run_to_end(run)
+
+  def _entry(self, row: Row, config: PracticeConfig) -> dict[str, Any]:
+    """Returns the part of the table of a row whose seeds have run."""
+    states = self._states(row, config)
+    finished, diverged = (
+      [
+        runs.folder_of(self._workdir, row, seed)
+        for seed, state in states.items()
+        if state == wanted
+      ]
+      for wanted in (runs.FINISHED, runs.DIVERGED)
+    )
+    found = self._gates(
+      row,
+      gates.Runs(
+        config=config,
+        finished=finished,
+        diverged=diverged,
+        open_start=functools.cache(
+          lambda: start_gates.open_start(config, self._assets)
+        ),
+      ),
+    )
+    return results.entry(row, finished=finished, diverged=diverged, gates=found)
+
+  def _gates(self, row: Row, of_row: gates.Runs) -> Mapping[str, Any]:
+    """Returns the row's gates, of its file if the same seeds are in it."""
+    path = self._workdir / row.name / _GATES_FILE
+    basis = sorted(x.name for x in (*of_row.finished, *of_row.diverged))
+    if path.exists():
+      kept = files.read_json(path, ('seeds', 'gates'))
+      if kept['seeds'] == basis and set(kept['gates']) == set(gates.names(row)):
+        return kept['gates']
+    found = gates.check(row, of_row)
+    text = json.dumps({'seeds': basis, 'gates': found}, indent=1) + '\n'
+    files.write_atomically(path, text)
+    return found
+
+  def _states(self, row: Row, config: PracticeConfig) -> dict[int, str]:
+    return {
+      seed: runs.state_of(
+        runs.folder_of(self._workdir, row, seed), config, seed
+      )
+      for seed in self._seeds
+    }
+
+  def _finished_folders(self) -> list[pathlib.Path]:
+    """Returns the folders of all runs so far that reached their end."""
+    return [
+      runs.folder_of(self._workdir, task.row, seed)
+      for task in self._tasks
+      for seed, state in self._states(*task).items()
+      if state == runs.FINISHED
+    ]
+
+
+def _say(text: str) -> None:
+  print(text, flush=True)

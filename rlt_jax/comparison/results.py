@@ -1,0 +1,131 @@
+"""The table of a comparison, as Markdown and JSON, and its figure."""
+
+from collections.abc import Mapping, Sequence
+import json
+import pathlib
+from typing import Any
+
+from rlt_jax import files
+from rlt_jax.comparison.rows import Row
+from rlt_jax.reporting import plots, pooling
+
+NAME = 'comparison'
+_NOTE = (
+  'Episodes are pooled over the finished seeds; behind a throughput is the '
+  'range of the seeds. `base` is the VLA alone, `mean@5` the policy without '
+  'exploration noise after 5 robot minutes. All rows start from the same '
+  'states; no person corrected anything in any row. A row that fails a gate '
+  'is no evidence about its method.'
+)
+
+
+def entry(
+  row: Row,
+  *,
+  finished: Sequence[pathlib.Path],
+  diverged: Sequence[pathlib.Path],
+  gates: Mapping[str, Any],
+) -> dict[str, Any]:
+  """Returns a row's part of the JSON file.
+
+  Args:
+    row: which one.
+    finished: folders of its finished seeds.
+    diverged: folders of the seeds whose numbers were no longer finite.
+    gates: of `gates.check`.
+  """
+  figures = {'name': row.name, 'seeds': 0, 'points': {}}
+  if finished:
+    figures = pooling.pool_seeds(row.name, finished)
+  return figures | {
+    'about': row.about,
+    'agent': row.agent,
+    'settings': list(row.settings),
+    'diverged_seeds': [folder.name for folder in diverged],
+    'gates': dict(gates),
+  }
+
+
+def write(
+  workdir: pathlib.Path, entries: Sequence[Mapping[str, Any]], *, command: str
+) -> str:
+  """Writes comparison.md, .json and .png; returns the text of the first.
+
+  Args:
+    workdir: of the comparison.
+    entries: of `entry`, in the order of the table.
+    command: that ran them.
+  """
+  plain = json.dumps({'command': command, 'rows': list(entries)}, indent=1)
+  files.write_atomically(workdir / f'{NAME}.json', plain + '\n')
+  shown = [x for x in entries if x['points']]
+  blocks = [
+    '# Comparison',
+    pooling.markdown(shown),
+    _NOTE,
+    '## Gates',
+    gate_table(entries),
+    '## Rows',
+    _row_table(entries),
+    f'```\n{command}\n```',
+  ]
+  if shown:
+    plots.save_variants(
+      workdir / f'{NAME}.png', {x['name']: pooling.along(x) for x in shown}
+    )
+    blocks.insert(3, f'![Success and throughput during practice]({NAME}.png)')
+  text = '\n\n'.join(blocks) + '\n'
+  files.write_atomically(workdir / f'{NAME}.md', text)
+  return text
+
+
+def gate_table(entries: Sequence[Mapping[str, Any]]) -> str:
+  """Returns a Markdown table of all gates of all rows."""
+  rows = [
+    (
+      x['name'],
+      name,
+      'pass' if gate['passed'] else '**fail**',
+      _numbers(gate['numbers']),
+      gate['rule'],
+    )
+    for x in entries
+    for name, gate in x['gates'].items()
+  ]
+  return _table(('row', 'gate', 'result', 'numbers', 'rule'), rows)
+
+
+def _row_table(entries: Sequence[Mapping[str, Any]]) -> str:
+  rows = [
+    (
+      x['name'],
+      x['about'],
+      f'`--agent={x["agent"]}`',
+      ' '.join(f'`{setting}`' for setting in x['settings']) or '–',
+      f'{x["seeds"]}, {len(x["diverged_seeds"])} not finite',
+    )
+    for x in entries
+  ]
+  return _table(('row', 'what it is', 'agent', 'settings', 'seeds'), rows)
+
+
+def _numbers(numbers: Mapping[str, Any]) -> str:
+  return ', '.join(f'{k} {_cell(v)}' for k, v in numbers.items())
+
+
+def _cell(value: Any) -> str:
+  if isinstance(value, float):
+    return f'{value:.3g}'
+  if isinstance(value, Mapping):
+    return f'({_numbers(value)})'
+  if isinstance(value, list | tuple):
+    return ', '.join(map(_cell, value)) if value else 'none'
+  return str(value)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+  lines = (head, ('---',) * len(head), *rows)
+  return '\n'.join(
+    f'| {" | ".join(cell.replace("|", "/") for cell in line)} |'
+    for line in lines
+  )

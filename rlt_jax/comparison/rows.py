@@ -1,0 +1,221 @@
+"""The rows of the comparison: what each one changes, in one table.
+
+Everything that a row does not declare is the same for all rows: task, VLA,
+token, start states, robot minutes, warm-up and discount. docs/baselines.md
+says where the settings of a row come from and how it differs from what was
+published.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+
+from rlt_jax.training import config as config_lib
+from rlt_jax.training.config import PracticeConfig
+
+# Robot minutes at which every row is evaluated, besides the end.
+_MARKS = (1, 2, 5, 10)
+# One row of replay a step instead of every second, so fewer updates for each:
+# 150 per robot second, where the others have 125.
+_EVERY_STEP = ('replay_stride=1', 'utd_ratio=3', 'replay_capacity=60000')
+
+# One row of replay for each query of the VLA, with 30 updates.
+_BY_QUERY = ('replay_stride=10', 'utd_ratio=30', 'learning_starts=200')
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+  """One row of the comparison.
+
+  name: on the command line and in the table.
+  about: what it is, in a few words.
+  agent: of `agents.registry`.
+  settings: 'field=value', what differs from the defaults of practice.
+  gates: names of `gates.GATES` that it must pass.
+  """
+
+  name: str
+  about: str
+  agent: str = 'rlt'
+  settings: tuple[str, ...] = ()
+  gates: tuple[str, ...] = ()
+
+
+_ROWS = (
+  Row(name='rlt', about='the method'),
+  Row(
+    name='rlt_no_reference',
+    about='the actor does not read the reference (pass-through)',
+    settings=('agent.reference_input=false',),
+  ),
+  Row(
+    name='rlt_no_dropout',
+    about='the actor always reads the reference',
+    settings=('agent.reference_dropout=0',),
+  ),
+  Row(
+    name='rlt_beta_0',
+    about='nothing holds the actor near the reference',
+    settings=('agent.beta=0',),
+    gates=('values_are_returns',),
+  ),
+  Row(
+    name='token_zeros',
+    about='no RL token',
+    settings=('token_ablation=zeros',),
+  ),
+  Row(
+    name='token_blind',
+    about='proprioception in place of the RL token',
+    settings=('token_ablation=socket_blind',),
+  ),
+  Row(
+    name='token_true_pose',
+    about='the true pose in place of the RL token',
+    settings=('token_ablation=true_pose',),
+  ),
+  Row(
+    name='chunk_1',
+    about='chunks of one step',
+    settings=('chunk_size=1', *_EVERY_STEP),
+  ),
+  Row(name='chunk_2', about='chunks of 2 steps', settings=('chunk_size=2',)),
+  Row(
+    name='chunk_5',
+    about='chunks of 5 steps',
+    settings=('chunk_size=5', *_EVERY_STEP),
+  ),
+  Row(name='chunk_20', about='chunks of 20 steps', settings=('chunk_size=20',)),
+  Row(
+    name='imitation',
+    about='the beta term alone, without critics',
+    agent='imitation',
+    gates=('not_below_base',),
+  ),
+  Row(
+    name='qchunking',
+    about='critics choose among 8 chunks of the VLA',
+    agent='best_of_n',
+    gates=('starts_at_base',),
+  ),
+  Row(
+    name='dsrl',
+    about='a policy over the noise of the flow, one vector for all its steps',
+    agent='dsrl',
+    settings=_BY_QUERY,
+    gates=('noise_is_base', 'noise_steers'),
+  ),
+  Row(
+    name='dsrl_subspace',
+    about='the same over the 4 slowest cosines of the noise',
+    agent='dsrl',
+    settings=('agent.latent=subspace', *_BY_QUERY),
+    gates=('noise_is_base', 'noise_steers'),
+  ),
+  Row(
+    name='residual',
+    about='a bounded residual on the chunk, critics trained on the VLA first',
+    agent='residual',
+    gates=('starts_at_base', 'values_match_base'),
+  ),
+  Row(
+    name='residual_1',
+    about='the same for one step at a time',
+    agent='residual',
+    settings=('chunk_size=1', 'agent.pretrain_updates=16000', *_EVERY_STEP),
+    gates=('starts_at_base', 'values_match_base'),
+  ),
+  Row(
+    name='hil_serl',
+    about='soft actor-critic from scratch at 50 Hz, half of it on VLA data',
+    agent='hil_serl',
+    settings=('chunk_size=1', *_EVERY_STEP),
+  ),
+  Row(
+    name='hil_serl_10hz',
+    about='the same at 10 Hz: an action holds for 5 steps',
+    agent='hil_serl',
+    settings=(
+      'chunk_size=5',
+      'agent.hold=true',
+      'replay_stride=5',
+      'utd_ratio=15',
+      'learning_starts=400',
+    ),
+    gates=('reaches_80',),
+  ),
+)
+ROWS = {row.name: row for row in _ROWS}
+# Rows of the paper and of its peers that cannot run here, and why.
+MISSING = {
+  'resnet10': "it needs the weights of SERL's ResNet-10, which are not shipped",
+  'dsrl_na': 'its critic over actions and its distillation are not written',
+  'dagger': 'it trains the VLA on corrections of a person, and simulated '
+  'practice has none; `imitation` distills the VLA instead',
+  'recap': 'it trains the VLA with an advantage token, which pi_small lacks',
+  'qc_fql': 'its one-step actor is not written; `qchunking` is',
+}
+
+
+def find(names: Sequence[str]) -> list[Row]:
+  """Returns the rows of the names.
+
+  Raises:
+    ValueError: a name that is unknown, given twice or of a row that cannot
+      run.
+  """
+  if not names or len(set(names)) != len(names):
+    raise ValueError(f'Rows must be one or more, none twice: {list(names)}.')
+  for name in names:
+    if name in MISSING:
+      raise ValueError(f'The row {name!r} cannot run: {MISSING[name]}.')
+    if name not in ROWS:
+      raise ValueError(f'A row must be one of {", ".join(ROWS)}: {name!r}.')
+  return [ROWS[name] for name in names]
+
+
+def make_config(
+  row: Row,
+  minutes: float,
+  *,
+  changes: Sequence[str] = (),
+  task: str = '',
+  vla: str = '',
+) -> PracticeConfig:
+  """Returns the settings of a row; its seed is not set.
+
+  Args:
+    row: of `ROWS`.
+    minutes: of the robot, for each seed.
+    changes: 'field=value' for all rows.
+    task, vla: as for practice; '' keeps the default.
+
+  Raises:
+    ValueError: a change of what the row or the comparison declares, or a
+      setting that does not fit.
+  """
+  declared = _names(row.settings)
+  for name in _names(changes):
+    if name in declared:
+      raise ValueError(
+        f'The row {row.name!r} declares {name}; it cannot be changed for all.'
+      )
+    if name in ('seed', 'num_env_steps'):
+      flag = {'seed': 'seeds', 'num_env_steps': 'minutes'}[name]
+      raise ValueError(f'{name} must be given as --{flag}.')
+  marks = ','.join(f'{m:g}' for m in _MARKS if m < minutes)
+  # Rows are compared by their figures, not by films.
+  ours = (f'eval_at_minutes={marks}', 'num_eval_videos=0')
+  try:
+    config = config_lib.make_config(
+      (*ours, *row.settings, *changes), task=task, vla=vla, agent=row.agent
+    )
+    steps = round(minutes * 60 * config.task.control_hz)
+    return dataclasses.replace(config, num_env_steps=steps)
+  except ValueError as error:
+    raise ValueError(
+      f'The row {row.name!r} cannot have these settings: {error}'
+    ) from error
+
+
+def _names(settings: Sequence[str]) -> list[str]:
+  return [text.partition('=')[0].strip() for text in settings]

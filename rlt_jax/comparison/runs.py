@@ -1,0 +1,122 @@
+"""Runs the seeds of a row, each a practice run in a folder of its own.
+
+ROW/seed-N is a complete workdir: it can be evaluated, filmed, exported or
+continued alone. A finished seed is skipped, a stopped one continues, and one
+whose numbers were no longer finite stays as it ended.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import pathlib
+
+import jax
+
+from rlt_jax import config as config_lib
+from rlt_jax import files
+from rlt_jax.comparison.gates import DIVERGED_FILE
+from rlt_jax.comparison.rows import Row
+from rlt_jax.export import checkpoint
+from rlt_jax.training import run_folder
+from rlt_jax.training.config import PracticeConfig
+from rlt_jax.training.practice_run import PracticeRun
+
+NEW, BEGUN, FINISHED, DIVERGED = 'new', 'begun', 'finished', 'diverged'
+
+
+def folder_of(workdir: pathlib.Path, row: Row, seed: int) -> pathlib.Path:
+  """Returns the folder of a seed."""
+  return workdir / row.name / f'seed-{seed}'
+
+
+def state_of(folder: pathlib.Path, config: PracticeConfig, seed: int) -> str:
+  """Returns how far a seed is: NEW, BEGUN, FINISHED or DIVERGED.
+
+  Args:
+    folder: of the seed; it may not exist.
+    config: of the row.
+    seed: of the run.
+
+  Raises:
+    ValueError: the folder has a run with other settings, named.
+  """
+  if not (folder / run_folder.CONFIG_FILE).exists():
+    return NEW
+  wanted = dataclasses.replace(config, seed=seed)
+  found = run_folder.read_config(folder)
+  for path, values in config_lib.differences(found, wanted).items():
+    old, new = map(config_lib.spell, values)
+    raise ValueError(
+      f'The settings of a comparison must not change: {folder} has '
+      f'{path}={old}, not {new}. Give another --workdir.'
+    )
+  if (folder / DIVERGED_FILE).exists():
+    return DIVERGED
+  if (folder / 'report.json').exists():
+    return FINISHED
+  return BEGUN if checkpoint.latest(folder) is not None else NEW
+
+
+def open_seed(
+  folder: pathlib.Path,
+  config: PracticeConfig,
+  *,
+  assets: str,
+  command: str,
+) -> PracticeRun:
+  """Opens a seed's run, new or at its last checkpoint.
+
+  Args:
+    folder: of the seed.
+    config: of the run, with its seed.
+    assets: folder with vla/ and token/; empty for the shipped ones.
+    command: recorded in the report.
+
+  Raises:
+    ValueError: settings, assets or a folder that do not fit, by name.
+    OSError: another process writes there, or this one cannot.
+  """
+  return PracticeRun(
+    workdir=folder,
+    config=config,
+    resume=checkpoint.latest(folder) is not None,
+    assets=assets,
+    command=command,
+  )
+
+
+def run_to_end(run: PracticeRun) -> None:
+  """Practices and writes the report, or what ended the practice.
+
+  Raises:
+    KeyboardInterrupt: a signal came; what can be continued is saved.
+  """
+  folder = run.experiment.workdir
+  try:
+    run.practice()
+    run.report()
+  except FloatingPointError as error:
+    text = json.dumps({'error': str(error)}) + '\n'
+    files.write_atomically(folder / DIVERGED_FILE, text)
+    print(f'{folder}: {error}', flush=True)
+  finally:
+    run.close()
+    # The next run has functions of its own; these would stay in memory.
+    jax.clear_caches()
+
+
+def check_same_parts(folders: Sequence[pathlib.Path]) -> None:
+  """Raises ValueError unless all runs had the same VLA and token.
+
+  Args:
+    folders: of runs with checkpoints.
+  """
+  first: dict[str, str] = {}
+  for folder in folders:
+    found = checkpoint.find(folder)[1]['fingerprints']
+    first = first or found
+    if found != first:
+      raise ValueError(
+        f'The runs of a comparison must have the same VLA and token, {first}: '
+        f'{folder} has {found}.'
+      )

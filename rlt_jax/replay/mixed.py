@@ -1,0 +1,58 @@
+"""Batches of two kinds of rows in fixed shares, as of two buffers.
+
+One ring holds both: rows that the VLA drove, prior data, and those of the agent
+or a person. RLPD (arXiv 2302.02948), HIL-SERL and PLD draw half of every batch
+from each.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rlt_jax.types import Array, PRNGKey, Source, Transition
+
+
+def sample(
+  state: Any, key: PRNGKey, batch: int, vla_share: float
+) -> Transition:
+  """Draws rows of each kind uniformly with replacement.
+
+  Args:
+    state: a `ring.ReplayState` that stores the rows' `source`.
+    key: consumed.
+    batch: B, static.
+    vla_share: of the batch, 0 to 1, from rows that the VLA drove; rounded to
+      whole rows. Where one kind is missing the other fills the batch.
+
+  Returns:
+    Rows [B, ...], those of the VLA first where there are both.
+
+  Raises:
+    ValueError: a share that is none, or rows without a source.
+  """
+  if not 0.0 <= vla_share <= 1.0:
+    raise ValueError(f'vla_share must be in [0, 1]: {vla_share}.')
+  if state.rows.source is None:
+    raise ValueError('vla_share needs rows that store their source: none.')
+  stored = jnp.arange(len(state.rows.source)) < state.size
+  by_vla = state.rows.source == Source.VLA
+  first_key, second_key = jax.random.split(key)
+  num_vla = round(vla_share * batch)
+  vla, others = stored & by_vla, stored & ~by_vla
+  slot = jnp.concatenate(
+    [
+      _draw(first_key, jnp.where(vla.any(), vla, stored), num_vla),
+      _draw(
+        second_key, jnp.where(others.any(), others, stored), batch - num_vla
+      ),
+    ]
+  )
+  return jax.tree.map(lambda x: x[slot], state.rows)
+
+
+def _draw(key: PRNGKey, wanted: Array, num: int) -> Array:
+  """Returns `num` slots, drawn uniformly from those of a mask [capacity]."""
+  count = jnp.cumsum(wanted.astype(jnp.int32))
+  rank = jax.random.randint(key, (num,), 0, jnp.maximum(count[-1], 1))
+  return jnp.searchsorted(count, rank + 1)

@@ -1,0 +1,61 @@
+"""Practice runs that compute nothing but leave what a run leaves."""
+
+import json
+from types import SimpleNamespace
+
+from rlt_jax import config as config_lib
+from rlt_jax.export import checkpoint
+from rlt_jax.training import run_folder
+
+
+class FakeRun:
+  """A run whose episodes depend on its settings.
+
+  log: all folders that were run, in order. Set `diverge` or `stop` to the
+  name of a folder: its run ends by a number that is not finite, or by Ctrl-C
+  after a checkpoint.
+  """
+
+  log: list[str] = []
+  diverge = stop = ''
+  vla = 'v1'
+
+  def __init__(self, *, workdir, config, resume, assets, command):
+    self.experiment = SimpleNamespace(workdir=workdir)
+    self._config, self._command = config, command
+    run_folder.check_workdir(workdir, resume)
+    workdir.mkdir(parents=True, exist_ok=True)
+    text = config_lib.to_json(config)
+    (workdir / run_folder.CONFIG_FILE).write_text(text, 'utf-8')
+    self.resumed = resume
+
+  def practice(self):
+    folder = self.experiment.workdir
+    name = f'{folder.parent.name}/{folder.name}'
+    self.log.append(name + (' resumed' if self.resumed else ''))
+    if name == self.diverge:
+      raise FloatingPointError('Losses must stay finite: step 7.')
+    meta = checkpoint.make_meta({}, {'vla': self.vla, 'token': 't'})
+    checkpoint.save(folder, 100 + len(self.log), {'a': 1}, meta)
+    if name == FakeRun.stop:
+      FakeRun.stop = ''
+      raise KeyboardInterrupt
+
+  def report(self):
+    folder, config = self.experiment.workdir, self._config
+    imitates = config.agent_name == 'imitation'
+    report = {
+      'control_hz': 50, 'share_faster_than_all': None, 'commit': 'abc',
+      'command': self._command, 'device': 'CPU', 'versions': {}, 'config': {},
+      'wall_clock_s': {},
+    }  # fmt: skip
+    base = {'outcome': [1] * 15 + [0] * 5, 'steps': [100] * 20}
+    final = {'outcome': [int(not imitates)] * 20, 'steps': [50] * 20}
+    stored = {'base': base, f'mean@{config.marks()[-1]:g}': final}
+    (folder / 'report.json').write_text(json.dumps(report), 'utf-8')
+    (folder / 'evaluations.json').write_text(json.dumps(stored), 'utf-8')
+    metrics = {'env_steps': 10, 'q_mean': 0.4, 'success': 0.5, 'phase': 'x'}
+    (folder / 'metrics.jsonl').write_text(json.dumps(metrics) + '\n', 'utf-8')
+
+  def close(self):
+    pass

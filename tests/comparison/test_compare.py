@@ -1,0 +1,134 @@
+"""Rows run one after the other, are skipped, continued, and reported."""
+
+import json
+
+import pytest
+
+from rlt_jax.comparison import compare, rows, runs
+from tests.comparison import fake_runs
+from tests.comparison.fake_runs import FakeRun
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch):
+  monkeypatch.setattr(runs, 'PracticeRun', FakeRun)
+  for name, value in (('log', []), ('diverge', ''), ('stop', '')):
+    monkeypatch.setattr(FakeRun, name, value)
+
+
+def make(folder, names, *, seeds=(0,), resume=False, changes=()):
+  return compare.Comparison(
+    workdir=folder,
+    tasks=[
+      compare.Task(row, rows.make_config(row, 5, changes=changes))
+      for row in rows.find(names)
+    ],
+    seeds=seeds,
+    resume=resume,
+    command='python -m experiments.compare',
+  )
+
+
+def table(folder):
+  return json.loads((folder / 'comparison.json').read_text('utf-8'))['rows']
+
+
+def test_rows_and_seeds_run_and_are_reported(tmp_path):
+  make(tmp_path / 'c', ['rlt', 'imitation'], seeds=(0, 3)).run()
+  assert fake_runs.FakeRun.log == [
+    'rlt/seed-0', 'rlt/seed-3', 'imitation/seed-0', 'imitation/seed-3',
+  ]  # fmt: skip
+  rlt, imitation = table(tmp_path / 'c')
+  assert rlt['seeds'] == 2 and rlt['points']['mean@5']['success'] == 1.0
+  assert rlt['gates']['stays_finite']['passed']
+  # It fails its gate: 0 of 40 trials, where the VLA has 15 of 20.
+  gate = imitation['gates']['not_below_base']
+  assert not gate['passed'] and gate['numbers'] == {'base': 0.75, 'final': 0.0}
+  text = (tmp_path / 'c' / 'comparison.md').read_text('utf-8')
+  assert '| imitation | not_below_base | **fail** | base 0.75' in text
+  assert '| imitation | mean@5 | 40 | 0.00' in text  # it stays in the table
+  assert (tmp_path / 'c' / 'comparison.png').stat().st_size > 1000
+
+
+def test_finished_runs_are_skipped_and_rows_may_be_added(tmp_path):
+  make(tmp_path / 'c', ['rlt']).run()
+  make(tmp_path / 'c', ['rlt', 'rlt_beta_0'], seeds=(0, 1), resume=True).run()
+  assert FakeRun.log == [
+    'rlt/seed-0', 'rlt/seed-1', 'rlt_beta_0/seed-0', 'rlt_beta_0/seed-1',
+  ]  # fmt: skip
+  assert [x['seeds'] for x in table(tmp_path / 'c')] == [2, 2]
+
+
+def test_a_stopped_run_continues(tmp_path):
+  FakeRun.stop = 'rlt/seed-1'
+  comparison = make(tmp_path / 'c', ['rlt'], seeds=(0, 1, 2))
+  assert not comparison.is_saved()
+  with pytest.raises(KeyboardInterrupt):
+    comparison.run()
+  assert comparison.is_saved()
+  make(tmp_path / 'c', ['rlt'], seeds=(0, 1, 2), resume=True).run()
+  assert FakeRun.log[1:] == [
+    'rlt/seed-1', 'rlt/seed-1 resumed', 'rlt/seed-2'
+  ]  # fmt: skip
+
+
+def test_a_run_that_is_not_finite_is_reported_and_the_others_go_on(tmp_path):
+  FakeRun.diverge = 'rlt_beta_0/seed-0'
+  make(tmp_path / 'c', ['rlt_beta_0', 'rlt'], seeds=(0, 1)).run()
+  broken, rlt = table(tmp_path / 'c')
+  assert broken['diverged_seeds'] == ['seed-0'] and broken['seeds'] == 1
+  gate = broken['gates']['stays_finite']
+  assert not gate['passed'] and 'step 7' in gate['numbers']['diverged'][0]
+  assert rlt['seeds'] == 2
+  FakeRun.log.clear()
+  make(tmp_path / 'c', ['rlt_beta_0', 'rlt'], seeds=(0, 1), resume=True).run()
+  assert not FakeRun.log  # it is not tried again
+
+
+def test_a_row_without_a_finished_seed_is_in_the_tables(tmp_path):
+  FakeRun.diverge = 'imitation/seed-0'
+  make(tmp_path / 'c', ['imitation']).run()
+  (row,) = table(tmp_path / 'c')
+  assert row['points'] == {} and len(row['gates']) == 2
+  assert not any(gate['passed'] for gate in row['gates'].values())
+
+
+def test_a_folder_of_other_settings_is_refused(tmp_path):
+  make(tmp_path / 'c', ['rlt']).run()
+  with pytest.raises(ValueError, match=r'seed-0 has gamma=0.99, not 0.997'):
+    make(tmp_path / 'c', ['rlt'], resume=True, changes=['gamma=0.997'])
+  with pytest.raises(ValueError, match='workdir must be new'):
+    make(tmp_path / 'c', ['rlt'])
+
+
+def test_runs_of_several_vlas_are_refused(tmp_path, monkeypatch):
+  make(tmp_path / 'c', ['rlt']).run()
+  monkeypatch.setattr(FakeRun, 'vla', 'v2')
+  with pytest.raises(compare.RefusedError, match="same VLA and token.*'v1'"):
+    make(tmp_path / 'c', ['rlt'], seeds=(0, 1), resume=True).run()
+
+
+def test_a_gate_that_needs_more_episodes_is_refused_before_any_run(tmp_path):
+  with pytest.raises(ValueError, match="'imitation' need .* at least 20: 4"):
+    make(tmp_path / 'c', ['imitation'], changes=['num_final_episodes=4'])
+
+
+def test_a_gate_without_its_numbers_is_refused_by_name(tmp_path, monkeypatch):
+  monkeypatch.setattr(FakeRun, 'report', _without_metrics(FakeRun.report))
+  with pytest.raises(
+    compare.RefusedError, match="'values_are_returns' of the row 'rlt_beta_0'"
+  ):
+    make(tmp_path / 'c', ['rlt_beta_0']).run()
+
+
+def _without_metrics(report):
+  def write(self):
+    report(self)
+    (self.experiment.workdir / 'metrics.jsonl').unlink()
+
+  return write
+
+
+def test_practice_that_ends_in_the_warm_up_is_refused(tmp_path):
+  with pytest.raises(ValueError, match='beyond the warm-up of 5: 5'):
+    make(tmp_path / 'c', ['rlt'], changes=['vla_warmup_steps=15000'])
