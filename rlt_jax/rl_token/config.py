@@ -1,10 +1,15 @@
 """Hyper-parameters of the RL token and the sizes it shares with its VLA."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from rlt_jax import types
+
+# What the token reads of a VLA's row: the embeddings of images alone, as with
+# one instruction those of language are constant, or of both.
+INPUTS = ('image', 'image_language')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -12,7 +17,8 @@ class TokenConfig:
   """Encoder, decoder and Stage 1 training of one RL token."""
 
   token_dim: int  # D, width of one VLA token
-  num_image_tokens: int  # the first tokens of a VLA row come from cameras
+  num_image_tokens: int  # the first tokens of a VLA row, which are read
+  inputs: str = 'image'  # of INPUTS
   width: int | None = None  # Z and the transformers' width; None takes D
   num_layers: int = 2  # in the encoder, and again in the decoder
   num_heads: int = 4  # must divide the width
@@ -45,6 +51,8 @@ class TokenConfig:
         'The width must be a positive multiple of num_heads: '
         f'{self.z_dim} and {self.num_heads}.'
       )
+    if self.inputs not in INPUTS:
+      raise ValueError(f'inputs must be one of {INPUTS}: {self.inputs!r}.')
     for name in ('context_dropout', 'full_context_share'):
       if not 0.0 <= getattr(self, name) <= 1.0:
         raise ValueError(f'{name} must be in [0, 1]: {getattr(self, name)}.')
@@ -67,10 +75,25 @@ class TokenConfig:
         f'{self.batch_size}, {self.warmup_steps}, {self.steps}.'
       )
 
+  def numbers(self) -> dict[str, Any]:
+    """Returns the fields for a fingerprint; `inputs` came later than it."""
+    fields = dataclasses.asdict(self)
+    if self.inputs == 'image':
+      del fields['inputs']
+    return fields
+
   @property
   def z_dim(self) -> int:
     """Width Z of the RL token."""
     return self.token_dim if self.width is None else self.width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StepConfig:
+  """How a step is computed; its result is the same but for rounding."""
+
+  accumulate: int = 1  # parts of a batch, computed one after the other
+  remat: bool = False  # compute activations again instead of keeping them
 
 
 def count_image_tokens(image_mask: types.Array) -> int:

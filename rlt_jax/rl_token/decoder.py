@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from rlt_jax.rl_token.config import TokenConfig
-from rlt_jax.rl_token.layers import Block
+from rlt_jax.rl_token.layers import block_class
 from rlt_jax.types import Array, PRNGKey
 
 
@@ -17,6 +17,7 @@ class Decoder(nn.Module):
   """
 
   config: TokenConfig
+  remat: bool = False  # see `block_class`
 
   @nn.compact
   def __call__(
@@ -47,8 +48,9 @@ class Decoder(nn.Module):
     seen = jnp.pad(mask[:, :-1], ((0, 0), (1, 0)), constant_values=True)
     causal = jnp.tri(x.shape[1], dtype=bool)
     visible = causal[None] & seen[:, None]  # [B, N, N]
+    block = block_class(self.remat)
     for i in range(config.num_layers):
-      x = Block(config.num_heads, config.mlp_ratio, name=f'block_{i}')(
+      x = block(config.num_heads, config.mlp_ratio, name=f'block_{i}')(
         x, visible
       )
     x = nn.LayerNorm(name='out_norm')(x)

@@ -6,6 +6,7 @@ how much of the reconstruction comes from the token.
 """
 
 from collections.abc import Callable
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,6 @@ from rlt_jax.rl_token.objective import decode, encode
 from rlt_jax.types import Params, PRNGKey
 
 _BATCH = 64  # frames per call
-_CASES = ('real', 'shuffled', 'zero')
 
 
 def diagnose(
@@ -49,20 +49,14 @@ def diagnose(
     no context anyway); token_cosine, the mean pairwise cosine of centered
     z_rl; effective_rank, the participation ratio of its covariance.
   """
-  if len(tokens) < 2:
-    raise ValueError(f'Diagnostics need two frames or more: {len(tokens)}.')
-  mask = np.ones(tokens.shape[:2], bool) if mask is None else mask
+  mask = _check(tokens, mask)
   encode_batch, errors_batch = _jitted(params, config)
   z_rl = _over_batches(encode_batch, tokens, mask)
-  order = np.asarray(jax.random.permutation(key, len(tokens)))
-  shuffled = np.empty_like(z_rl)
-  shuffled[order] = z_rl[np.roll(order, 1)]  # No frame keeps its own.
-  z_of = dict(zip(_CASES, (z_rl, shuffled, np.zeros_like(z_rl)), strict=True))
   results = {}
   for suffix, context in (('', True), ('_no_context', False)):
-    for case in _CASES:
+    for case, z in _cases(z_rl, key).items():
       keep = np.full(mask.shape, context)
-      sums = _over_batches(errors_batch, tokens, mask, z_of[case], keep)
+      sums = _over_batches(errors_batch, tokens, mask, z, keep)
       error, variance = sums.sum(0)  # Each [N].
       results[f'fve_{case}{suffix}'] = 1.0 - error.sum() / variance.sum()
       if case == 'real' and context:
@@ -70,6 +64,58 @@ def diagnose(
   results['first_position_fve'] = first
   results |= token_spread(z_rl)
   return {name: float(value) for name, value in results.items()}
+
+
+def explained(
+  params: Params,
+  tokens: np.ndarray,
+  config: TokenConfig,
+  key: PRNGKey,
+  *,
+  mask: np.ndarray | None = None,
+) -> dict[str, float]:
+  """Measures a token on frames of one task, to compare it with another token.
+
+  FVE is of the embeddings as the VLA gives them, around the mean of each
+  position over these frames. It depends on neither the token's statistics nor
+  on what tells tasks apart, so that a token that several tasks share and one of
+  each task have the same denominator.
+
+  Args:
+    params, tokens, config, key, mask: as for `diagnose`; of one task.
+
+  Returns:
+    fve_real, fve_shuffled and fve_zero, with all teacher tokens hidden;
+    'shuffled' is the token of another frame of the task.
+  """
+  mask = _check(tokens, mask)
+  encode_batch, _ = _jitted(params, config)
+  raw_errors = _jitted_raw(params, config)
+  z_rl = _over_batches(encode_batch, tokens, mask)
+  seen = mask[..., None]
+  plain = np.where(seen, np.asarray(tokens, np.float32), 0.0)
+  mean = plain.sum(0) / np.maximum(seen.sum(0), 1)
+  variance = np.square(np.where(seen, plain - mean, 0.0)).sum()
+  keep, results = np.zeros(mask.shape, bool), {}
+  for case, z in _cases(z_rl, key).items():
+    errors = _over_batches(raw_errors, tokens, mask, z, keep)
+    results[f'fve_{case}'] = float(1.0 - errors.sum() / variance)
+  return results
+
+
+def _check(tokens: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+  """Returns the mask; raises a ValueError for less than two frames."""
+  if len(tokens) < 2:
+    raise ValueError(f'Diagnostics need two frames or more: {len(tokens)}.')
+  return np.ones(tokens.shape[:2], bool) if mask is None else mask
+
+
+def _cases(z_rl: np.ndarray, key: PRNGKey) -> dict[str, np.ndarray]:
+  """Returns the frames' own tokens, those of others, and zeros."""
+  order = np.asarray(jax.random.permutation(key, len(z_rl)))
+  shuffled = np.empty_like(z_rl)
+  shuffled[order] = z_rl[np.roll(order, 1)]  # No frame keeps its own.
+  return {'real': z_rl, 'shuffled': shuffled, 'zero': np.zeros_like(z_rl)}
 
 
 def token_spread(z_rl: np.ndarray) -> dict[str, float]:
@@ -130,19 +176,37 @@ def linear_probe(
 
 def _jitted(params: Params, config: TokenConfig) -> tuple[Callable, Callable]:
 
+  # An argument: as constants large weights would be part of the programs.
   @jax.jit
-  def encode_batch(tokens, mask):
+  def encode_batch(params, tokens, mask):
     tokens = stats_lib.standardize(params['stats'], tokens, mask)
     return encode(params, tokens, mask, config)
 
   @jax.jit
-  def errors_batch(tokens, mask, z_rl, keep):
+  def errors_batch(params, tokens, mask, z_rl, keep):
     tokens = stats_lib.standardize(params['stats'], tokens, mask)
     predicted = decode(params, z_rl, tokens, mask, keep, config)
     error = jnp.square(predicted - tokens).sum(-1) * mask
     return jnp.stack([error, jnp.square(tokens).sum(-1)], 1)  # [B, 2, N]
 
-  return encode_batch, errors_batch
+  return (
+    functools.partial(encode_batch, params),
+    functools.partial(errors_batch, params),
+  )
+
+
+def _jitted_raw(params: Params, config: TokenConfig) -> Callable:
+  """Returns a function to the errors [B] in the embeddings' own scale."""
+
+  @jax.jit
+  def raw_errors(params, tokens, mask, z_rl, keep):
+    stats = params['stats']
+    tokens = stats_lib.standardize(stats, tokens, mask)
+    predicted = decode(params, z_rl, tokens, mask, keep, config)
+    error = (predicted - tokens) * stats['token_std'] * mask[..., None]
+    return jnp.square(error).sum((-2, -1))
+
+  return functools.partial(raw_errors, params)
 
 
 def _over_batches(fn, *arrays):

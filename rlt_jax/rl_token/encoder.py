@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from rlt_jax.rl_token.config import TokenConfig
-from rlt_jax.rl_token.layers import Block
+from rlt_jax.rl_token.layers import block_class
 from rlt_jax.types import Array
 
 
@@ -16,6 +16,7 @@ class Encoder(nn.Module):
   """
 
   config: TokenConfig
+  remat: bool = False  # see `block_class`
 
   @nn.compact
   def __call__(self, tokens: Array, mask: Array) -> Array:
@@ -37,8 +38,9 @@ class Encoder(nn.Module):
     )
     # The query slot stays visible: an all-padding row has to give a z_rl.
     mask = jnp.pad(mask, ((0, 0), (0, 1)), constant_values=True)  # [B, N+1]
+    block = block_class(self.remat)
     for i in range(config.num_layers):
-      x = Block(
+      x = block(
         config.num_heads,
         config.mlp_ratio,
         last_only=i == config.num_layers - 1,

@@ -43,3 +43,12 @@ class Block(nn.Module):
     y = nn.LayerNorm(name='mlp_norm')(x)
     y = nn.gelu(nn.Dense(self.mlp_ratio * width, name='mlp_in')(y))
     return x + nn.Dense(width, name='mlp_out')(y)
+
+
+def block_class(remat: bool) -> type[Block]:
+  """Returns `Block`, or with `remat` one that keeps no activations.
+
+  Its backward pass computes them again from its input, for a third more
+  arithmetic. The parameters are the same.
+  """
+  return nn.remat(Block) if remat else Block

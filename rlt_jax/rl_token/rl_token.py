@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
-import hashlib
 import json
 import pathlib
 from typing import Any
@@ -10,30 +9,15 @@ from typing import Any
 import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save as save_arrays
 
+from rlt_jax import files
 from rlt_jax.rl_token import stats as stats_lib
+from rlt_jax.rl_token import token_record
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.objective import encode
+from rlt_jax.rl_token.token_record import RECORD, TokenSpec, WEIGHTS
 from rlt_jax.types import Array, Params
-
-_WEIGHTS = 'token.safetensors'
-_RECORD = 'token.json'
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class TokenSpec:
-  """What a token takes and gives; compared by name before anything runs.
-
-  vla_fingerprint: of the VLA whose embeddings it was trained on.
-  fingerprint: hex digest of weights, statistics and the numbers above.
-  """
-
-  token_dim: int
-  num_image_tokens: int
-  z_dim: int
-  vla_fingerprint: str
-  fingerprint: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -78,13 +62,7 @@ class RlToken:
 
 def make(params: Params, config: TokenConfig, vla_fingerprint: str) -> RlToken:
   """Bundles trained params with the VLA they belong to."""
-  spec = TokenSpec(
-    token_dim=config.token_dim,
-    num_image_tokens=config.num_image_tokens,
-    z_dim=config.z_dim,
-    vla_fingerprint=vla_fingerprint,
-    fingerprint=_digest(params, config, vla_fingerprint),
-  )
+  spec = token_record.make_spec(flatten(params), config, vla_fingerprint)
   return RlToken(spec=spec, config=config, params=params)
 
 
@@ -106,14 +84,14 @@ def save(
     seed: of the training.
   """
   folder = pathlib.Path(folder)
-  if (folder / _RECORD).exists():
+  if (folder / RECORD).exists():
     raise ValueError(f'The folder must not hold a token yet: {folder}.')
-  flat = _pack(token.params)
-  for name, value in _flatten(token.params).items():
+  flat = token_record.pack(flatten(token.params))
+  for name, value in flatten(token.params).items():
     if not np.array_equal(flat[name].astype(np.float32), value):
       raise ValueError(f'Weights must be float16 values: {name} is not.')
   folder.mkdir(parents=True, exist_ok=True)
-  save_file(flat, folder / _WEIGHTS)
+  files.write_atomically(folder / WEIGHTS, save_arrays(flat))
   record = {
     'config': dataclasses.asdict(token.config),
     'spec': dataclasses.asdict(token.spec),
@@ -121,7 +99,9 @@ def save(
     'command': list(command),
     'seed': seed,
   }
-  (folder / _RECORD).write_text(json.dumps(record, indent=2) + '\n')
+  # Last, since the record is what makes the folder a token.
+  text = json.dumps(record, indent=2) + '\n'
+  files.write_atomically(folder / RECORD, text)
 
 
 def load(folder: str | pathlib.Path, *, vla_fingerprint: str) -> RlToken:
@@ -134,45 +114,16 @@ def load(folder: str | pathlib.Path, *, vla_fingerprint: str) -> RlToken:
   Raises:
     ValueError: another VLA's token, or weights that are not the record's.
   """
-  folder = pathlib.Path(folder)
-  record = json.loads((folder / _RECORD).read_text())
-  spec = TokenSpec(**record['spec'])
-  if spec.vla_fingerprint != vla_fingerprint:
-    raise ValueError(
-      'A token serves only the VLA it was trained on, fingerprint '
-      f'{spec.vla_fingerprint}: {vla_fingerprint}.'
-    )
-  flat = load_file(folder / _WEIGHTS)
-  params = flax.traverse_util.unflatten_dict(
-    {name: jnp.asarray(x, jnp.float32) for name, x in flat.items()}, sep='/'
+  spec, config, flat = token_record.read(
+    folder, vla_fingerprint=vla_fingerprint
   )
-  token = make(params, TokenConfig(**record['config']), vla_fingerprint)
-  if token.spec != spec:
-    raise ValueError(
-      f'The weights must have the fingerprint {spec.fingerprint} of '
-      f'{_RECORD}: {token.spec.fingerprint}.'
-    )
-  return token
+  params = flax.traverse_util.unflatten_dict(
+    {name: jnp.asarray(x) for name, x in flat.items()}, sep='/'
+  )
+  return RlToken(spec=spec, config=config, params=params)
 
 
-def _flatten(params):
+def flatten(params: Params) -> dict[str, np.ndarray]:
+  """Returns float32 arrays by name, as the files have them."""
   flat = flax.traverse_util.flatten_dict(params, sep='/')
   return {name: np.asarray(flat[name], np.float32) for name in sorted(flat)}
-
-
-def _pack(params):
-  # Statistics keep float32: a mean may lie outside float16's range.
-  return {
-    name: x if name.startswith('stats/') else x.astype(np.float16)
-    for name, x in _flatten(params).items()
-  }
-
-
-def _digest(params, config, vla_fingerprint):
-  numbers = dataclasses.asdict(config)
-  digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
-  digest.update(vla_fingerprint.encode())
-  for name, value in _pack(params).items():
-    digest.update(f'{name}{value.shape}{value.dtype}'.encode())
-    digest.update(np.ascontiguousarray(value).tobytes())
-  return digest.hexdigest()

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 import pathlib
 import shlex
 
+from rlt_jax import files
 from rlt_jax.rl_token import rl_token
-from rlt_jax.rl_token.stage1 import HELD_OUT, Stage1Result
+from rlt_jax.rl_token.stage1 import Stage1Result
 from rlt_jax.vlas.vla import TrainableVla
 
-_CARD = """# RL token of the {task} task
+_CARD = """# RL token
 
 Compresses the {tokens} image embeddings of a frozen VLA into one vector of
 {z_dim} numbers, for an actor and a critic to read.
@@ -65,11 +66,7 @@ def write(
   config = token.config
   if config.alpha > 0.0 and isinstance(result.vla, TrainableVla):
     result.vla.save(folder / 'vla', metrics={}, command=command, seed=seed)
-  rl_token.save(
-    folder, token, metrics=result.metrics, command=command, seed=seed
-  )
   card = _CARD.format(
-    task=folder.name,
     tokens=config.num_image_tokens,
     z_dim=config.z_dim,
     command=shlex.join(command),
@@ -77,7 +74,7 @@ def write(
     vla=token.spec.vla_fingerprint,
     episodes=result.episodes,
     frames=result.frames,
-    held_out=max(1, round(HELD_OUT * result.episodes)),
+    held_out=result.held_out,
     minutes=result.minutes,
     steps=config.steps,
     batch=config.batch_size,
@@ -86,4 +83,8 @@ def write(
     alpha=config.alpha,
     rows='\n'.join(f'| {k} | {v:.4g} |' for k, v in result.metrics.items()),
   )
-  (folder / 'MODEL_CARD.md').write_text(card)
+  folder.mkdir(parents=True, exist_ok=True)
+  files.write_atomically(folder / 'MODEL_CARD.md', card)
+  rl_token.save(
+    folder, token, metrics=result.metrics, command=command, seed=seed
+  )

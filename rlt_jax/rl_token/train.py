@@ -1,24 +1,34 @@
 """Stage 1: trains encoder and decoder on demonstration embeddings, Eq. 2."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+import contextlib
+import time
 from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 import numpy as np
 import optax
 
-from rlt_jax import batching
+from rlt_jax import sharding, signals
+from rlt_jax.rl_token import features
 from rlt_jax.rl_token import stats as stats_lib
-from rlt_jax.rl_token.config import TokenConfig
+from rlt_jax.rl_token.config import StepConfig, TokenConfig
 from rlt_jax.rl_token.decoder import Decoder
 from rlt_jax.rl_token.encoder import Encoder
-from rlt_jax.rl_token.objective import Batch, encode, Metrics, objective
+from rlt_jax.rl_token.features import Features
+from rlt_jax.rl_token.objective import Batch, gradients, Metrics
+from rlt_jax.rl_token.token_data import ArrayData, TokenData
+from rlt_jax.sitting import Sitting, spell_progress
 from rlt_jax.types import Params, PRNGKey
+from rlt_jax.vlas import training_loop
 from rlt_jax.vlas.vla import VlaHooks
 
 _LOG_EVERY = 100  # steps
+_SAVE_EVERY_S = 120.0  # a killed training repeats no more
+_WHOLE = StepConfig()
 
 
 @chex.dataclass(frozen=True)
@@ -41,12 +51,16 @@ class Trained(NamedTuple):
   params: 'encoder', 'decoder' (float16 values held in float32, so that saving
     changes nothing) and 'stats' (token_mean, token_std, z_mean, z_std).
   vla_params: the VLA after joint training; None when alpha is 0.
-  history: one dict of floats per logged step.
+  history: one dict of floats per logged step of this sitting.
+  train_s: wall clock of all sittings.
+  sample: features of the frames of `TokenData.sample`, in order.
   """
 
   params: Params
   vla_params: Params
   history: list[dict[str, float]]
+  train_s: float
+  sample: Features
 
 
 def init_state(
@@ -83,6 +97,7 @@ def train_step(
   *,
   config: TokenConfig,
   vla: VlaHooks | None = None,
+  step: StepConfig = _WHOLE,
 ) -> tuple[TokenState, Metrics]:
   """Takes one step on the token, and with alpha > 0 one on the VLA.
 
@@ -90,12 +105,10 @@ def train_step(
     state: donate it when jitting.
     batch: B frames.
     key: consumed.
-    config, vla: static.
+    config, vla, step: static.
   """
   token_optimizer, vla_optimizer = _make_optimizers(config)
-  (_, metrics), (grads, vla_grads) = jax.value_and_grad(
-    objective, argnums=(0, 1), has_aux=True
-  )(
+  (grads, vla_grads), metrics = gradients(
     state.params,
     state.vla_params,
     state.stats,
@@ -103,6 +116,7 @@ def train_step(
     key,
     config=config,
     vla=vla,
+    step=step,
   )
   updates, opt_state = token_optimizer.update(
     grads, state.opt_state, state.params
@@ -121,72 +135,123 @@ def train_step(
 
 def train_token(
   key: PRNGKey,
-  source: Any,
+  source: TokenData | Any,
   config: TokenConfig,
   *,
   mask: np.ndarray | None = None,
   vla: VlaHooks | None = None,
-  log: Callable[[dict[str, float]], None] | None = None,
+  step: StepConfig = _WHOLE,
+  mesh: Mesh | None = None,
+  sitting: Sitting | None = None,
+  settings: Mapping[str, Any] | None = None,
 ) -> Trained:
   """Trains an RL token on demonstration frames.
 
   Args:
     key: consumed.
-    source: host arrays with a leading [F]. With alpha 0 the cached image
-      tokens, float [F, N, D]; otherwise the data that `vla` takes.
+    source: the data, or host arrays as `ArrayData` takes them.
     config: sizes and schedule.
-    mask: bool [F, N], False is padding; None means that all are visible.
+    mask: of arrays: bool [F, N], False is padding; None means all are visible.
     vla: hooks for joint training, given if and only if alpha > 0. The
       statistics are those of the VLA before training.
-    log: called with each entry of the history.
+    step: how a step is computed.
+    mesh: of devices that share each batch; None takes one device.
+    sitting: keeps the state, so that a training that was interrupted ends as an
+      unbroken one; None keeps nothing.
+    settings: for `Sitting.restore`.
 
   Raises:
     ValueError: source, mask or hooks do not fit the config.
+    FloatingPointError: the training diverged.
+    KeyboardInterrupt: a signal asked for the end; the state is saved.
   """
-  mask = _check_source(source, config, mask, vla)
-  init_key, index_key, step_key = jax.random.split(key, 3)
-  tokens = source if vla is None else _run_vla(vla, vla.params, source, config)
-  stats = stats_lib.measure_tokens(tokens, mask)
+  init_key, order_key, step_key = jax.random.split(key, 3)
+  sitting, data = sitting or Sitting(), source
+  if not isinstance(data, TokenData):
+    seed = int(jax.random.bits(order_key))
+    data = ArrayData(source, config, mask=mask, vla=vla, seed=seed)
+  # A state that is restored has its own.
+  shape = (config.num_image_tokens, config.token_dim)
+  stats = {'token_mean': np.zeros(shape, np.float32)}
+  stats['token_std'] = np.ones(shape[1:], np.float32)
+  if not sitting.resumed:
+    stats = measure_tokens(data)
   state = init_state(init_key, stats, config=config, vla=vla)
 
-  def run_step(state, batch, step):
-    step_rng = jax.random.fold_in(step_key, step)
-    return train_step(state, batch, step_rng, config=config, vla=vla)
+  def run_step(state, batch, number):
+    step_rng = jax.random.fold_in(step_key, number)
+    return train_step(state, batch, step_rng, config=config, vla=vla, step=step)
 
-  run_step = jax.jit(run_step, donate_argnums=0)
-  rows = np.asarray(
-    jax.random.randint(
-      index_key, (config.steps, config.batch_size), 0, len(mask)
-    )
+  state, history, train_s = _run_steps(
+    jax.jit(run_step, donate_argnums=0),
+    state,
+    data,
+    config,
+    sitting,
+    settings or {},
+    mesh,
   )
-  history = []
-  for step, index in enumerate(rows):
-    batch = Batch(_take(source, index), mask[index])
-    state, metrics = run_step(state, batch, step)
-    if step % _LOG_EVERY == 0 or step == config.steps - 1:
-      row = {name: float(value) for name, value in metrics.items()}
-      history.append({'step': step} | row)
-      if log is not None:
-        log(history[-1])
-  if vla is not None:
-    tokens = _run_vla(vla, state.vla_params, source, config)
-  params = _finish(state.params, stats, tokens, mask, config)
-  return Trained(params, state.vla_params, history)
+  params, found = _finish(state, data, config)
+  return Trained(params, state.vla_params, history, train_s, found)
 
 
-def encode_all(
-  params: Params, tokens: np.ndarray, mask: np.ndarray, config: TokenConfig
-) -> np.ndarray:
-  """Returns raw z_rl [F, Z] of cached tokens [F, N, D], in batches."""
+def _run_steps(
+  run_step: Callable[[TokenState, Batch, int], tuple[TokenState, Metrics]],
+  state: TokenState,
+  data: TokenData,
+  config: TokenConfig,
+  sitting: Sitting,
+  settings: Mapping[str, Any],
+  mesh: Mesh | None,
+) -> tuple[TokenState, list[dict[str, float]], float]:
+  """Returns the state after all steps, logged metrics, and seconds."""
+  kept = {'token': state, 'step': 0, 'elapsed_s': 0.0}
+  kept = sitting.restore(kept, settings)
+  state, first = kept['token'], kept['step']
+  if mesh is not None:
+    state = sharding.replicate(state, mesh)
+  began = time.monotonic() - kept['elapsed_s']
 
-  @jax.jit
-  def run(tokens, mask):
-    tokens = stats_lib.standardize(params['stats'], tokens, mask)
-    return encode(params, tokens, mask, config)
+  def keep(step: int) -> None:
+    spent = time.monotonic() - began
+    sitting.save(step, {'token': state, 'step': step, 'elapsed_s': spent})
 
-  return batching.map_in_batches(
-    lambda batch: np.asarray(run(*batch)), (tokens, mask), config.batch_size
-  )
+  if not sitting.resumed:
+    keep(0)
+  history, figures, saved = [], {}, time.monotonic()
+  with (
+    signals.StopRequest('after this step') as stop,
+    contextlib.closing(data.batches(first)) as batches,
+  ):
+    for step in range(first, config.steps):
+      batch = next(batches)
+      batch = batch if mesh is None else sharding.shard(batch, mesh)
+      if step == first:  # it compiles
+        state, metrics = stop.call(run_step, state, batch, step)
+      else:
+        state, metrics = run_step(state, batch, step)
+      if step % _LOG_EVERY == 0 or step == config.steps - 1:
+        figures = {name: float(value) for name, value in metrics.items()}
+        training_loop.check_finite(figures, step)
+        history.append({'step': step} | figures)
+      done, spent = step + 1, time.monotonic() - began
+      share = done / config.steps
+      sitting.show(spell_progress(done, config.steps, spent, share, **figures))
+      if stop.requested or time.monotonic() - saved > _SAVE_EVERY_S:
+        keep(done)
+        stop.raise_if_stopped()
+        saved = time.monotonic()
+    if first < config.steps:
+      keep(config.steps)
+  return state, history, time.monotonic() - began
+
+
+def measure_tokens(data: TokenData) -> Params:
+  """Returns token_mean and token_std of the data's sample."""
+  moments = stats_lib.TokenMoments()
+  for tokens, mask in data.sample():
+    moments.add(tokens, mask)
+  return moments.result()
 
 
 def _make_optimizers(config):
@@ -207,42 +272,17 @@ def _make_optimizers(config):
   )
 
 
-def _check_source(source, config, mask, vla):
-  if (config.alpha > 0.0) != (vla is not None):
-    raise ValueError(
-      'VLA hooks must be given if and only if alpha > 0: '
-      f'alpha {config.alpha}, hooks {"given" if vla else "missing"}.'
-    )
-  lengths = {len(x) for x in jax.tree.leaves(source)}
-  if len(lengths) != 1 or 0 in lengths:
-    raise ValueError(f'All leaves need the same F > 0 frames: {lengths}.')
-  shape = (lengths.pop(), config.num_image_tokens, config.token_dim)
-  if vla is None and source.shape != shape:
-    raise ValueError(f'Tokens must be [F, N, D] = {shape}: {source.shape}.')
-  mask = np.ones(shape[:2], bool) if mask is None else np.asarray(mask, bool)
-  if mask.shape != shape[:2]:
-    raise ValueError(f'mask must be [F, N] = {shape[:2]}: {mask.shape}.')
-  return mask
-
-
-def _run_vla(vla, vla_params, source, config):
-  run = jax.jit(vla.tokens)
-  return batching.map_in_batches(
-    lambda batch: np.asarray(run(vla_params, batch)), source, config.batch_size
-  )
-
-
-def _finish(params, stats, tokens, mask, config):
+def _finish(
+  state: TokenState, data: TokenData, config: TokenConfig
+) -> tuple[Params, Features]:
   """Rounds weights to float16 values, then measures z_rl with those."""
-  params = jax.tree.map(lambda x: np.asarray(x, np.float16), params)
+  params = jax.tree.map(lambda x: np.asarray(x, np.float16), state.params)
   if not all(np.isfinite(x).all() for x in jax.tree.leaves(params)):
     raise ValueError('Weights must be finite in float16; training diverged.')
   params = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), params)
-  params = params | {'stats': dict(stats)}
-  z_rl = encode_all(params, tokens, mask, config)
-  stats = stats | stats_lib.measure_z(z_rl)
-  return params | {'stats': jax.tree.map(jnp.asarray, stats)}
-
-
-def _take(source, index):
-  return jax.tree.map(lambda x: x[index], source)
+  stats = jax.tree.map(np.asarray, dict(state.stats))
+  found = features.measure(
+    params | {'stats': stats}, data.sample(state.vla_params), config
+  )
+  stats = stats | stats_lib.measure_z(found.z_rl)
+  return params | {'stats': jax.tree.map(jnp.asarray, stats)}, found

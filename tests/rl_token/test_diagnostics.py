@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax.rl_token import diagnostics, train
+from rlt_jax.rl_token import diagnostics, features, train
 from rlt_jax.rl_token.config import TokenConfig
 
 
@@ -64,6 +64,25 @@ def test_without_context_dropout_the_token_is_left_out():
   assert gap(leaky) < 0.5 * gap(closed)
 
 
+def test_a_task_is_measured_around_its_own_mean():
+  """However far the tasks are apart, and whatever the statistics are."""
+  params, config = _trained(0.9)
+  tokens, _ = _redundant(2, 200)
+  found = diagnostics.explained(params, tokens, config, jax.random.key(3))
+  assert set(found) == {'fve_real', 'fve_shuffled', 'fve_zero'}
+  assert found['fve_real'] > 0.7 > 0.0 > found['fve_shuffled']
+  assert found['fve_real'] > found['fve_zero'] + 0.2
+  # The same embeddings far away, with statistics that follow them.
+  stats = dict(params['stats'])
+  stats['token_mean'] = stats['token_mean'] + 40.0
+  moved = params | {'stats': stats}
+  far = diagnostics.explained(moved, tokens + 40.0, config, jax.random.key(3))
+  assert far['fve_real'] == pytest.approx(found['fve_real'], abs=1e-3)
+  # A token whose mean is that of other tasks explains less of this one.
+  worse = diagnostics.explained(moved, tokens, config, jax.random.key(3))
+  assert worse['fve_real'] < 0.0
+
+
 def test_spread_of_known_tokens():
   # Four equal, opposed pairs on two axes: each unit vector's cosines with the
   # other three are 0, 0 and -1; two equal variances count as rank 2.
@@ -86,7 +105,7 @@ def test_trained_token_shows_the_hidden_state_to_a_linear_probe():
   params, config = _trained(0.9)
   tokens, hidden = _redundant(4, 400)
   mask = np.ones(tokens.shape[:2], bool)
-  z_rl = train.encode_all(params, tokens, mask, config)
+  z_rl = features.encode_all(params, tokens, mask, config)
   out = diagnostics.linear_probe(
     z_rl[:300], hidden[:300], z_rl[300:], hidden[300:]
   )

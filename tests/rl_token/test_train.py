@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax import sitting as sitting_lib
 from rlt_jax.rl_token import objective, stats, train
-from rlt_jax.rl_token.config import TokenConfig
+from rlt_jax.rl_token.config import StepConfig, TokenConfig
 from rlt_jax.vlas.vla import VlaHooks
 
 _CONFIG = TokenConfig(
@@ -116,12 +117,14 @@ def test_loss_is_the_masked_mean_over_positions():
 
   @jax.jit
   def loss(tokens):
-    return objective.reconstruction_loss(
+    return objective.objective(
       zeros,
+      None,
       state.stats,
       objective.Batch(tokens, mask),
       jax.random.key(0),
-      _CONFIG,
+      config=_CONFIG,
+      vla=None,
     )
 
   value, metrics = loss(tokens)
@@ -149,6 +152,57 @@ def test_the_step_compiles_once():
       state, objective.Batch(tokens, _MASK), jax.random.key(i)
     )
   assert np.isfinite(metrics['reconstruction_loss'])
+
+
+@pytest.mark.parametrize(
+  'step', [StepConfig(accumulate=2), StepConfig(accumulate=4, remat=True)]
+)
+def test_parts_of_a_batch_add_up_to_the_whole(step):
+  state, _ = _joint_state(_CONFIG)
+  state = state.replace(vla_params=None, vla_opt_state=None)
+  tokens = np.array(_tokens(_vla().params, _images(8)))
+  mask = np.ones((8, 3), bool)
+  mask[:3, 2] = mask[5, 1:] = False  # the parts see unlike numbers of tokens
+  take = functools.partial(train.train_step, config=_CONFIG)
+  batch, key = objective.Batch(tokens, mask), jax.random.key(1)
+  state_1, metrics_1 = jax.jit(take)(state, batch, key)
+  state_2, metrics_2 = jax.jit(functools.partial(take, step=step))(
+    state, batch, key
+  )
+  chex.assert_trees_all_close(metrics_2, metrics_1, rtol=1e-5)
+  # Adam's second moment is the gradient squared, before any sign is taken.
+  chex.assert_trees_all_close(
+    state_2.opt_state, state_1.opt_state, rtol=1e-4, atol=1e-7
+  )
+
+
+def test_a_token_of_full_size_is_traced():
+  config = TokenConfig(token_dim=2048, num_image_tokens=768, num_heads=16)
+  shape = jax.ShapeDtypeStruct
+  stats = {
+    'token_mean': shape((768, 2048), 'f4'),
+    'token_std': shape((2048,), 'f4'),
+  }
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  init = functools.partial(train.init_state, config=config)
+  state = jax.eval_shape(init, key, stats)
+  batch = objective.Batch(
+    shape((32, 768, 2048), 'bfloat16'), shape((32, 768), bool)
+  )
+  step = functools.partial(
+    train.train_step, config=config, step=StepConfig(accumulate=4, remat=True)
+  )
+  after, metrics = jax.eval_shape(step, state, batch, key)
+  chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+  assert set(metrics) == {'reconstruction_loss', 'fve', 'grad_norm'}
+  sizes = [x.size for x in jax.tree.leaves(state.params)]
+  assert 140e6 < sum(sizes) < 160e6
+  z_rl = jax.eval_shape(
+    functools.partial(objective.encode, config=config),
+    state.params,
+    *batch,
+  )
+  assert z_rl.shape == (32, 2048)
 
 
 @pytest.mark.parametrize(
@@ -196,3 +250,51 @@ def test_misfits_are_refused():
     run(tokens[:, :2], _CONFIG)
   with pytest.raises(ValueError, match='mask must be'):
     run(tokens, _CONFIG, mask=np.ones((12, 2), bool))
+
+
+class StoppedError(Exception):
+  """Stands for a kill."""
+
+
+class MemorySitting(sitting_lib.Sitting):
+  """Keeps the last state of some steps, and is killed after one."""
+
+  def __init__(self, kept_steps, last_step):
+    self._kept_steps, self._last_step = kept_steps, last_step
+    self._saved = None
+
+  def restore(self, state, settings):
+    return self._saved if self.resumed else state
+
+  def save(self, step, state):
+    if step in self._kept_steps:
+      self._saved = jax.tree.map(lambda x: np.array(x).copy(), state)
+      self._saved['step'], self.settings = step, {'a': 1}
+
+  def show(self, text):
+    if text.startswith(f'step {self._last_step} '):
+      self._last_step = None
+      raise StoppedError
+
+
+@pytest.mark.parametrize('config', [_CONFIG, _JOINT], ids=['alone', 'joint'])
+def test_a_killed_training_ends_as_an_unbroken_one(config, monkeypatch):
+  monkeypatch.setattr(train, '_SAVE_EVERY_S', 1e-9)
+  vla = _vla() if config.alpha else None
+  source = _images() if vla else np.asarray(_tokens(_vla().params, _images()))
+  key = jax.random.key(0)
+  whole = train.train_token(key, source, config, vla=vla)
+  sitting = MemorySitting((0, 1), last_step=2)
+  with pytest.raises(StoppedError):
+    train.train_token(key, source, config, vla=vla, sitting=sitting)
+  resumed = train.train_token(key, source, config, vla=vla, sitting=sitting)
+  chex.assert_trees_all_equal(resumed[:2], whole[:2])
+  assert resumed.history == [whole.history[-1]]
+
+
+def test_a_training_that_diverges_ends_at_once(monkeypatch):
+  tokens = np.asarray(_tokens(_vla().params, _images()))
+  bad = {'reconstruction_loss': jnp.float32(jnp.nan)}
+  monkeypatch.setattr(train, 'train_step', lambda state, *_, **__: (state, bad))
+  with pytest.raises(FloatingPointError, match='must stay finite.*step 0'):
+    train.train_token(jax.random.key(0), tokens, _CONFIG)
