@@ -8,6 +8,7 @@ targets in `ArmSpec.joint_units` (rad, grippers m), in `joint_names` order.
 import dataclasses
 import math
 import pathlib
+import re
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -101,6 +102,11 @@ class ArmSpec:
   max_action_age_s: float
 
   def __post_init__(self):
+    # The lock of the arm has its name.
+    if not re.fullmatch(r'[A-Za-z0-9_-][A-Za-z0-9._-]*', self.name):
+      raise ValueError(
+        f'name must be of letters, digits, and ".", "_", "-": {self.name!r}.'
+      )
     num = len(self.joint_names)
     if not num or len(set(self.joint_names)) != num:
       raise ValueError(f'joint_names must be distinct: {self.joint_names}.')
@@ -152,6 +158,6 @@ def load_spec(path: str | pathlib.Path) -> ArmSpec:
   """
   path = pathlib.Path(path)
   try:
-    return config_lib.from_json(ArmSpec, path.read_text())
+    return config_lib.from_json(ArmSpec, path.read_text('utf-8'))
   except ValueError as error:
     raise ValueError(f'{path}: {error}') from None

@@ -11,8 +11,8 @@ class Cameras(Protocol):
 
   shapes: camera name -> (height, width, 3). Cameras that capture on demand
   also have `trigger()`: the loop calls it at the moment to capture, and the
-  following `observe`, maybe in another thread, returns the oldest image that
-  was triggered and not yet returned.
+  following `observe`, maybe in another thread, returns the image that was
+  triggered last.
   """
 
   shapes: Mapping[str, tuple[int, int, int]]

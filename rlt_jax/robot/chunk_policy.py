@@ -60,6 +60,8 @@ class ChunkPolicy:
       commands = policy.decode(reply.reference, query.pose)
       return commands, CommandSource.VLA
     spec, source = policy.spec, CommandSource.VLA
+    # An answer to a look before the episode has executed no steps of it.
+    since = max(since, 0)
     chunk = reply.reference[since : since + spec.chunk_size]
     if not self.in_warmup:
       chunk = policy.act(reply.z_rl, query.proprio, chunk)

@@ -1,11 +1,15 @@
 """What the operator sees: one panel, or plain lines without rich."""
 
 from collections.abc import Callable, Sequence
+import os
 import sys
+import threading
 import time
 from typing import Any, NamedTuple, TextIO
 
 _REFRESH_HZ = 4.0
+_WATCH_S = 0.5
+_DUMB = ('dumb', 'unknown')  # terminals on which a panel cannot be redrawn
 
 
 class DashboardView(NamedTuple):
@@ -101,31 +105,57 @@ class Dashboard:
     *,
     stream: TextIO | None = None,
     line_every_s: float = 10.0,
+    hold_every_s: float = 3.0,
     clock: Callable[[], float] = time.monotonic,
   ):
-    """Takes a function that returns the view; another thread calls it."""
+    """Takes a function that returns the view; another thread calls it.
+
+    Args:
+      view: returns what is shown.
+      stream: to print on; None is stdout.
+      line_every_s: between two lines, if there is no panel.
+      hold_every_s: between two lines that say why the arm holds.
+      clock: s.
+    """
     self._view, self._stream = view, stream or sys.stdout
-    self._every_s, self._clock = line_every_s, clock
+    self._every_s, self._hold_every_s, self._clock = (
+      line_every_s, hold_every_s, clock
+    )  # fmt: skip
     self._last = -float('inf')
+    self._hold_since: float | None = None  # or since the last line about it
     self._live: Any = None
+    self._end = threading.Event()
 
   def __enter__(self) -> 'Dashboard':
-    if self._stream.isatty():
+    # In another thread, so that the loop never waits for a terminal.
+    dumb = os.environ.get('TERM') in _DUMB
+    if self._stream.isatty() and not dumb:
       try:
         from rich.live import Live
       except ImportError:
+        pass
+      else:
+        self._live = Live(
+          get_renderable=lambda: render(self._view()),
+          refresh_per_second=_REFRESH_HZ,
+        )
+        self._live.start()
         return self
-      # Drawn in another thread, so that the loop never waits for a terminal.
-      self._live = Live(
-        get_renderable=lambda: render(self._view()),
-        refresh_per_second=_REFRESH_HZ,
-      )
-      self._live.start()
+    self._end.clear()
+    threading.Thread(target=self._watch, daemon=True).start()
     return self
 
   def __exit__(self, *_) -> None:
+    self._end.set()
     if self._live is not None:
       self._live.stop()
+
+  def say(self, text: str) -> None:
+    """Prints a line for the operator."""
+    if self._live is not None:
+      self._live.console.print(text, markup=False)
+    else:
+      print(text, file=self._stream, flush=True)
 
   def notify(self) -> None:
     """Prints a line now and then if there is no panel."""
@@ -133,6 +163,21 @@ class Dashboard:
     if self._live is None and now - self._last >= self._every_s:
       self._last = now
       print(line(self._view()), file=self._stream, flush=True)
+
+  def tell_hold(self) -> None:
+    """Prints why the arm holds, now and then while it does."""
+    message, now = self._view().message, self._clock()
+    if not message:
+      self._hold_since = None
+    elif self._hold_since is None:
+      self._hold_since = now
+    elif now - self._hold_since >= self._hold_every_s:
+      self._hold_since = now
+      print(f'The arm holds: {message}', file=self._stream, flush=True)
+
+  def _watch(self) -> None:
+    while not self._end.wait(_WATCH_S):
+      self.tell_hold()
 
 
 def _clock(seconds: float) -> str:

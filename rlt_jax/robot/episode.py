@@ -19,7 +19,7 @@ class EpisodeConfig:
   that the VLA drives. open_loop_steps: steps of the VLA's chunk that the base
   policy runs. starved_steps: control steps to wait at the end of a chunk for
   the next one; then the arm holds. answer_timeout_s: for the VLA queries that
-  are retried during a hold. seed: of the exploration noise.
+  are retried during a hold. seed: of the exploration noise, one number or more.
   """
 
   time_limit: int
@@ -28,7 +28,7 @@ class EpisodeConfig:
   open_loop_steps: int = 20
   starved_steps: int = 15
   answer_timeout_s: float = 30.0
-  seed: int = 0
+  seed: int | tuple[int, ...] = 0
 
   def __post_init__(self):
     for name in ('time_limit', 'open_loop_steps'):

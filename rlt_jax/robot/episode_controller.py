@@ -98,7 +98,12 @@ class EpisodeController:
     self.message = ''
 
   def begin(
-    self, mode: str, *, policy: NumpyPolicy | None = None, version: int = 0
+    self,
+    mode: str,
+    *,
+    policy: NumpyPolicy | None = None,
+    version: int = 0,
+    number: int = 0,
   ) -> None:
     """Starts an episode.
 
@@ -106,6 +111,7 @@ class EpisodeController:
       mode: of MODES.
       policy: the actor from now on; None keeps the one in use.
       version: of the actor, for the journal.
+      number: of the episode in the run, for the journal.
 
     Raises:
       ValueError: an unknown mode.
@@ -121,7 +127,7 @@ class EpisodeController:
     self._outcome, self._num_calls = None, 0
     self._queries_before = self._count_queries()
     self.scheduler.begin(now)
-    self.recorder.begin(policy_version=version)
+    self.recorder.begin(policy_version=version, episode=number)
 
   def __call__(self, reading: Reading, now: float) -> Command | StopEvent | str:
     """Returns the next command, a stop event, or why the arm holds."""
@@ -187,11 +193,14 @@ class EpisodeController:
     human = self._operator.mode is Mode.HUMAN
     return CommandSource.HUMAN if human else 'nobody'
 
-  def end(self, cause: str = '') -> EpisodeResult | str:
+  def end(
+    self, cause: str = '', *, give_up: bool = False
+  ) -> EpisodeResult | str:
     """Ends the episode while the arm holds.
 
     Args:
       cause: why it was cut short, for the record.
+      give_up: do not wait for the VLA any longer.
 
     Returns:
       The result once all of it is on the disk, or why it is not yet there;
@@ -199,7 +208,7 @@ class EpisodeController:
     """
     outcome = self._outcome or EpisodeOutcome.HOLD
     self._stop_recording()
-    if waiting := self.recorder.end(outcome):
+    if waiting := self.recorder.end(outcome, give_up=give_up):
       return waiting
     effort = self._operator.end(outcome)
     late, missing = np.subtract(self._count_queries(), self._queries_before)
@@ -245,6 +254,10 @@ class EpisodeController:
     """Queries the VLA at recorded steps, and without pause before the first."""
     self._num_calls += 1
     recorder, stride = self.recorder, self.chunk_policy.spec.replay_stride
+    if recorder.retrying:
+      # The newest query wins: one that nobody needs would take the place of
+      # those that the arm waits for.
+      return
     if self.progress.recorded and recorder.active:
       due = recorder.needs_query()
     else:

@@ -87,8 +87,9 @@ class EpisodeOperator:
       time_out: the time limit has passed; ends the episode.
     """
     events = self._poll()
-    if time_out:
-      events = [*events, Event(Kind.ABORT, now, _TIMER)]
+    if time_out:  # after what the operator says in the same step
+      last = max([now, *(event.time for event in events)])
+      events = [*events, Event(Kind.ABORT, last, _TIMER)]
     human = {'human_pose': None}
     if hasattr(self.device, 'pose'):
       human['human_pose'] = self.device.pose()

@@ -8,7 +8,9 @@ from typing import Any
 
 from rlt_jax.robot import processes
 from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy.bundle import DIGESTS
 from rlt_jax.robot.processes import Process
+from rlt_jax.robot.run_results import FILE
 
 # (name of an experiment, its flags by name) -> the command that runs it.
 MakeCommand = Callable[[str, Mapping[str, Any]], list[str]]
@@ -18,11 +20,11 @@ MakeCommand = Callable[[str, Mapping[str, Any]], list[str]]
 class CellConfig:
   """How a cell is put together.
 
-  workdir: new folder of the run. bundle: folder, '' exports an untrained actor
-    for inference_delay control steps. vla, assets: as for the VLA server.
-  learner: False leaves it out. port: TCP port of the server, 0 takes a free
-    one. seed: of the networks. task: flags that name the task. loop: flags of
-    the control loop by name.
+  workdir: folder of the run, new without resume. bundle: folder, '' exports an
+    untrained actor for inference_delay control steps. vla, assets: as for the
+    VLA server. resume: go on with the run. learner: False leaves it out. port:
+    TCP port of the server, 0 takes a free one. seed: of the networks. task:
+    flags that name the task. loop: flags of the control loop by name.
   """
 
   workdir: pathlib.Path
@@ -31,6 +33,7 @@ class CellConfig:
   vla: str
   assets: str
   learner: bool
+  resume: bool
   port: int
   seed: int
   task: Sequence[str]
@@ -41,23 +44,30 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
   """Runs the processes until the loop ends; returns the loop's exit status.
 
   Raises:
-    ValueError: a workdir that exists, or an actor that cannot be exported.
-    KeyboardInterrupt: Ctrl-C or SIGTERM; everything has ended by then.
+    ValueError: a workdir that exists, or that does not with `resume`, or an
+      actor that cannot be exported.
+    KeyboardInterrupt: a signal; everything has ended by then.
   """
   workdir = config.workdir
-  if workdir.exists():
-    raise ValueError(f'workdir must be new: {workdir}.')
+  if workdir.exists() and not config.resume:
+    raise ValueError(f'workdir must be new, or go on with --resume: {workdir}.')
+  if config.resume and not workdir.exists():
+    raise ValueError(f'--resume needs the folder of a run: {workdir}.')
   for name in ('logs', 'journal'):
-    (workdir / name).mkdir(parents=True)
+    (workdir / name).mkdir(parents=True, exist_ok=True)
   bundle = config.bundle or str(workdir / 'bundle')
   settings = [*config.task, f'--set=seed={config.seed}']
   policy = {'vla': config.vla, 'assets': config.assets}
-  if not config.bundle:
+  if not config.bundle and not (workdir / 'bundle' / DIGESTS).exists():
     export = make_command(
       'export_policy', {'fresh': True, 'out': bundle} | policy
     )
     delay = f'--set=inference_delay={config.inference_delay}'
-    if subprocess.run([*export, *settings, delay], check=False).returncode:
+    print('Exporting an untrained actor; takes some seconds.', flush=True)
+    done = subprocess.run(
+      [*export, *settings, delay], env=processes.environment(), check=False
+    )
+    if done.returncode:
       raise ValueError('the untrained actor could not be exported.')
   delay = f'--set=inference_delay={bundle_lib.load(bundle)[0].inference_delay}'
   port = config.port or processes.free_port()
@@ -74,8 +84,17 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
   loop = make_command('robot', {
     'station': 'sim', 'workdir': workdir, 'bundle': bundle,
     'vla': f'ws://127.0.0.1:{port}', 'wait_s': 300, 'resume_after_s': 1,
+    # It may have been stopped before its loop began.
+    'resume': config.resume and (workdir / FILE).exists(),
   } | dict(config.loop))  # fmt: skip
   print(f'Starting all processes; logs are in {workdir}/logs.', flush=True)
-  return processes.run_loop(
+  status = processes.run_loop(
     [*loop, *config.task], services, env={'OMP_NUM_THREADS': '1'}
   )
+  if status < 0:
+    print(
+      f'The loop {processes.describe(status)}, and an arm holds only if a '
+      f'watchdog holds it. What was driven is in {workdir}; --resume goes on.',
+      flush=True,
+    )
+  return status

@@ -1,9 +1,9 @@
 """How an episode on the robot ends."""
 
-import enum
+from rlt_jax.robot.text_enum import TextEnum
 
 
-class RowEnd(enum.StrEnum):
+class RowEnd(TextEnum):
   """How the last replay row of an episode ends.
 
   SUCCESS, FAILURE: the episode terminates; success has a reward of 1. CUT: its
@@ -15,7 +15,7 @@ class RowEnd(enum.StrEnum):
   CUT = 'cut'
 
 
-class EpisodeOutcome(enum.StrEnum):
+class EpisodeOutcome(TextEnum):
   """How an episode ended, as named in the journal and in reports.
 
   SUCCESS, FAILURE: the operator's labels. TIME_OUT: the time limit passed.

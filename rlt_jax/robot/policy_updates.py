@@ -9,7 +9,11 @@ from rlt_jax.robot.policy.snapshot import Snapshot
 
 
 class PolicyUpdates:
-  """The learner's snapshots. snapshot: in use; None before the first."""
+  """The learner's snapshots.
+
+  snapshot: in use; None before the first. fault: why the newest one was not
+  taken, and the one before stays in use; '' if it was. num_refused: how often.
+  """
 
   def __init__(
     self, spec: BundleSpec, read_newer: Callable[[int], Snapshot | None]
@@ -18,10 +22,12 @@ class PolicyUpdates:
 
     Args:
       spec: of the policies.
-      read_newer: version -> a snapshot that is newer, or None.
+      read_newer: version -> a snapshot that is newer, or None; raises
+        ValueError or OSError for one that is damaged.
     """
     self._spec, self._read_newer = spec, read_newer
     self.snapshot: Snapshot | None = None
+    self.fault, self.num_refused = '', 0
     self._first_update: tuple[float, int] | None = None  # s, critic updates
 
   @property
@@ -31,7 +37,13 @@ class PolicyUpdates:
 
   def take_newest(self) -> NumpyPolicy | None:
     """Returns the newest policy, or None if the one in use is."""
-    found = self._read_newer(self.version)
+    try:
+      found, self.fault = self._read_newer(self.version), ''
+    except (ValueError, OSError) as error:
+      # A learner's fault must not end a run that has good weights.
+      self.fault = f'{error} The weights of before stay in use.'
+      self.num_refused += 1
+      return None
     if found is None:
       return None
     if found.critic_updates and self._first_update is None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import importlib.metadata
+import importlib.util
 import os
 import pathlib
 import platform
@@ -26,6 +27,8 @@ from rlt_jax.serving.schema import ServingSpec
 OK, NOTE, BAD = 'ok', 'note', 'bad'
 _DARK, _BRIGHT = 10.0, 245.0  # limits of a picture's mean, of 255
 _FREE_BYTES = 1 << 30
+_REPORT = ('scipy', 'matplotlib', 'PIL')  # only the report needs them
+_ASK_AGAIN_S = 2.0
 
 
 class Finding(NamedTuple):
@@ -60,7 +63,7 @@ def check_all(
   bundle, period_s = policy.spec, 1.0 / policy.spec.control_hz
   return [
     *check_host(bundle, folder, priority),
-    *check_files(bundle, setup.arm.spec),
+    *check_files(bundle, setup.arm.spec, setup.control_hz),
     *check_arm(setup.arm, clock),
     *check_vla(client, wire, bundle, clock),
     *check_cameras(
@@ -70,13 +73,16 @@ def check_all(
   ]
 
 
-def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
-  """Compares the policy's bundle with the arm's file."""
+def check_files(
+  bundle: BundleSpec, spec: ArmSpec, control_hz: float
+) -> list[Finding]:
+  """Compares the policy's bundle with the arm's file and the station's rate."""
   found = [
     _try('safety limits', 'the arm has valid ones', safety_limits.check, spec)
   ]
-  for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high'):
-    value = getattr(spec, name)
+  host = {'control_hz': control_hz, 'proprio_names': proprio_names(spec)}
+  for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high', *host):
+    value = host[name] if name in host else getattr(spec, name)
     if name in ('joint_low', 'joint_high'):
       own = getattr(bundle, name)
       if len(own) == len(value) and np.allclose(own, value, atol=1e-6):
@@ -100,6 +106,13 @@ def check_files(bundle: BundleSpec, spec: ArmSpec) -> list[Finding]:
   return found
 
 
+def proprio_names(spec: ArmSpec) -> tuple[str, ...]:
+  """Returns the names of what the loop measures: positions, then velocities."""
+  return tuple(
+    f'{x}.{kind}' for kind in ('pos', 'vel') for x in spec.joint_names
+  )
+
+
 def check_cameras(
   bundle: BundleSpec,
   cameras: Cameras,
@@ -114,16 +127,20 @@ def check_cameras(
   found = [_try('cameras', ', '.join(names), bundle_lib.check_host, bundle,
                 cameras=names)]  # fmt: skip
   if wire is not None:
-    shape = (wire.image_size, wire.image_size, 3)
-    other = {k: v for k, v in cameras.shapes.items() if tuple(v) != shape}
-    text = f'{other}, the VLA takes {shape}' if other else f'{shape}'
+    shapes = {name: (*wire.image_shape(name), 3) for name in wire.cameras}
+    found_shapes = {k: tuple(v) for k, v in cameras.shapes.items()}
+    other = {k: v for k, v in found_shapes.items() if v != shapes.get(k)}
+    text = f'{other}, the VLA takes {shapes}' if other else f'{shapes}'
     found.append(Finding('picture shapes', text, BAD if other else OK))
-  oldest, end, light = 0.0, clock.now() + watch_s, {}
+  oldest, end, light, spent = 0.0, clock.now() + watch_s, {}, []
   while True:
+    getattr(cameras, 'trigger', lambda: None)()
+    began = clock.now()
     try:
       images = cameras.observe()
     except Exception as error:  # a vendor's own, too
       return [*found, Finding('pictures', f'{error}', BAD)]
+    spent.append(clock.now() - began)
     oldest = max(oldest, cameras.age_s())
     light = {k: float(np.mean(x)) for k, x in images.items()}
     if clock.now() >= end:
@@ -137,11 +154,27 @@ def check_cameras(
       OK if fresh else BAD,
     )
   )
+  found.append(_time_of_observe(bundle, spent))
   for name, mean in light.items():
     seen = _DARK <= mean <= _BRIGHT
     text = f'mean {mean:.0f} of 255'
     found.append(Finding(f'brightness {name}', text, OK if seen else BAD))
   return found
+
+
+def _time_of_observe(bundle: BundleSpec, spent: Sequence[float]) -> Finding:
+  """Says how long cameras take to hand over their pictures.
+
+  Slower than the queries come, each would wait longer than the one before.
+  """
+  period_s = 1.0 / bundle.control_hz
+  typical, due_s = float(np.median(spent)), bundle.replay_stride * period_s
+  text = (
+    f'taken in {1e3 * typical:.0f} ms, at most {1e3 * max(spent):.0f}; a '
+    f'query comes every {1e3 * due_s:.0f} ms'
+  )
+  verdict = OK if max(spent) <= period_s else NOTE
+  return Finding('pictures', text, BAD if typical >= due_s else verdict)
 
 
 def check_arm(arm: Arm, clock: Clock) -> list[Finding]:
@@ -215,25 +248,24 @@ def check_vla(
   clock: Clock,
   *,
   asks: int = 5,
-  timeout_s: float = 20.0,
+  timeout_s: float = 120.0,
 ) -> list[Finding]:
-  """Queries the VLA with black images; nothing acts on the answers."""
-  side = (wire.image_size, wire.image_size, 3)
-  request = schema.make_request(
-    wire,
-    images={name: np.zeros(side, np.uint8) for name in wire.cameras},
-    proprio=np.float32(bundle.proprio_mean),
-    prompt=bundle.prompt,
-  )
-  trips, end = [], clock.now() + timeout_s
+  """Queries the VLA with black images; nothing acts on the answers.
+
+  A server that compiles at its first query may answer it after minutes. The
+  client gives such a query up, so it is asked again.
+  """
+  request = schema.make_blank_request(wire, bundle.proprio_mean, bundle.prompt)
+  trips, end, first = [], clock.now() + timeout_s, None
   for i in range(asks):
-    stamp = ('preflight', i)
-    client.ask(request, stamp)
-    while (answer := client.latest()) is None or answer.stamp != stamp:
-      if clock.now() >= end:
-        cause = client.status().cause or f'no answer in {timeout_s} s'
-        return [Finding('VLA', cause, BAD)]
-      clock.sleep_until(clock.now() + 0.002)
+    start = clock.now()
+    answer = _ask(client, request, ('preflight', i), clock, end)
+    if answer is None:
+      cause = client.status().cause or 'it is too slow'
+      text = f'no answer in {timeout_s:g} s: {cause}'
+      return [Finding('VLA', text, BAD)]
+    if first is None:
+      first = clock.now() - start
     trips.append(answer.round_trip_s)
   chunk_s, trip = bundle.chunk_size / bundle.control_hz, float(np.median(trips))
   delay_s = bundle.inference_delay / bundle.control_hz
@@ -243,12 +275,35 @@ def check_vla(
     Finding('VLA', f'fingerprint {wire.vla_fingerprint[:12]}', OK),
     Finding('token', f'fingerprint {wire.token_fingerprint[:12]}', OK),
     Finding(
+      'VLA, first answer',
+      f'after {first:.1f} s',
+      OK if first <= 1.0 else NOTE,
+    ),
+    Finding(
       'VLA answers',
       f'after {1e3 * trip:.0f} ms, of {1e3 * delay_s:.0f} that the bundle '
       f'allows; a chunk lasts {1e3 * chunk_s:.0f} ms',
       BAD if trip >= chunk_s else verdict,
     ),
   ]
+
+
+def _ask(
+  client: Any, request: dict, stamp: Any, clock: Clock, end: float
+) -> Any:
+  """Asks until an answer comes; returns None where none does before `end`."""
+  asked = -np.inf
+  while (now := clock.now()) < end:
+    answer = client.latest()
+    if answer is not None and answer.stamp == stamp:
+      return answer
+    # Again, because a connection that is lost drops what was asked on it. One
+    # that still works takes the newest query only, and answers every query.
+    if now - asked >= _ASK_AGAIN_S:
+      client.ask(request, stamp)
+      asked = now
+    clock.sleep_until(now + 0.002)
+  return None
 
 
 def check_host(
@@ -272,6 +327,10 @@ def check_host(
   if priority == 'none':
     text = 'none: others may delay the loop; allow rtprio or CAP_SYS_NICE'
   found.append(Finding('priority', text, NOTE if priority == 'none' else OK))
+  missing = [x for x in _REPORT if importlib.util.find_spec(x) is None]
+  text = f'without {", ".join(missing)}: the run will have none'
+  verdict = NOTE if missing else OK
+  found.append(Finding('report', text if missing else 'can be made', verdict))
   free = shutil.disk_usage(folder).free
   text = f'{free / (1 << 30):.1f} GiB free'
   room = free >= _FREE_BYTES

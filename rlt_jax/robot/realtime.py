@@ -4,6 +4,7 @@ import os
 
 _PRIORITY = 10  # above all ordinary work, below the kernel's own
 _NICE = -10
+_BACKGROUND_NICE = 10
 _CPU = '/proc/stat'
 
 
@@ -25,13 +26,22 @@ def request_priority() -> str:
     return 'none'
 
 
+def run_in_background() -> None:
+  """Lets this thread run after all others; for work without a deadline."""
+  try:
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, 0, _BACKGROUND_NICE)
+  except (OSError, AttributeError):  # not allowed; not Linux
+    pass
+
+
 def read_stolen() -> tuple[int, int] | None:
   """Returns processor time that a hypervisor took, and all of it, in jiffies.
 
   None on a host that does not report it.
   """
   try:
-    with open(_CPU) as file:
+    with open(_CPU, encoding='utf-8') as file:
       name, *counts = file.readline().split()
   except OSError:
     return None

@@ -28,6 +28,7 @@ class RobotSetup(NamedTuple):
   prepare: Callable[[str, int], None]
   bundle: str
   vla: str
+  control_hz: float
   time_limit: int
   start_in_critical_phase: bool
   max_camera_age_s: float
@@ -52,7 +53,12 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
   """
   fields, spec = station.load(path)
   stack.enter_context(lock.lock_arm(spec.name))
+  # The arm comes last: some have power as soon as they are connected.
   arm = station.build_arm(path, clock)
+  with station.naming(path):
+    operator = station.build_operator(fields, spec, clock)
+    cameras = station.build_cameras(fields, clock)
+  stack.callback(getattr(cameras, 'close', lambda: None))
   arm.connect()
   stack.callback(arm.disconnect)
   watchdog = None
@@ -65,8 +71,8 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
     )
   return RobotSetup(
     arm=arm,
-    cameras=station.build_cameras(fields, clock),
-    operator=station.build_operator(fields, spec, clock),
+    cameras=cameras,
+    operator=operator,
     handover=HandoverConfig.for_arm(
       spec,
       align_tolerance=fields.align_tolerance,
@@ -75,6 +81,7 @@ def build(path: str, clock: Clock, stack: contextlib.ExitStack) -> RobotSetup:
     prepare=lambda mode, number: None,
     bundle=fields.bundle,
     vla=fields.vla,
+    control_hz=fields.control_hz,
     time_limit=fields.time_limit,
     start_in_critical_phase=fields.start_in_critical_phase,
     max_camera_age_s=fields.max_camera_age_s,

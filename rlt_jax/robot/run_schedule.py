@@ -9,6 +9,7 @@ from collections.abc import Callable
 import dataclasses
 import math
 import time
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,8 @@ from rlt_jax.robot.policy_updates import PolicyUpdates
 from rlt_jax.robot.run_results import RunResults
 
 _NEWEST = 20  # episodes in the success rate of the dashboard
-_RETRY_S = 1.0  # between two tries to write to a full disk
+_LAST_ANSWERS_S = 2.0  # for the VLA, when the run is asked to stop
+_STOPPED = 'the run was stopped'  # cause of an episode; it is run again
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -78,6 +80,8 @@ class RobotRun:
     clock: Clock,
     prepare: Callable[[str, int], None],
     notify: Callable[[], None] = lambda: None,
+    say: Callable[[str], None] = print,
+    revive: Callable[[], str] = lambda: '',
   ):
     """Moves nothing.
 
@@ -90,14 +94,18 @@ class RobotRun:
       updates: where newer weights come from.
       control_hz: control steps a second.
       clock: the loop's.
-      prepare: called with the mode and number of an episode before it, while
-        the arm holds.
+      prepare: called before an episode, while the arm holds, with its mode and
+        its number among the episodes of this mode, from 0.
       notify: called after each episode and each control step of a wait.
+      say: prints a line for the operator.
+      revive: starts again what ended when the arm was stopped, the watchdog,
+        before the arm runs again; returns '' or why it cannot.
     """
     self._loop, self._controller, self.operator = loop, controller, operator
     self._plan, self.results, self.updates = plan, results, updates
     self._clock, self._control_hz = clock, control_hz
     self._prepare, self._notify = prepare, notify
+    self._say, self._revive = say, revive
     self.stop, self.cause = False, ''
     self._waiting_for = ''
 
@@ -108,13 +116,13 @@ class RobotRun:
     return steps / self._control_hz / 60.0
 
   def run(self) -> None:
-    """Runs the plan, or until it is stopped."""
+    """Runs what is left of the plan, or until it is stopped."""
     plan = self._plan
-    for _ in range(plan.num_base_episodes):
+    while self._count('base') < plan.num_base_episodes and not self.stop:
       self._run_episode('base')
     while self.robot_minutes < plan.minutes and not self.stop:
       self._run_episode('practice')
-    for _ in range(plan.num_final_episodes):
+    while self._count('evaluation') < plan.num_final_episodes and not self.stop:
       self._run_episode('evaluation')
 
   def view(self, keys: tuple[str, ...] = ()) -> DashboardView:
@@ -152,32 +160,67 @@ class RobotRun:
     if self.stop or not self._wait_until_released():
       return
     policy = None if mode == 'base' else self.updates.take_newest()
-    self._prepare(mode, len(self.results.episodes))
-    self._controller.begin(mode, policy=policy, version=self.updates.version)
+    if mode != 'base' and self.updates.fault:
+      self._say(self.updates.fault)
+    self._prepare(mode, self._count(mode))
+    self._controller.begin(
+      mode,
+      policy=policy,
+      version=self.updates.version,
+      number=len(self.results.episodes),
+    )
     age_s = self.updates.age_s()
     try:
       self._loop.run(self._is_over)
-    finally:
-      self._finish_episode(age_s)
+    except BaseException:
+      self._finish_episode(age_s, step=False)
+      raise
+    self._finish_episode(age_s)
+
+  def _count(self, mode: str) -> int:
+    """Returns the episodes of a mode, without those that a stop cut short."""
+    rows = self.results.episodes
+    return sum(x['mode'] == mode and x['cause'] != _STOPPED for x in rows)
 
   def _is_over(self, step: LoopStep) -> bool:
     del step
     return self._controller.ended or self.stop or self._loop.stopped
 
-  def _finish_episode(self, age_s: float | None) -> None:
-    record, cause = self._loop.record, ''
+  def _finish_episode(self, age_s: float | None, *, step: bool = True) -> None:
+    """Waits until all of the episode is written, with control steps or not."""
+    record, cause, began = self._loop.record, '', self._clock.now()
     if self._loop.stopped:
       cause = stop_states.describe(self._loop.stop_status)
     elif not self._controller.ended:
-      cause = 'the run was stopped' if self.stop else self._controller.message
-    while isinstance(result := self._controller.end(cause), str):
-      # Nothing recorded may be lost, so this waits until the disk has room.
-      self._wait_for_disk(result, record)
-    self._waiting_for = ''
-    self._add_result(result, record, age_s)
+      cause = _STOPPED if self.stop else self._controller.message
+
+    def end() -> EpisodeResult | str:
+      give_up = self._gives_up(began, step)
+      return self._controller.end(cause, give_up=give_up)
+
+    # Nothing recorded may be lost, so this waits for VLA and disk.
+    self._add_result(self._complete(end, record, step), record, age_s)
+    self._complete(self.results.flush, record, step)
     if self.operator.lost:
       self.stop, self.cause = True, cause
     self._notify()
+
+  def _complete(
+    self, attempt: Callable[[], Any], record: EpisodeRecord, step: bool
+  ) -> Any:
+    """Returns what an attempt returns, once it is not why to wait."""
+    while isinstance(found := attempt(), str) and found:
+      self._waiting_for = found
+      if not step:
+        self._clock.sleep_until(self._clock.now() + 1.0 / self._control_hz)
+        continue
+      if self._loop.record is record:
+        self._loop.begin()  # steps of the wait are not part of the episode
+      self._step_between_episodes()
+    if self._waiting_for and step:
+      self._loop.finish()  # the watchdog heard the steps and expects more
+    self._waiting_for = ''
+    return found
 
   def _add_result(
     self, result: EpisodeResult, record: EpisodeRecord, age_s: float | None
@@ -187,18 +230,16 @@ class RobotRun:
       record,
       chunks=self._controller.scheduler.buffer.statistics(),
       robot_minutes=self.robot_minutes,
+      practice_steps=self._controller.progress.practice_steps,
       policy_version=self.updates.version,
       policy_age_s=age_s,
       written=time.time(),
     )
 
-  def _wait_for_disk(self, reason: str, record: EpisodeRecord) -> None:
-    if self._loop.record is record:
-      self._loop.begin()  # steps of the wait are not part of the episode
-    self._waiting_for = reason
-    end = self._clock.now() + _RETRY_S
-    while self._clock.now() < end:
-      self._step_between_episodes()
+  def _gives_up(self, began: float, step: bool) -> bool:
+    """Returns whether to wait no longer for the VLA, since `began`, s."""
+    ends = self.stop or not step
+    return ends and self._clock.now() - began >= _LAST_ANSWERS_S
 
   def _wait_until_released(self) -> bool:
     """Waits while the arm is stopped; returns False if the run ended instead.
@@ -207,22 +248,28 @@ class RobotRun:
     arm. A fault may also end by itself, see `RunPlan.resume_after_s`.
     """
     answers_since = None  # s, since when the arm has answered
+    fault = ''
     while self._loop.stopped and not self.stop:
-      self._waiting_for = _describe(self._loop.stop_status)
+      text = _describe(self._loop.stop_status)
+      self._waiting_for = f'{text}. {fault}' if fault else text
       step = self._step_between_episodes()
       if not np.isfinite(step.measured).all():
         answers_since = None
       elif answers_since is None:
         answers_since = step.time
       if self._may_resume(step.time, answers_since):
-        self._loop.post(StopEvent(StopEventKind.RESUME))
+        if not (fault := self._revive()):
+          self._loop.post(StopEvent(StopEventKind.RESUME))
+        answers_since = None
       status = self._loop.stop_status
       if status.state is StopState.DISABLE and status.done:
         # Power comes back by connecting only, which needs a new preflight.
         self.stop, self.cause = True, stop_states.describe(status)
-    self._waiting_for = ''
     if self.stop and self._loop.stopped:
       self._leave_stopped()
+    elif self._waiting_for:
+      self._loop.finish()  # the watchdog heard the steps and expects more
+    self._waiting_for = ''
     return not self.stop
 
   def _may_resume(self, now: float, answers_since: float | None) -> bool:
@@ -234,6 +281,9 @@ class RobotRun:
   def _step_between_episodes(self) -> LoopStep:
     """Runs one control step without driving, and obeys the operator."""
     for event in self.operator.poll_stopped():
+      if event.kind is StopEventKind.RESUME and (fault := self._revive()):
+        self._say(fault)
+        continue
       self._loop.post(event)
     step = self._loop.step(drive=False)
     if self.operator.lost:

@@ -58,7 +58,7 @@ class SimCameras:
     side = spec.image_size
     self.shapes = {name: (side, side, 3) for name in spec.cameras}
     self._sim_arm, self._clock, self._capture_time = sim_arm, clock, -np.inf
-    self._pending: collections.deque = collections.deque()
+    self._pending: collections.deque = collections.deque(maxlen=1)
     own, other = socket.socketpair()
     with own, other:
       self._process = subprocess.Popen(
@@ -73,14 +73,14 @@ class SimCameras:
     self.observe()
 
   def trigger(self) -> None:
-    """Stores the current world for a later `observe`; first in, first out."""
+    """Stores the current world for the next `observe`."""
     now = self._clock.now()
     leaves = jax.tree.leaves(self._sim_arm.world())
     world = {str(i): np.asarray(leaf) for i, leaf in enumerate(leaves)}
     self._pending.append((now, world))
 
   def observe(self) -> dict[str, np.ndarray]:
-    """Returns camera name -> uint8 [S, S, 3] of the oldest stored world.
+    """Returns camera name -> uint8 [S, S, 3] of the stored world.
 
     Without a stored world it renders the current one.
 

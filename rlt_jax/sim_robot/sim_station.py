@@ -52,13 +52,10 @@ class Starts:
       'base': jax.random.PRNGKey(eval_seed),
       'evaluation': jax.random.PRNGKey(eval_seed),
     }
-    self._counts = dict.fromkeys(self._keys, 0)
 
   def __call__(self, mode: str, number: int) -> None:
-    """Starts the next episode of a mode."""
-    del number
-    count, self._counts[mode] = self._counts[mode], self._counts[mode] + 1
-    self._sim_arm.start_episode(jax.random.fold_in(self._keys[mode], count))
+    """Starts an episode by its number among those of its mode."""
+    self._sim_arm.start_episode(jax.random.fold_in(self._keys[mode], number))
 
 
 def build(
@@ -129,6 +126,7 @@ def build(
     prepare=Starts(sim_arm, seed),
     bundle=bundle,
     vla=vla,
+    control_hz=float(task.spec.control_hz),
     time_limit=task_config.time_limit,
     start_in_critical_phase=True,
     max_camera_age_s=_MAX_CAMERA_AGE_S,

@@ -164,6 +164,7 @@ class FakeRobot:
     replay_stride=2,
     stow_after_hold_s=None,
     disable_after_stow_s=None,
+    keep=lambda query, images: None,
     **config,
   ):
     self.clock = FakeClock()
@@ -205,6 +206,7 @@ class FakeRobot:
       prepare=lambda mode, number: None,
       bundle='',
       vla='',
+      control_hz=50.0,
       time_limit=0,
       start_in_critical_phase=True,
       max_camera_age_s=0.1,
@@ -222,9 +224,11 @@ class FakeRobot:
       WIRE,
       journal=self.journal,
       executor=InlineExecutor(),
+      camera_executor=InlineExecutor(),
       clock=self.clock,
       config=EpisodeConfig(**(fields | config)),
       on_step=self._on_step,
+      keep=keep,
     )
     self.loop, self.controller, self.operator, self.vla_queries = runtime
 

@@ -1,6 +1,7 @@
 """Content of the dashboard, read from its text."""
 
 import io
+import time
 
 import pytest
 
@@ -76,3 +77,33 @@ def test_without_a_terminal_it_prints_a_line_now_and_then():
   lines = stream.getvalue().splitlines()
   assert len(lines) == 2 and 'success 75%' in lines[0]
   assert 'take over' not in lines[0]
+
+
+def test_why_the_arm_holds_is_said_every_few_seconds():
+  stream, now, message = io.StringIO(), [0.0], ['VLA lost']
+  display = dashboard.Dashboard(
+    lambda: _VIEW._replace(message=message[0]),
+    stream=stream,
+    hold_every_s=3.0,
+    clock=lambda: now[0],
+  )
+  for now[0] in (0.0, 2.0, 3.5, 5.0, 7.0):
+    display.tell_hold()
+  assert stream.getvalue().splitlines() == ['The arm holds: VLA lost'] * 2
+  message[0] = ''
+  display.tell_hold()
+  message[0] = 'VLA lost'
+  for now[0] in (8.0, 10.0):  # a short hold is not said
+    display.tell_hold()
+  assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_a_hold_is_said_while_the_loop_is_busy(monkeypatch):
+  monkeypatch.setattr(dashboard, '_WATCH_S', 0.01)
+  stream = io.StringIO()
+  view = _VIEW._replace(message='The disk is full')
+  with dashboard.Dashboard(lambda: view, stream=stream, hold_every_s=0.02):
+    end = time.monotonic() + 20.0
+    while not stream.getvalue() and time.monotonic() < end:
+      time.sleep(0.01)
+  assert 'The arm holds: The disk is full' in stream.getvalue()

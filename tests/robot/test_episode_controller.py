@@ -1,5 +1,6 @@
 """The episode controller, on fakes."""
 
+from concurrent import futures
 import functools
 
 import numpy as np
@@ -7,14 +8,19 @@ import pytest
 
 from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.operator import handover
-from rlt_jax.robot.operator.events import Kind
-from rlt_jax.robot.operator.scripted import ScriptedTeleoperator
+from rlt_jax.robot.operator.events import Event, Kind
+from rlt_jax.robot.operator.scripted import Scripted, ScriptedTeleoperator
 from rlt_jax.robot.recording import episodes
 from tests.robot.fakes import BUNDLE, FakeRobot, PERIOD, reference
 
 
 def _read(robot):
   return list(episodes.read(robot.folder))
+
+
+def _recordings(robot):
+  (episode,) = _read(robot)
+  return episode.recordings
 
 
 def test_every_step_and_every_observation_is_recorded(tmp_path):
@@ -24,17 +30,18 @@ def test_every_step_and_every_observation_is_recorded(tmp_path):
   assert result.presses == 0
   (episode,) = _read(robot)
   assert episode.outcome == 'time_out'
-  assert episode.begin == {'policy_version': 7}
-  count = len(episode.steps)
+  assert episode.begin == {'policy_version': 7, 'episode': 0}
+  (recording,) = episode.recordings
+  count = len(recording.steps)
   # One step in five waits for the answer to where the last chunk ended.
   assert count == len(robot.driven) == 32
-  assert sorted(episode.features) == list(range(0, count + 1, 2))
+  assert sorted(recording.features) == list(range(0, count + 1, 2))
   assert result.missing_queries == 0
-  for row, step in zip(episode.steps, robot.driven, strict=True):
+  for row, step in zip(recording.steps, robot.driven, strict=True):
     np.testing.assert_array_equal(row.command, step.executed)
     np.testing.assert_array_equal(row.measured, step.measured)
-  seen = episode.features[22]
-  np.testing.assert_allclose(seen.pose, episode.steps[22].measured, atol=1e-6)
+  seen = recording.features[22]
+  np.testing.assert_allclose(seen.pose, recording.steps[22].measured, atol=1e-6)
   query = next(x for x in robot.vla.queries if x.stamp.step == 22)
   np.testing.assert_allclose(
     seen.proprio, (query.proprio - 0.1) / 2.0, rtol=1e-5
@@ -124,9 +131,9 @@ def test_observations_are_recorded_at_the_bundles_stride(tmp_path, stride):
   robot = FakeRobot(tmp_path, replay_stride=stride)
   robot.vla.delay = 0.0
   assert robot.episode().missing_queries == 0
-  (episode,) = _read(robot)
-  assert sorted(episode.features) == list(
-    range(0, len(episode.steps) + 1, stride)
+  (recording,) = _recordings(robot)
+  assert sorted(recording.features) == list(
+    range(0, len(recording.steps) + 1, stride)
   )
 
 
@@ -143,7 +150,7 @@ def test_an_evaluation_neither_explores_nor_is_recorded(tmp_path):
 def test_the_vla_warms_up_and_the_actor_follows(tmp_path):
   robot = FakeRobot(tmp_path, vla_warmup_steps=20)
   robot.episode()
-  tags = [x.source for x in _read(robot)[0].steps]
+  tags = [x.source for x in _recordings(robot)[0].steps]
   change = tags.index(1)
   assert 16 <= change <= 20 and set(tags[change:]) == {1}
   wanted = robot.sent[10].wanted - robot.sent[9].wanted
@@ -163,8 +170,8 @@ def test_success_is_the_last_step(tmp_path):
   (episode,) = _read(robot)
   assert result.outcome == episode.end == 'success'
   assert 30 < result.steps < 36
-  assert len(episode.steps) == len(robot.driven)
-  assert episodes.without_gap(episode, 2) == (episode.steps, 'success')
+  (part,) = episodes.learnable_parts(episode, 2)
+  assert len(part.steps) == len(robot.driven) and part.end == 'success'
   assert result.presses == 1
 
 
@@ -172,12 +179,12 @@ def test_a_query_that_is_answered_too_late_is_retried(tmp_path):
   robot = FakeRobot(tmp_path, vla_warmup_steps=1000)
   robot.vla.delay = 0.09
   result = robot.episode()
-  (episode,) = _read(robot)
-  observed = list(range(0, len(episode.steps) + 1, 2))
-  assert sorted(episode.features) == observed and result.missing_queries == 0
-  assert result.late_queries == len(episode.late) > 2
-  assert len(observed) - len(episode.late) > 2
-  for step, features in episode.features.items():
+  (recording,) = _recordings(robot)
+  observed = list(range(0, len(recording.steps) + 1, 2))
+  assert sorted(recording.features) == observed and result.missing_queries == 0
+  assert result.late_queries == len(recording.late) > 2
+  assert len(observed) - len(recording.late) > 2
+  for step, features in recording.features.items():
     np.testing.assert_array_equal(features.z_rl, step)
 
 
@@ -188,13 +195,13 @@ def test_before_the_critical_phase_the_vla_drives_unrecorded(tmp_path):
     start_in_critical_phase=False,
   )
   result = robot.episode()
-  (episode,) = _read(robot)
+  (recording,) = _recordings(robot)
   assert result.steps == 40
-  before = len(robot.driven) - len(episode.steps)
+  before = len(robot.driven) - len(recording.steps)
   assert before > 10
   assert {x.source for x in robot.driven[:before]} == {'vla'}
-  assert episode.steps[-1].source == 1
-  assert 0 in episode.features and result.missing_queries == 0
+  assert recording.steps[-1].source == 1
+  assert 0 in recording.features and result.missing_queries == 0
 
 
 def test_a_person_takes_over_and_gives_back(tmp_path):
@@ -209,14 +216,14 @@ def test_a_person_takes_over_and_gives_back(tmp_path):
     ),
   )
   result = robot.episode()
-  parts = _read(robot)
-  assert [x.outcome for x in parts] == ['hold', 'hold', 'time_out']
+  (episode,) = _read(robot)
+  parts = episode.recordings
+  assert episode.outcome == 'time_out' and len(parts) == 3
   assert {x.source for x in parts[1].steps} == {2}
-  assert sum(len(x.steps) for x in parts) == len(robot.driven)
+  assert episode.num_steps == len(robot.driven)
   assert result.steps == 80
-  for part in parts:
-    steps, _ = episodes.without_gap(part, 2)
-    assert len(steps) == len(part.steps)
+  learned = episodes.learnable_parts(episode, 2)
+  assert [len(x.steps) for x in learned] == [len(x.steps) for x in parts]
   np.testing.assert_allclose(parts[1].steps[-1].command, target)
   assert result.human_s == pytest.approx(0.7, abs=3 * PERIOD)
 
@@ -225,6 +232,72 @@ def test_a_discarded_episode_is_not_learned_from(tmp_path):
   robot = FakeRobot(tmp_path, script=[(0.4, Kind.RERECORD)])
   assert robot.episode().outcome == 'rerecord'
   assert _read(robot)[0].end is None
+
+
+@pytest.mark.parametrize('kind', [Kind.RERECORD, Kind.ABORT])
+def test_what_came_before_a_takeover_is_discarded_too(tmp_path, kind):
+  target = np.array([0.05, 0.0, 0.012])
+  robot = FakeRobot(
+    tmp_path,
+    time_limit=200,
+    device=functools.partial(
+      ScriptedTeleoperator,
+      [(0.5, Kind.TAKEOVER), (1.2, Kind.RELEASE), (2.2, kind)],
+      pose=lambda s: target,
+    ),
+  )
+  assert robot.episode().outcome == kind.value
+  (episode,) = _read(robot)
+  assert len(episode.recordings) == 3
+  assert episode.num_steps == len(robot.driven)
+  assert episodes.learnable_parts(episode, 2) == []
+
+
+@pytest.mark.parametrize('kind', [Kind.SUCCESS, Kind.FAILURE])
+@pytest.mark.parametrize('vla_s', [0.05, 0.3])
+def test_no_label_is_lost_after_a_release(tmp_path, kind, vla_s):
+  target = np.array([0.05, 0.0, 0.012])
+  for i, after_s in enumerate(np.arange(0.0, 0.5, 0.04)):
+    robot = FakeRobot(
+      tmp_path / f'{i}',
+      time_limit=200,
+      answer_timeout_s=10.0,
+      device=functools.partial(
+        ScriptedTeleoperator,
+        [(0.5, Kind.TAKEOVER), (1.1, Kind.RELEASE), (1.1 + after_s, kind)],
+        pose=lambda s: target,
+      ),
+    )
+    at_step = {10: vla_s}
+
+    def slow_down(step, robot=robot, at_step=at_step):
+      del step
+      robot.vla.delay = at_step.get(len(robot.steps), robot.vla.delay)
+
+    robot.on_step = slow_down
+    assert robot.episode().outcome == kind.value
+    (episode,) = _read(robot)
+    assert episode.outcome == kind.value
+    parts = episodes.learnable_parts(episode, 2)
+    assert [x.end for x in parts][-1] == kind.value, after_s
+    assert sum(len(x.steps) for x in parts) == len(robot.driven)
+
+
+class _SaysAtTheLimit(Scripted):
+  """Says a label in the step in which the time limit passes, a bit later."""
+
+  def poll(self):
+    now = self._clock.now()
+    if self.robot.controller.progress.steps < 40:
+      return []
+    return [Event(Kind.SUCCESS, now + 1e-4, self.name)]
+
+
+def test_a_label_in_the_step_of_the_time_limit_counts(tmp_path):
+  robot = FakeRobot(tmp_path, device=functools.partial(_SaysAtTheLimit, []))
+  robot.device.robot = robot
+  assert robot.episode().outcome == 'success'
+  assert _read(robot)[0].end == 'success'
 
 
 def test_episodes_follow_each_other(tmp_path):
@@ -238,3 +311,39 @@ def test_episodes_follow_each_other(tmp_path):
 def test_an_attempt_must_have_a_mode(tmp_path):
   with pytest.raises(ValueError, match='mode must be one of'):
     FakeRobot(tmp_path).controller.begin('else')
+
+
+class _NeverDone(futures.Executor):
+  """Keeps its tasks until `finish`."""
+
+  def __init__(self):
+    self.tasks = []
+
+  def submit(self, fn, /, *args, **kwargs):
+    self.tasks.append((futures.Future(), fn))
+    return self.tasks[-1][0]
+
+  def finish(self):
+    for future, fn in self.tasks:
+      future.set_result(fn())
+    self.tasks = []
+
+
+def test_no_query_takes_the_place_of_those_that_a_hold_waits_for(tmp_path):
+  """The newest query wins, so the loop must not ask while they are retried."""
+  robot = FakeRobot(tmp_path, time_limit=200)
+  robot.controller.recorder._executor = waiting = _NeverDone()
+  robot.controller.begin('practice')
+  for _ in range(11):
+    robot.loop.step()
+  robot.controller.recorder.hold()
+  assert waiting.tasks and robot.driven
+  before, sent = len(robot.vla.queries), len(robot.sent)
+  for _ in range(20):
+    robot.loop.step()
+  assert len(robot.vla.queries) == before and len(robot.sent) == sent
+  assert 'must answer what it was asked' in robot.steps[-1].verdict
+  waiting.finish()
+  for _ in range(20):
+    robot.loop.step()
+  assert len(robot.vla.queries) > before and len(robot.sent) > sent

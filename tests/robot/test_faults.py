@@ -38,17 +38,25 @@ def at(robot, index, do):
 def check_recorded(robot, unseen=0):
   """Whatever was sent is in the journal, and was seen without a gap.
 
-  unseen: steps at a part's end after which nothing could be seen.
+  unseen: steps at a recording's end after which nothing could be seen.
   """
-  parts = list(episodes.read(robot.folder))
-  steps = [step for part in parts for step in part.steps]
+  found = list(episodes.read(robot.folder))
+  recordings = [recording for x in found for recording in x.recordings]
+  steps = [step for recording in recordings for step in recording.steps]
   sent = robot.driven
   assert len(steps) == len(sent)
   for row, step in zip(steps, sent, strict=True):
     np.testing.assert_array_equal(row.command, step.executed)
-  for part in parts:
-    assert len(episodes.without_gap(part, 2)[0]) >= len(part.steps) - unseen
-  return parts
+  for episode in found:
+    assert learnable(episode) >= (
+      episode.num_steps - unseen * len(episode.recordings)
+    )
+  return found
+
+
+def learnable(episode):
+  parts = episodes.learnable_parts(episode, 2)
+  return sum(len(part.steps) for part in parts)
 
 
 def held(robot, words):
@@ -64,7 +72,8 @@ def test_a_vla_that_dies_is_waited_for(tmp_path):
   rest = held(robot, 'VLA lost: nothing listens there')
   assert 27 < rest[0] < 32 and 58 <= rest[-1] <= 62
   assert (result.outcome, result.steps) == ('time_out', 40)
-  assert [x.outcome for x in check_recorded(robot)] == ['hold', 'time_out']
+  (episode,) = check_recorded(robot)
+  assert episode.outcome == 'time_out' and len(episode.recordings) == 2
   assert result.missing_queries == 0
   assert 'hold' in [name for _, name in robot.arm.events[:-1]]
 
@@ -75,9 +84,9 @@ def test_a_vla_that_stays_away_costs_only_what_was_not_seen(tmp_path):
   at(robot, 60, lambda: robot.loop.stop('enough'))
   result = robot.episode()
   assert result.outcome == 'hold' and result.missing_queries > 0
-  (part,) = episodes.read(robot.folder)
-  assert len(part.steps) == len(robot.driven)
-  assert len(episodes.without_gap(part, 2)[0]) >= 8
+  (episode,) = episodes.read(robot.folder)
+  assert episode.num_steps == len(robot.driven)
+  assert learnable(episode) >= 8
 
 
 def test_a_vla_that_is_300_ms_late_holds_the_arm_until_it_is_not(tmp_path):
@@ -161,7 +170,8 @@ def test_lost_packets_cost_their_steps(tmp_path):
   result = robot.episode()
   assert held(robot, 'was lost')
   assert result.steps == 40
-  assert [x.outcome for x in check_recorded(robot)][-1] == 'time_out'
+  # The pose after the last step before the lost packet was never read.
+  assert [x.outcome for x in check_recorded(robot, 2)][-1] == 'time_out'
 
 
 def test_a_full_disk_holds_the_arm_and_keeps_every_row(tmp_path):
@@ -262,7 +272,7 @@ def test_a_lost_link_goes_on_once_the_arm_answers(tmp_path):
   outcomes = [x['outcome'] for x in run.results.episodes]
   assert outcomes == ['hold', 'time_out', 'time_out', 'time_out']
   assert 'was lost' in run.results.episodes[0]['cause']
-  check_recorded(robot)
+  check_recorded(robot, unseen=2)
 
 
 def test_an_operator_who_is_lost_stops_the_arm(tmp_path):

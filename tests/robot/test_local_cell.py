@@ -13,6 +13,7 @@ _CONFIG = local_cell.CellConfig(
   vla='pi_small',
   assets='',
   learner=True,
+  resume=False,
   port=0,
   seed=5,
   task=['--task=ethernet'],
@@ -24,13 +25,16 @@ def test_a_workdir_that_exists_is_refused(tmp_path):
   config = dataclasses.replace(_CONFIG, workdir=tmp_path)
   with pytest.raises(ValueError, match='workdir must be new'):
     local_cell.run(config, lambda name, values: [])
+  config = dataclasses.replace(config, resume=True, workdir=tmp_path / 'no')
+  with pytest.raises(ValueError, match='--resume needs the folder'):
+    local_cell.run(config, lambda name, values: [])
 
 
 def test_without_a_bundle_an_untrained_actor_is_exported(tmp_path):
   said = tmp_path / 'arguments'
 
-  def fail(name, values):
-    assert name == 'export_policy'
+  def fail(experiment, values):
+    assert experiment == 'export_policy'
     assert values['fresh'] and values['vla'] == 'pi_small'
     program = (
       f'import pathlib, sys; pathlib.Path({str(said)!r})'
@@ -41,5 +45,5 @@ def test_without_a_bundle_an_untrained_actor_is_exported(tmp_path):
   config = dataclasses.replace(_CONFIG, workdir=tmp_path / 'run')
   with pytest.raises(ValueError, match='could not be exported'):
     local_cell.run(config, fail)
-  expected = '--task=ethernet --set=seed=5 --set=inference_delay=2'
-  assert said.read_text() == expected
+  settings = '--task=ethernet --set=seed=5 --set=inference_delay=2'
+  assert said.read_text() == settings

@@ -1,5 +1,8 @@
 """The preflight's findings on fakes."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -7,11 +10,16 @@ from rlt_jax.robot import preflight
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
 from rlt_jax.robot.arms.faults import CameraFault, Fault
+from rlt_jax.robot.clock import MonotonicClock
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.preflight import BAD, Finding, NOTE, OK
+from rlt_jax.serving import schema
+from rlt_jax.serving.client import VlaClient
+from rlt_jax.serving.server import PolicyServer
 from tests.robot.conftest import make_layers, make_spec
 from tests.robot.fake_clock import FakeClock
 from tests.robot.fakes import ARM, BUNDLE, PERIOD, Vla, WIRE
+from tests.robot.test_runtime import infer as answer
 
 
 @pytest.fixture
@@ -34,7 +42,7 @@ def by_name(findings):
 
 
 def test_a_bundle_for_this_arm_passes():
-  assert not bad(preflight.check_files(BUNDLE, ARM))
+  assert not bad(preflight.check_files(BUNDLE, ARM, 50.0))
 
 
 @pytest.mark.parametrize(
@@ -44,16 +52,18 @@ def test_a_bundle_for_this_arm_passes():
     ({'joint_units': ('rad', 'm', 'm')}, 'joint_units'),
     ({'joint_low': (-2.0, -1.0, 0.0)}, 'joint_low'),
     ({'joint_high': (1.0, 1.0, 0.02)}, 'joint_high'),
+    ({'control_hz': 25.0}, 'control_hz'),
+    ({'proprio_names': BUNDLE.proprio_names[::-1]}, 'proprio_names'),
   ],
 )
 def test_a_bundle_for_another_arm_is_named(change, what):
   spec = make_spec(**(vars(BUNDLE) | change))
-  assert bad(preflight.check_files(spec, ARM)) == {what}
+  assert bad(preflight.check_files(spec, ARM, 50.0)) == {what}
 
 
 def test_shorter_commands_than_in_practice_are_noted():
   spec = make_spec(**(vars(BUNDLE) | {'reach': (0.2, 0.1, 0.01)}))
-  found = by_name(preflight.check_files(spec, ARM))
+  found = by_name(preflight.check_files(spec, ARM, 50.0))
   assert (
     found['max_step'].verdict == NOTE and "['a']" in found['max_step'].found
   )
@@ -126,7 +136,59 @@ def test_a_vla_that_does_not_answer_is_said(clock):
   vla = Vla(clock)
   vla.lost = 'nothing listens there'
   (finding,) = preflight.check_vla(vla, WIRE, BUNDLE, clock)
-  assert finding == Finding('VLA', 'nothing listens there', BAD)
+  text = 'no answer in 120 s: nothing listens there'
+  assert finding == Finding('VLA', text, BAD)
+
+
+def test_a_first_answer_after_half_a_minute_is_waited_for():
+  """A real server and client: the first query is given up and asked again."""
+  first = threading.Event()
+
+  def infer(message):
+    if not first.is_set():
+      first.set()
+      time.sleep(1.2)
+    return answer(message)
+
+  clock = MonotonicClock()
+  with PolicyServer(infer, WIRE.metadata(), port=0) as server:
+    with VlaClient(
+      f'ws://127.0.0.1:{server.port}',
+      parse=lambda message: schema.read_reply(WIRE, message),
+      reply_timeout_s=0.3,
+    ) as client:
+      client.wait_ready(10.0)
+      findings = preflight.check_vla(client, WIRE, BUNDLE, clock, timeout_s=60)
+  found = by_name(findings)
+  assert 'VLA answers' in found, findings
+  assert found['VLA, first answer'].verdict == NOTE
+
+
+class SlowCameras(FakeCameras):
+  """Waits for its picture, as cv2.VideoCapture.read does."""
+
+  def __init__(self, clock, seconds):
+    super().__init__(('wrist',), clock=clock, size=8)
+    self._wait_s = seconds
+
+  def observe(self):
+    self._clock.sleep_until(self._clock.now() + self._wait_s)
+    return super().observe()
+
+
+@pytest.mark.parametrize(
+  'seconds, verdict', [(0.001, OK), (0.03, NOTE), (0.1, BAD)]
+)
+def test_cameras_that_wait_for_their_picture_are_timed(clock, seconds, verdict):
+  found = by_name(
+    preflight.check_cameras(
+      BUNDLE, SlowCameras(clock, seconds), WIRE, max_age_s=0.5, clock=clock
+    )
+  )
+  assert found['pictures'].verdict == verdict
+  text = f'taken in {1e3 * seconds:.0f} ms'
+  assert found['pictures'].found.startswith(text)
+  assert 'every 40 ms' in found['pictures'].found
 
 
 def test_the_host_is_checked(tmp_path):
@@ -138,6 +200,15 @@ def test_the_host_is_checked(tmp_path):
   assert found['numpy'].verdict == NOTE
   assert 'of the bundle 0.1' in found['numpy'].found
   assert 'then' in found['bundle'].found
+
+
+def test_a_host_without_the_reports_packages_is_told(tmp_path, monkeypatch):
+  assert by_name(preflight.check_host(BUNDLE, tmp_path, 'none'))[
+    'report'
+  ] == Finding('report', 'can be made', OK)
+  monkeypatch.setattr(preflight.importlib.util, 'find_spec', lambda name: None)
+  found = by_name(preflight.check_host(BUNDLE, tmp_path, 'none'))['report']
+  assert found.verdict == NOTE and 'scipy, matplotlib, PIL' in found.found
 
 
 def test_the_verdict_is_a_sentence():

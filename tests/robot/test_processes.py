@@ -45,8 +45,12 @@ def test_a_process_that_dies_is_restarted_three_times(tmp_path, capsys):
     supervisor.check()
   assert text(log).count('started') == 4
   output = capsys.readouterr().out
-  assert f'The learner ended with 3 (see {log}): restart 1 of 3.' in output
+  assert (
+    f'The learner ended with 3 (see {log}, which ends with: started): '
+    'restart 1 of 3.'
+  ) in output
   assert 'restart 3 of 3' in output
+  assert output.count('it is not started again') == 1
 
 
 _SLEEP = """
@@ -60,25 +64,59 @@ time.sleep(60)
 """
 
 
-def test_the_loop_ends_first_when_the_run_is_interrupted(tmp_path, monkeypatch):
+@pytest.mark.parametrize('name', ['SIGTERM', 'SIGHUP', 'SIGINT'])
+def test_the_loop_ends_first_when_the_run_is_interrupted(
+  tmp_path, monkeypatch, name
+):
   monkeypatch.chdir(tmp_path)
-  order = tmp_path / 'order'
+  order, number = tmp_path / 'order', getattr(signal, name)
   server = Process('VLA', [*python(_SLEEP), str(order), 'server'],
                    tmp_path / 'log')  # fmt: skip
 
   def interrupt():
     wait_for(lambda: pathlib.Path('loop').exists())
     wait_for(lambda: pathlib.Path('server').exists())
-    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(4):  # the first counts
+      os.kill(os.getpid(), number)
+      time.sleep(0.01)
 
   thread = threading.Thread(target=interrupt)
   thread.start()
-  before = signal.getsignal(signal.SIGTERM)
-  with pytest.raises(KeyboardInterrupt):
+  before = signal.getsignal(number)
+  with pytest.raises(KeyboardInterrupt, match=name):
     processes.run_loop([*python(_SLEEP), str(order), 'loop'], [server])
   thread.join()
   assert order.read_text().split() == ['loop', 'server']
-  assert signal.getsignal(signal.SIGTERM) is before
+  assert signal.getsignal(number) is before
+
+
+_CELL = """
+import sys
+from rlt_jax.robot import processes
+from tests.robot.test_processes import _SLEEP, python
+order = sys.argv[1]
+server = processes.Process(
+  'VLA', [*python(_SLEEP), order, 'server'], processes.pathlib.Path('log')
+)
+processes.run_loop([*python(_SLEEP), order, 'loop'], [server])
+"""
+
+
+def test_all_processes_end_with_their_parent(tmp_path, monkeypatch):
+  root = str(pathlib.Path(__file__).parents[2])
+  monkeypatch.setenv('PYTHONPATH', root)
+  order = tmp_path / 'order'
+  cell = subprocess.Popen([*python(_CELL), str(order)], cwd=tmp_path)
+  wait_for(lambda: (tmp_path / 'loop').exists())
+  wait_for(lambda: (tmp_path / 'server').exists())
+  cell.kill()
+  cell.wait()
+  wait_for(lambda: sorted(text(order).split()) == ['loop', 'server'])
+
+
+def test_how_a_process_ended_is_said_in_words():
+  assert processes.describe(-9) == 'was killed by SIGKILL'
+  assert processes.describe(3) == 'ended with 3'
 
 
 def test_the_status_is_the_loops_and_the_others_end_with_it(tmp_path):
@@ -110,3 +148,24 @@ def test_a_free_port_can_be_bound():
   port = processes.free_port()
   with socket.socket() as probe:
     probe.bind(('127.0.0.1', port))
+
+
+_PREALLOCATE = 'XLA_PYTHON_CLIENT_PREALLOCATE'
+
+
+@pytest.mark.parametrize('own, expected', [(None, 'false'), ('true', 'true')])
+def test_processes_share_a_gpu_unless_the_user_says_how(
+  tmp_path, monkeypatch, own, expected
+):
+  monkeypatch.delenv(_PREALLOCATE, raising=False)
+  if own is not None:
+    monkeypatch.setenv(_PREALLOCATE, own)
+  said = tmp_path / 'said'
+  tell = f'import os; print(os.environ[{_PREALLOCATE!r}])'
+  command = python(f"{tell}; open({str(said)!r}, 'w').write('ended')")
+  service = Process('server', command, tmp_path / 'log')
+  loop = python(f'{tell}; assert os.environ[{_PREALLOCATE!r}] == {expected!r}')
+  with Supervisor([service]):
+    wait_for(said.exists)
+  assert text(tmp_path / 'log') == f'{expected}\n'
+  assert processes.run_loop(loop, []) == 0

@@ -73,6 +73,26 @@ def test_weights_change_between_episodes_only(tmp_path):
   assert schedule.run.updates.updates_per_s() == pytest.approx(100.0)
 
 
+def test_damaged_weights_are_refused_in_words(tmp_path):
+  layers, said = [x * 0.0 for x in make_layers(BUNDLE)], []
+
+  def newest(version):
+    if version == 1:
+      raise ValueError('actor.safetensors must be a whole snapshot: cut.')
+    return Snapshot(layers, 1, 10, 100, time.time())
+
+  schedule = Schedule(
+    tmp_path, newest=newest, num_base_episodes=0, say=said.append
+  )
+  rows = schedule.rows()
+  assert {x['policy_version'] for x in rows} == {1} and len(rows) > 2
+  assert len(said) == len(rows) - 1 == schedule.run.updates.num_refused
+  assert said[0] == (
+    'actor.safetensors must be a whole snapshot: cut. The weights of before '
+    'stay in use.'
+  )
+
+
 def test_the_view_counts_labeled_episodes_only(tmp_path):
   kinds = [Kind.SUCCESS, Kind.ABORT, Kind.FAILURE, Kind.SUCCESS]
 

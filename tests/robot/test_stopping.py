@@ -7,6 +7,7 @@ import pty
 import numpy as np
 import pytest
 
+from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.arms.faults import Fault
 from rlt_jax.robot.control.stop_states import StopState
 from rlt_jax.robot.operator.events import DeviceError, Kind
@@ -247,3 +248,76 @@ def test_the_keys_of_the_terminal_stop_stow_clear_and_release(tmp_path):
     'run',
   ]  # fmt: skip
   assert 'time_out' in stopped.outcomes
+
+
+def test_a_watchdog_that_has_held_the_arm_is_started_again(tmp_path):
+  """The loop stalls, the watchdog trips, and the operator releases the arm."""
+
+  class Watchdog:
+    trips, answers = 0, ['it cannot be reached', '', '']
+
+    def beat(self):
+      if stopped.robot.clock.time > _START + 0.4 and self.trips == 0:
+        self.running = False
+      if not self.running:
+        raise ArmError('The watchdog must run: it has ended.')
+
+    def rest(self):
+      self.beat()
+
+    def revive(self):
+      if self.running:
+        return ''
+      self.trips += 1
+      fault = self.answers.pop(0)
+      self.running = not fault
+      return fault
+
+    running = True
+
+  watchdog, said = Watchdog(), []
+  stopped = StoppedRun(
+    tmp_path, script=[(1.0, Kind.RELEASE), (2.0, Kind.RELEASE)]
+  )
+  stopped.robot.loop._heartbeat = watchdog
+  stopped.run._revive, stopped.run._say = watchdog.revive, said.append
+  stopped.finish()
+  assert said == ['it cannot be reached'] and watchdog.trips == 2
+  assert not stopped.sent_between(0.45, 2.0)
+  assert stopped.sent_between(2.0, 3.0)
+  assert stopped.outcomes[0] == 'hold' and 'time_out' in stopped.outcomes
+
+
+@pytest.mark.parametrize('wait', ['stop', 'disk', 'nothing'])
+def test_the_watchdog_expects_nothing_while_an_episode_is_prepared(
+  tmp_path, wait
+):
+  class Watchdog:
+    def beat(self):
+      self.expects = True
+
+    def rest(self):
+      self.expects = False
+
+    expects = False
+
+  watchdog, expected = Watchdog(), []
+  script = {'stop': [(0.2, Kind.STOW), (3.0, Kind.RELEASE)]}.get(wait, [])
+
+  def write(fd, data):
+    if wait == 'disk' and 20 < len(robot.steps) < 90:
+      raise OSError(28, 'No space left on device')
+    return os.write(fd, data)
+
+  stopped = StoppedRun(
+    tmp_path,
+    script=script,
+    journal={'write': write},
+    time_limit=20,
+    starved_steps=99,
+  )
+  robot = stopped.robot
+  robot.loop._heartbeat = watchdog
+  stopped.run._prepare = lambda *_: expected.append(watchdog.expects)
+  stopped.finish()
+  assert len(expected) > 1 and not any(expected) and not watchdog.expects

@@ -11,6 +11,7 @@ import numpy as np
 
 from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
 from rlt_jax.robot.clock import Clock, MonotonicClock
+from rlt_jax.robot.control import workspace
 
 SIDES = ('right', 'left')
 _PARTS = ('j1', 'j2', 'j3', 'j4', 'j5', 'j6', 'gripper')
@@ -28,7 +29,8 @@ class BaseArm:
     called when `_open` fails halfway.
   _read: returns the newest Reading, in the loop's time.
   _send: sends checked targets [A] and returns those really sent [A]; switches
-    the arm's power on first.
+    the arm's power on first. Those of a hold or stow may be outside the range,
+    where the arm stands outside, and must then be sent as they are.
   _power_off: switches the power off.
   """
 
@@ -86,7 +88,10 @@ class BaseArm:
     return self._sent.copy()
 
   def hold(self) -> None:
-    """Stays where it is; repeated calls keep the pose of the first."""
+    """Stays where it is; repeated calls keep the pose of the first.
+
+    An arm outside its range moves toward it by `spec.max_step` at most.
+    """
     self._check_power('hold')
     if self._hold_pose is None:
       self._hold_pose = self._measured_or_sent()
@@ -94,7 +99,12 @@ class BaseArm:
     self._sent = self._send(self._hold_pose)
 
   def stow(self) -> bool:
-    """Moves toward the stow pose; True within `spec.max_step` of it."""
+    """Moves toward the stow pose; True within `spec.max_step` of it.
+
+    Raises:
+      ArmError: nothing is measured, the way there leaves the workspace, or the
+        device refused the target.
+    """
     self._check_power('stow')
     position, now = self._read().position, self._clock.now()
     if not np.isfinite(position).all():
@@ -104,10 +114,12 @@ class BaseArm:
     step = np.array(self.spec.max_velocity) * _STOW_SPEED
     step = step * np.clip(now - before, 0.0, _STOW_GAP_S)
     target = target + np.clip(goal - target, -step, step)
-    # The ramp must not run ahead of an arm that is blocked.
+    # The ramp must not run ahead of an arm that is blocked; this limit comes
+    # last, so that an arm outside its range returns without a jump.
     reach = np.array(self.spec.max_step)
-    target = np.clip(target, position - reach, position + reach)
     target = np.clip(target, self._low, self._high)
+    target = np.clip(target, position - reach, position + reach)
+    self._check_way(position, target)
     self._hold_pose, self._stow_ramp = None, (target, now)
     self._sent = self._send(target)
     there = np.abs(position - goal) <= reach
@@ -176,8 +188,26 @@ class BaseArm:
       place = self._sent  # the second best: where it moves to
     if place is None:
       raise ArmError('hold() needs a pose: none was measured, none was sent.')
-    # At the end of a joint the sensor may read slightly beyond the limit.
-    return np.clip(place, self._low, self._high)
+    # At the end of a joint the sensor may read slightly beyond the limit. An
+    # arm that is far outside must not jump back.
+    reach = np.array(self.spec.max_step)
+    inside = np.clip(place, self._low, self._high)
+    return np.clip(inside, place - reach, place + reach)
+
+  def _check_way(self, position: np.ndarray, target: np.ndarray) -> None:
+    """Raises an ArmError if a tip would leave its box, or get farther out."""
+    names = list(self.spec.joint_names)
+    for chain in self.spec.chains:
+      joints = [names.index(name) for name in chain.joints]
+      before, after = (
+        workspace.outside(chain, x[joints]) for x in (position, target)
+      )
+      if not (after == 0.0 or after <= before):
+        raise ArmError(
+          f'The way to the stow pose must stay in the workspace: the tip of '
+          f'{chain.joints[-1]} would be {1e3 * after:.0f} mm outside. Move the '
+          'arm by hand or by teleoperation first.'
+        )
 
   def _check_open(self, method: str) -> None:
     if not self._connected:

@@ -4,17 +4,21 @@ from collections.abc import Mapping
 import importlib
 from typing import Any
 
+from rlt_jax import config as config_lib
+from rlt_jax.robot import named_parts
 from rlt_jax.robot.arm import Arm, ArmSpec
 from rlt_jax.robot.clock import Clock
 
-# Kind -> module, class, class of its config. Imported when used, because each
-# needs its vendor's package.
+# Kind -> module, class or function, class of its config. Imported when used,
+# because each needs its vendor's package.
 _ARMS = {
   'trossen': ('rlt_jax.robot.arms.trossen', 'TrossenArms', 'TrossenConfig'),
   'piper': ('rlt_jax.robot.arms.piper', 'PiperArms', 'PiperConfig'),
-  'fake': ('rlt_jax.robot.arms.fake', 'FakeArm', None),
+  'lerobot': ('rlt_jax.robot.arms.lerobot', 'open_robot', 'LeRobotStation'),
+  'fake': ('rlt_jax.robot.arms.fake', 'open_fake', 'FakeConfig'),
 }
 KINDS = tuple(_ARMS)
+_FIELD = 'arm_arguments'
 
 
 def build(
@@ -28,13 +32,20 @@ def build(
     arguments: of the kind's config.
     spec: the arm's file.
     clock: the loop's.
+
+  Raises:
+    ValueError: no such function, or arguments that do not fit it.
   """
   if kind not in _ARMS:
-    module, _, name = kind.partition(':')
-    make = getattr(importlib.import_module(module), name)
-    return make(spec, clock=clock, **arguments)
-  module, name, config = _ARMS[kind]
-  module = importlib.import_module(module)
-  if config is not None:
-    arguments = {'config': getattr(module, config)(**arguments)}
-  return getattr(module, name)(spec, clock=clock, **arguments)
+    make = named_parts.load(kind, 'arm')
+    return named_parts.call(
+      make, _FIELD, spec, clock=clock, arguments=arguments
+    )
+  name, make, config = _ARMS[kind]
+  module = importlib.import_module(name)
+  config = config_lib.from_arguments(
+    getattr(module, config), arguments, f'{_FIELD} of {kind!r}'
+  )
+  return named_parts.call(
+    getattr(module, make), _FIELD, spec, config, clock=clock, arguments={}
+  )

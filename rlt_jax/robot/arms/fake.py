@@ -1,6 +1,7 @@
 """A simulated arm without geometry, with faults on a schedule."""
 
 from collections.abc import Sequence
+import dataclasses
 import math
 
 import numpy as np
@@ -9,6 +10,26 @@ from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
 from rlt_jax.robot.arms.base import BaseArm
 from rlt_jax.robot.arms.faults import Fault
 from rlt_jax.robot.clock import Clock
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FakeConfig:
+  """Arguments of a station's file, as those of `FakeArm`."""
+
+  faults: tuple[Fault, ...] = ()
+  start: tuple[float, ...] | None = None
+  tau_s: float = 0.05
+
+
+def open_fake(spec: ArmSpec, config: FakeConfig, *, clock: Clock) -> 'FakeArm':
+  """Returns a fake arm of a station's file."""
+  return FakeArm(
+    spec,
+    clock=clock,
+    faults=config.faults,
+    start=config.start,
+    tau_s=config.tau_s,
+  )
 
 
 class FakeArm(BaseArm):

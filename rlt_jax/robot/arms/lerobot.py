@@ -2,18 +2,27 @@
 
 It runs in LeRobot's own environment: it takes a Robot object, imports nothing
 of LeRobot, and needs only NumPy and `rlt_jax.robot`.
+
+Some robots, such as the SO-101, switch their power on when they are connected
+and off when they are closed. Such an arm would fall, so it is left open, under
+power, unless it was disabled before.
 """
 
+from collections.abc import Mapping
+import ctypes
 import dataclasses
+import logging
 import math
 from typing import Any
 
 import numpy as np
 
+from rlt_jax.robot import named_parts
 from rlt_jax.robot.arm import ArmError, ArmSpec, Reading
 from rlt_jax.robot.arms.base import BaseArm
 from rlt_jax.robot.clock import Clock
 
+_LOG = logging.getLogger(__name__)
 _UNITS = ('same', 'deg', 'normalized', 'percent')
 
 
@@ -30,8 +39,12 @@ class JointMap:
   key: str
   joint: str
   unit: str
-  at_low: float | None = None
-  at_high: float | None = None
+  at_low: float | None = dataclasses.field(
+    default=None, metadata={'absent': None}
+  )
+  at_high: float | None = dataclasses.field(
+    default=None, metadata={'absent': None}
+  )
 
   def __post_init__(self):
     if self.unit not in _UNITS:
@@ -75,11 +88,39 @@ class LeRobotConfig:
   unused: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LeRobotStation(LeRobotConfig):
+  """Arguments of a station's file.
+
+  robot: LeRobot's class, as 'lerobot.robots.so_follower:SO101Follower'.
+  robot_arguments: of its `config_class`, such as port and id.
+  """
+
+  robot: str
+  robot_arguments: Mapping[str, Any]
+
+
+def open_robot(
+  spec: ArmSpec, config: LeRobotStation, *, clock: Clock
+) -> 'LeRobotArm':
+  """Builds the robot of a station's file, and its arm; opens nothing.
+
+  Raises:
+    ValueError: no such robot, or arguments, joints or keys that do not fit.
+  """
+  make = named_parts.load(config.robot, 'robot')
+  robot_config = named_parts.call(
+    make.config_class, 'robot_arguments', arguments=config.robot_arguments
+  )
+  robot = named_parts.call(make, 'robot', robot_config, arguments={})
+  return LeRobotArm(spec, config, robot, clock=clock)
+
+
 class LeRobotArm(BaseArm):
   """A LeRobot `Robot` as an `Arm`; velocities are differences.
 
-  A robot that loses its power when it is closed must be disabled before it is
-  disconnected.
+  Unless it was disabled, `disconnect` leaves a robot open that loses its power
+  when it is closed, so that it does not fall; this process can connect again.
   """
 
   def __init__(
@@ -117,21 +158,10 @@ class LeRobotArm(BaseArm):
     self._last: Reading | None = None
     self._closed = True
 
-  def disconnect(self) -> None:
-    """Closes the robot.
-
-    Raises:
-      ArmError: this would switch off the power of an arm that has it.
-    """
-    if self._connected and not self._closed and self._config.off_at_disconnect:
-      raise ArmError(
-        'disconnect() must come after stow() and disable(): it takes the '
-        'power off this robot.'
-      )
-    super().disconnect()
-
   def _open(self) -> None:
     self._last = None
+    if not self._closed:
+      return  # it was left open
     try:
       # Calibration prompts and moves the arm: use LeRobot's own tools.
       self._robot.connect(calibrate=False)
@@ -139,12 +169,26 @@ class LeRobotArm(BaseArm):
       raise ArmError(f'connect() failed: {error}') from error
     self._closed = False
     if not getattr(self._robot, 'is_calibrated', True):
+      self._close_robot()  # it had no power before, either
       raise ArmError('The robot must be calibrated: run lerobot-calibrate.')
 
   def _close(self) -> None:
-    if not self._closed:
-      self._closed = True
-      self._robot.disconnect()
+    if self._closed:
+      return
+    if not self._config.off_at_disconnect or self._disabled:
+      self._close_robot()
+      return
+    # For ever: a robot may close itself when Python ends, and would fall.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._robot))
+    _LOG.warning(
+      '%s is left open, under power: closing it would take the power off. To '
+      'switch it off, stow and disable it in a run.',
+      self.spec.name,
+    )
+
+  def _close_robot(self) -> None:
+    self._closed = True
+    self._robot.disconnect()
 
   def _read(self) -> Reading:
     start_time = self._clock.now()  # the joints are not older
@@ -176,7 +220,7 @@ class LeRobotArm(BaseArm):
         'disable() must have a way to take the power off: this robot keeps '
         'it; switch it off by hand.'
       )
-    self._close()
+    self._close_robot()
 
   def _joints(self, numbers: dict[str, Any], source: str) -> np.ndarray:
     missing = [key for key in self._keys if key not in numbers]

@@ -108,7 +108,10 @@ class PiperArms(base.TwoArms):
     return Reading(position, np.array(velocities), min(times))
 
   def _send(self, target: np.ndarray) -> np.ndarray:
-    whole = np.rint(target * self._units).clip(self._first, self._final)
+    whole = np.rint(target * self._units)
+    # Rounding must not leave the range; an arm outside of it must not jump.
+    inside = (self._low <= target) & (target <= self._high)
+    whole = np.where(inside, whole.clip(self._first, self._final), whole)
     sides = whole.astype(int).reshape(len(self._ports), -1).tolist()
     for (side, port), numbers in zip(self._ports.items(), sides, strict=True):
       arm = port.arm

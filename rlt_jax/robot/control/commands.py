@@ -1,6 +1,5 @@
 """What the loop gets from its driver: a command, a stop event or a reason."""
 
-import enum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -8,9 +7,10 @@ import numpy as np
 from rlt_jax import types
 from rlt_jax.robot.arm import Reading
 from rlt_jax.robot.control.stop_states import StopEvent
+from rlt_jax.robot.text_enum import TextEnum
 
 
-class CommandSource(enum.StrEnum):
+class CommandSource(TextEnum):
   """Source of the command of a control step.
 
   WAIT: the arm keeps its pose between two chunks. NONE: there was no command.

@@ -1,5 +1,6 @@
 """Fixed-bin histograms of durations."""
 
+from collections.abc import Mapping
 import math
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 # From 10 us to 100 s, each bin 12 % wider than the one before. Two more bins
 # count what is below and above.
 _EDGES = np.logspace(-5.0, 2.0, 7 * 20 + 1)
+_NAMES = [f'{edge:.3g}' for edge in (*_EDGES, math.inf)]
 
 
 class Histogram:
@@ -49,8 +51,22 @@ class Histogram:
 
   def to_dict(self) -> dict[str, Any]:
     """Returns the count of each non-empty bin by its upper edge, s."""
-    edges = [*_EDGES, math.inf]
-    return {
-      f'{edges[i]:.3g}': int(self.counts[i])
-      for i in np.flatnonzero(self.counts)
-    }
+    return {_NAMES[i]: int(self.counts[i]) for i in np.flatnonzero(self.counts)}
+
+  @classmethod
+  def from_dict(
+    cls, counts: Mapping[str, int], worst: float | None
+  ) -> 'Histogram':
+    """Returns the histogram of `to_dict` and its longest duration, s.
+
+    Raises:
+      ValueError: an edge that no bin has.
+    """
+    found = cls()
+    for name, count in counts.items():
+      if name not in _NAMES:
+        raise ValueError(f'A bin must have an edge of a histogram: {name!r}.')
+      found.counts[_NAMES.index(name)] = count
+    if worst is not None:
+      found.worst = worst
+    return found

@@ -37,13 +37,15 @@ class LoopConfig:
   period_s: control period. fault_steps: control steps in a row in which the
   arm raised `ArmError`, hold_steps: in which the safety limits left nothing to
   send; after so many the arm holds until the operator releases it. stop: of
-  the stop states.
+  the stop states. velocity_from_pose: the velocity limit counts from the
+  measured pose at every step, as for an arm that does not follow the commands.
   """
 
   period_s: float = 0.02
   fault_steps: int = 3
   hold_steps: int = 50
   stop: StopConfig = StopConfig()
+  velocity_from_pose: bool = False
 
   def __post_init__(self):
     for name in ('period_s', 'fault_steps', 'hold_steps'):
@@ -238,6 +240,8 @@ class Loop:
         f'command must return [{len(command)}] numbers: {executed.shape}.'
       )
     self._previous, self._held, self._holds = executed, False, 0
+    if self._config.velocity_from_pose:
+      self._previous = None
     return executed
 
   def _call_stop_state(self) -> None:

@@ -166,6 +166,8 @@ def limit_batch(
     changed[:, joints] |= _mark(kept.joints != out[:, joints], Limit.WORKSPACE)
     out[:, joints] = kept.joints
     hold[kept.lost & (hold == Hold.NO)] = Hold.OUTSIDE
+  # Two limits may change an entry and bring it back.
+  changed[out == command] = 0
   held = hold != Hold.NO
   out[held], changed[held] = np.nan, 0
   return SafeCommandBatch(out, changed, hold)
@@ -237,8 +239,15 @@ def _limit_joints(
 
 
 def check(spec: ArmSpec) -> None:
-  """Raises a ValueError if the spec has a chain that cannot be used."""
-  _table(spec)
+  """Raises a ValueError for a chain, or a stow pose, that cannot be used."""
+  table = _table(spec)
+  for chain, joints in zip(spec.chains, table.chains, strict=True):
+    far = float(workspace.outside(chain, table.stow[joints]))
+    if not far == 0.0:
+      raise ValueError(
+        f'stow must keep the tip of {chain.joints[-1]} in its workspace, '
+        f'{chain.low} to {chain.high} m: it is {1e3 * far:.0f} mm outside.'
+      )
 
 
 class _Table(NamedTuple):

@@ -10,6 +10,9 @@ from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.histograms import Histogram
 from rlt_jax.robot.control.safety_limits import Limit
 
+# Attribute of a record -> its name in the file.
+_HISTOGRAMS = {'late': 'late', 'io': 'io', 'age': 'inference_age'}
+
 
 class LoopStep(NamedTuple):
   """One control step; arrays are [A], in joint units, NaN where absent.
@@ -107,11 +110,8 @@ class EpisodeRecord:
       'clock_jumps': self.jumps,
       'not_sent': self.not_sent,
     }
-    for name, histogram in (
-      ('late', self.late),
-      ('io', self.io),
-      ('inference_age', self.age),
-    ):
+    for attribute, name in _HISTOGRAMS.items():
+      histogram = getattr(self, attribute)
       record |= {
         f'{name}_p50_s': histogram.quantile(0.5),
         f'{name}_p99_s': histogram.quantile(0.99),
@@ -125,6 +125,29 @@ class EpisodeRecord:
         name.lower(): count.tolist() for name, count in self.changed.items()
       },
     }
+
+  @classmethod
+  def from_dict(cls, found: Mapping[str, Any]) -> 'EpisodeRecord':
+    """Returns the record of `to_dict`.
+
+    Raises:
+      KeyError, TypeError, ValueError: it is not one of `to_dict`.
+    """
+    changed = {name.upper(): x for name, x in found['changed'].items()}
+    record = cls(len(changed[Limit.RANGE.name]))
+    for name, key in (
+      ('steps', 'steps'), ('overruns', 'overruns'), ('jumps', 'clock_jumps'),
+      ('not_sent', 'not_sent'), ('sources', 'sources'),
+      ('verdicts', 'verdicts'),
+    ):  # fmt: skip
+      setattr(record, name, found[key])
+    for name, key in _HISTOGRAMS.items():
+      histogram = Histogram.from_dict(
+        found[f'{key}_histogram'], found[f'{key}_worst_s']
+      )
+      setattr(record, name, histogram)
+    record.changed = {x.name: np.array(changed[x.name]) for x in Limit}
+    return record
 
 
 def _count(total: dict[str, int], more: Mapping[str, int]) -> None:

@@ -7,6 +7,7 @@ heartbeat then raises, so that a loop that was only slow does not drive on.
 """
 
 from collections.abc import Mapping
+import contextlib
 import dataclasses
 import importlib
 import json
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 from rlt_jax.robot.arm import Arm, ArmError
 
 _BEAT, _REST, _GOODBYE, _READY = b'.', b'r', b'q', 'ready'
-_CONNECT = ('start', 'fault')
+CONNECT = ('start', 'fault')
 _RETRY_S = 0.05
 
 
@@ -65,8 +66,8 @@ class WatchdogConfig:
       raise ValueError(
         f"factory must be 'package.module:function': {self.factory!r}."
       )
-    if self.connect not in _CONNECT:
-      raise ValueError(f'connect must be one of {_CONNECT}: {self.connect!r}.')
+    if self.connect not in CONNECT:
+      raise ValueError(f'connect must be one of {CONNECT}: {self.connect!r}.')
 
 
 class Watchdog:
@@ -80,6 +81,13 @@ class Watchdog:
     """Starts nothing."""
     self._config = config
     self._process: subprocess.Popen | None = None
+    self._failed = False  # a message could not be sent
+
+  @property
+  def running(self) -> bool:
+    """Whether it was started and has not ended since, by holding the arm."""
+    process = self._process
+    return process is not None and process.poll() is None and not self._failed
 
   def start(self) -> None:
     """Starts the process and waits until it is ready.
@@ -89,6 +97,7 @@ class Watchdog:
         than `start_timeout_s`.
     """
     self.close()
+    self._failed = False
     record = json.dumps(dataclasses.asdict(self._config))
     # The factory must be found there too, wherever it was found here.
     path = os.pathsep.join(x or os.getcwd() for x in sys.path)
@@ -150,13 +159,16 @@ class Watchdog:
     try:
       os.write(self._process.stdin.fileno(), message)
     except BlockingIOError:
+      self._failed = True
       raise ArmError(
         'The watchdog must read its pipe: it has stopped reading.'
       ) from None
     except BrokenPipeError:
+      self._failed = True
       raise ArmError(
         'The watchdog must run: it has ended, and it held the arm if no '
-        f'heartbeat came for {self._config.timeout_s} s. Start it again.'
+        f'heartbeat came for {self._config.timeout_s} s. Release the arm to '
+        'start it again.'
       ) from None
 
   def _answer(self) -> str:
@@ -228,18 +240,21 @@ def _hold(arm: Arm, connected: bool, why: str, give_up_s: float) -> int:
         arm.connect()
         connected = True
       arm.hold()
-      print(f'Watchdog: the arm holds: {why}.', file=sys.stderr, flush=True)
+      _say(f'the arm holds: {why}.')
       return 1
     except Exception as error:  # also a vendor's own errors: it tries again
       if time.monotonic() > end:
-        print(
-          f'Watchdog: the arm must hold ({why}) and could not within '
-          f'{give_up_s} s: {error}. Press the emergency button.',
-          file=sys.stderr,
-          flush=True,
+        _say(
+          f'the arm must hold ({why}) and could not within {give_up_s} s: '
+          f'{error}. Press the emergency button.'
         )
         return 2
       time.sleep(_RETRY_S)
+
+
+def _say(text: str) -> None:
+  with contextlib.suppress(OSError):  # the terminal may be gone
+    print(f'Watchdog: {text}', file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

@@ -17,9 +17,9 @@ must be given.
 
 from collections.abc import Callable, Collection, Mapping
 import dataclasses
-import importlib
 from typing import Any
 
+from rlt_jax.robot import named_parts
 from rlt_jax.robot.arm import ArmSpec
 from rlt_jax.robot.arms import factory
 from rlt_jax.robot.clock import Clock
@@ -46,13 +46,13 @@ def build(
   """
   if kind in _BUILDERS:
     return _BUILDERS[kind](arguments, spec, clock)
-  module, colon, name = kind.partition(':')
-  if not colon:
+  if ':' not in kind:
     raise ValueError(
       f"A device must be one of {KINDS} or 'module:function': {kind!r}."
     )
-  return getattr(importlib.import_module(module), name)(
-    clock=clock, **arguments
+  make = named_parts.load(kind, 'operator')
+  return named_parts.call(
+    make, 'operator_arguments', clock=clock, arguments=arguments
   )
 
 

@@ -1,6 +1,8 @@
 """The operator's effort: seconds of takeover and presses of buttons."""
 
+from collections.abc import Iterable, Mapping
 import math
+from typing import Any
 
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.handover import Effects, Mode
@@ -34,6 +36,14 @@ class Effort:
     if mode in (Mode.ALIGNING, Mode.HUMAN):
       self._episode_s += elapsed_s
     self._episode_presses += len(effects.accepted)
+
+  def restore(self, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Goes on after episodes of before, with the columns of their rows."""
+    for row in rows:
+      self.human_s += row['human_s']
+      self.presses += row['presses']
+      self.episodes += row['outcome'] != Kind.RERECORD.value
+      self.successes += row['outcome'] == Kind.SUCCESS.value
 
   def end(self, outcome: Kind) -> dict[str, float]:
     """Ends an episode and returns what it cost: `human_s` and `presses`."""

@@ -2,16 +2,19 @@
 
 import numpy as np
 
-from rlt_jax.robot.arm import Arm, ArmError, ArmSpec
+from rlt_jax.robot.arm import Arm, ArmError, ArmSpec, Reading
 from rlt_jax.robot.clock import Clock, MonotonicClock
 from rlt_jax.robot.operator.events import DeviceError, Event
+
+_MAX_FAULTS = 2  # readings in a row that may fail, as for the arm itself
 
 
 class Leader:
   """An absolute device: its joints are the targets of the arm's.
 
   It only connects, observes and disconnects, so that no joint is powered while
-  the operator moves it by hand.
+  the operator moves it by hand. A lost packet is survived with the reading
+  before it, as long as that is not too old.
   """
 
   name = 'leader'
@@ -35,7 +38,8 @@ class Leader:
     self._arm = leader
     self._clock = clock or MonotonicClock()
     self._open = False
-    self._position: np.ndarray | None = None
+    self._reading: Reading | None = None
+    self._faults = 0  # in a row
 
   def open(self) -> None:
     """Connects.
@@ -53,23 +57,31 @@ class Leader:
     """Reads the joints; returns no events, because an arm has no buttons.
 
     Raises:
-      DeviceError: the leader is not open, or was lost.
+      DeviceError: the leader is not open, or several readings in a row failed.
     """
-    self._position = None
     if not self._open:
       raise DeviceError('The leader must be opened before it is polled.')
     try:
-      reading = self._arm.observe()
+      self._reading, self._faults = self._arm.observe(), 0
     except ArmError as error:
-      raise DeviceError(f'The leader is gone: {error}') from error
-    age = self._clock.now() - reading.time
-    if age <= self._arm.spec.max_observation_age_s:
-      self._position = np.array(reading.position, float)
+      self._faults += 1
+      if self._faults > _MAX_FAULTS:
+        self._reading = None
+        raise DeviceError(
+          f'The leader is gone, {self._faults} readings in a row failed: '
+          f'{error}'
+        ) from error
     return []
 
   def pose(self) -> np.ndarray | None:
-    """Returns the joints [A] last polled; None if the reading was too old."""
-    return self._position
+    """Returns the joints [A] last read; None if the reading is too old."""
+    reading = self._reading
+    if reading is None:
+      return None
+    age = self._clock.now() - reading.time
+    if not age <= self._arm.spec.max_observation_age_s:
+      return None
+    return np.array(reading.position, float)
 
   def delta(self, pose: np.ndarray, period_s: float) -> None:
     """Returns None: a leader gives poses."""
@@ -78,5 +90,5 @@ class Leader:
   def close(self) -> None:
     """Disconnects; nothing moves."""
     if self._open:
-      self._open, self._position = False, None
+      self._open, self._reading = False, None
       self._arm.disconnect()

@@ -15,14 +15,9 @@ def load(folder: str | pathlib.Path) -> Act:
   """Returns the ONNX form of a bundle; see `make`.
 
   Raises:
-    ValueError: the bundle has none.
+    ValueError: the bundle has none, or is not whole.
   """
-  path = pathlib.Path(folder) / bundle_lib.ONNX
-  if not path.exists():
-    raise ValueError(
-      f'The bundle must have been exported with --onnx: {path} is missing.'
-    )
-  return make(path.read_bytes())
+  return make(bundle_lib.read_form(folder, bundle_lib.ONNX))
 
 
 def make(graph: bytes) -> Act:

@@ -5,6 +5,8 @@ the old weights. It reads between episodes only, so that one policy drives a
 whole episode.
 """
 
+from collections.abc import Mapping, Sequence
+import hashlib
 import os
 import pathlib
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 
 FILE = 'actor.safetensors'
+_DIGEST = 'sha256'
 
 
 class Snapshot(NamedTuple):
@@ -36,11 +39,11 @@ class Snapshot(NamedTuple):
 
 def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
   """Replaces the folder's snapshot; the folder must exist."""
+  layers = [np.asarray(x) for x in snapshot.layers]
+  about = {name: repr(getattr(snapshot, name)) for name in Snapshot._fields[1:]}
   content = save(
-    {f'{i:02d}': np.asarray(x) for i, x in enumerate(snapshot.layers)},
-    metadata={
-      name: repr(getattr(snapshot, name)) for name in Snapshot._fields[1:]
-    },
+    {f'{i:02d}': x for i, x in enumerate(layers)},
+    metadata=about | {_DIGEST: _digest(about, layers)},
   )
   files.write_atomically(pathlib.Path(folder) / FILE, content)
 
@@ -51,21 +54,45 @@ def read(
   """Returns the snapshot, or None where there is none newer than a version.
 
   Raises:
-    ValueError: its layers do not fit the spec.
+    ValueError: it is damaged, or its layers do not fit the spec.
+    OSError: it cannot be read.
   """
   path = pathlib.Path(folder) / FILE
   if not path.exists():
     return None
+  try:
+    return _read(path, spec, newer_than)
+  except OSError:
+    raise
+  except Exception as error:  # safetensors has errors of its own
+    raise ValueError(f'{path} must be a whole snapshot: {error}') from None
+
+
+def _read(
+  path: pathlib.Path, spec: BundleSpec, newer_than: int
+) -> Snapshot | None:
   with safe_open(path, framework='numpy') as file:
-    metadata = file.metadata()
-    if int(metadata['version']) <= newer_than:
-      return None
+    about = dict(file.metadata() or {})
     layers = [file.get_tensor(name) for name in sorted(file.keys())]
+  expected, found = about.pop(_DIGEST, None), _digest(about, layers)
+  if found != expected:
+    raise ValueError(f'its digest is {found}, and it names {expected}.')
+  if int(about['version']) <= newer_than:
+    return None
   bundle_lib.check_layers(spec, layers)
   return Snapshot(
     layers,
-    int(metadata['version']),
-    int(metadata['rows']),
-    int(metadata['critic_updates']),
-    float(metadata['written']),
+    int(about['version']),
+    int(about['rows']),
+    int(about['critic_updates']),
+    float(about['written']),
   )
+
+
+def _digest(about: Mapping[str, str], layers: Sequence[np.ndarray]) -> str:
+  """Returns the SHA-256 of the weights, their shapes and their origin."""
+  shapes = [(str(x.dtype), x.shape) for x in layers]
+  digest = hashlib.sha256(repr((sorted(about.items()), shapes)).encode())
+  for layer in layers:
+    digest.update(np.ascontiguousarray(layer).tobytes())
+  return digest.hexdigest()

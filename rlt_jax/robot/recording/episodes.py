@@ -1,8 +1,10 @@
 """Episodes in a journal: executed steps, and the agent's features at some.
 
-The control loop writes each step at once, so that a kill loses nothing.
-Features that the VLA computed too late are added when the arm holds, before the
-file is closed. The learner reads closed files.
+An episode is one file, so that its outcome holds for all of it. Each hold in it
+ends a recording and the next command begins another: the steps of a recording
+follow each other without a pause. The control loop writes each step at once, so
+that a kill loses nothing that was written. Features that the VLA computed too
+late are added while the arm holds. The learner reads closed files.
 """
 
 from collections.abc import Iterator
@@ -15,26 +17,62 @@ import numpy as np
 from rlt_jax.robot.outcomes import EpisodeOutcome, RowEnd
 from rlt_jax.robot.recording import journal as journal_lib
 from rlt_jax.robot.recording.journal import Journal
-from rlt_jax.robot.recording.segments import observed_steps, Step
+from rlt_jax.robot.recording.segments import (
+  needed_steps,
+  observed_steps,
+  Step,
+)
 from rlt_jax.types import Features
 
 
-class Episode(NamedTuple):
-  """One file of a journal: an episode, or its part between two holds.
+class Recording(NamedTuple):
+  """Steps between two holds.
 
-  index: number of its last row, for `read`. begin: meta of its beginning.
-  outcome: how it ended; None where the writer died. steps, features: as
-  `segments.cut` takes them. late: steps whose features came during a hold.
-  end: how its last replay row ends; None: nothing is learned from it.
+  steps, features: as `segments.cut` takes them, features with gaps. late: steps
+  whose features came during a hold.
   """
 
-  index: int
-  begin: Any
-  outcome: EpisodeOutcome | None
   steps: list[Step]
   features: dict[int, Features]
   late: set[int]
-  end: RowEnd | None
+
+
+class Episode(NamedTuple):
+  """One file of a journal.
+
+  index: number of its last row, for `read`. file_number: of the file. begin:
+  meta of its beginning. outcome: how it ended; None where the writer died.
+  recordings: in order; at least one.
+  """
+
+  index: int
+  file_number: int
+  begin: Any
+  outcome: EpisodeOutcome | None
+  recordings: list[Recording]
+
+  @property
+  def num_steps(self) -> int:
+    """Control steps of all recordings."""
+    return sum(len(x.steps) for x in self.recordings)
+
+  @property
+  def end(self) -> RowEnd | None:
+    """How its last replay row ends; None: nothing is learned from it."""
+    return RowEnd.CUT if self.outcome is None else self.outcome.row_end
+
+
+class Part(NamedTuple):
+  """Steps that can be learned from, without hold and without gap.
+
+  steps, features, end: as `segments.cut` takes them. late: how many of the
+  steps have features that came during a hold.
+  """
+
+  steps: list[Step]
+  features: dict[int, Features]
+  end: RowEnd
+  late: int
 
 
 class EpisodeLog:
@@ -46,27 +84,28 @@ class EpisodeLog:
   def begin(self, **meta: Any) -> None:
     """Begins an episode; `meta` is JSON, such as the policy's version."""
     self._journal.begin(meta)
-    self._num_steps = 0
 
-  def step(self, step: Step) -> int:
-    """Adds the next control step and returns its number, from 0."""
+  def step(self, recording: int, step: Step) -> None:
+    """Adds the next control step of a recording, which counts from 0."""
     self._journal.append(
       {
         'command': np.asarray(step.command, np.float64),
         'measured': np.asarray(step.measured, np.float64),
       },
-      {'step': self._num_steps, 'source': int(step.source)},
+      {'recording': recording, 'source': int(step.source)},
     )
-    self._num_steps += 1
-    return self._num_steps - 1
 
-  def features(self, step: int, features: Features, *, late: bool) -> None:
-    """Adds the features of a step; the steps may come in any order."""
+  def features(
+    self, recording: int, step: int, features: Features, *, late: bool
+  ) -> None:
+    """Adds the features of a recording's step, in any order."""
     arrays = {
       name: np.asarray(value, np.float32)
       for name, value in features._asdict().items()
+      if value is not None
     }
-    self._journal.append(arrays, {'step': step, 'late': bool(late)})
+    meta = {'recording': recording, 'step': step, 'late': bool(late)}
+    self._journal.append(arrays, meta)
 
   def end(self, outcome: str) -> None:
     """Closes the episode; it is on the disk when this returns.
@@ -88,37 +127,75 @@ def read(folder: str | os.PathLike[str], after: int = -1) -> Iterator[Episode]:
   Args:
     folder: of the journal.
     after: `index` of the last episode that the caller has; -1 for all.
+
+  Raises:
+    JournalError: a file is damaged; the episodes before it were yielded.
   """
-  rows = journal_lib.tail(folder, after)
-  for _, group in itertools.groupby(rows, key=lambda row: row.file_number):
-    yield _episode(list(group))
+  for entry in journal_lib.unread_files(folder, after):
+    if rows := list(journal_lib.read_rows(entry, after)):
+      yield _episode(rows)
 
 
 def _episode(rows: list[journal_lib.Row]) -> Episode:
-  steps, features, late = [], {}, set()
+  found: dict[int, Recording] = {}
   for row in rows:
+    recording = found.setdefault(
+      row.meta['recording'], Recording([], {}, set())
+    )
     if 'source' in row.meta:
-      steps.append(Step(**row.arrays, source=row.meta['source']))
+      recording.steps.append(Step(**row.arrays, source=row.meta['source']))
     else:
-      features[row.meta['step']] = Features(**row.arrays)
+      recording.features[row.meta['step']] = Features(**row.arrays)
       if row.meta['late']:
-        late.add(row.meta['step'])
+        recording.late.add(row.meta['step'])
   outcome = EpisodeOutcome(row.end['outcome']) if row.end else None
-  end = RowEnd.CUT if outcome is None else outcome.row_end
-  return Episode(row.index, row.begin, outcome, steps, features, late, end)
+  recordings = [found[number] for number in sorted(found)]
+  return Episode(row.index, row.file_number, row.begin, outcome, recordings)
 
 
-def without_gap(
-  episode: Episode, stride: int
-) -> tuple[list[Step], RowEnd | None]:
-  """Returns the steps before the first missing features, and how they end.
+def learnable_parts(episode: Episode, stride: int) -> list[Part]:
+  """Returns what can be learned from an episode, in order.
 
-  Features are missing where the writer died, or the operator took over, before
-  a query was retried. Without a gap all steps are returned; with one they end
-  in a cut, because the end of the episode is not among them.
+  Features are missing where the writer died, or the VLA or a camera was away
+  for good. A gap ends a part, and the next known features begin another. Every
+  part ends in a cut but the last one, where it reaches the episode's end.
   """
-  steps = episode.steps
-  for step in observed_steps(len(steps), stride):
-    if step not in episode.features:
-      return steps[: max(step - stride, 0)], episode.end and RowEnd.CUT
-  return steps, episode.end
+  if episode.end is None:
+    return []
+  parts = []
+  for recording in episode.recordings:
+    is_last = recording is episode.recordings[-1]
+    end = episode.end if is_last else RowEnd.CUT
+    parts += _split(recording, stride, end)
+  return parts
+
+
+def _split(recording: Recording, stride: int, end: RowEnd) -> Iterator[Part]:
+  """Yields the parts of a recording between gaps in its features."""
+  steps, known = recording.steps, recording.features
+  needed = needed_steps(len(steps), stride, end)
+  for is_known, run in itertools.groupby(needed, key=known.__contains__):
+    if not is_known:
+      continue
+    first, *rest = run
+    last = rest[-1] if rest else first
+    whole = last == needed[-1]
+    stop = len(steps) if whole else last
+    if stop > first:
+      yield _part(recording, first, stop, stride, end if whole else RowEnd.CUT)
+
+
+def _part(
+  recording: Recording, first: int, stop: int, stride: int, end: RowEnd
+) -> Part:
+  seen = [
+    first + step
+    for step in observed_steps(stop - first, stride)
+    if first + step in recording.features
+  ]
+  return Part(
+    recording.steps[first:stop],
+    {step - first: recording.features[step] for step in seen},
+    end,
+    len(recording.late.intersection(range(first, stop))),
+  )

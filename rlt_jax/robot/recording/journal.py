@@ -1,16 +1,16 @@
 """Journals: the rows of a run, on disk before anything else uses them.
 
-A journal is a folder of files, one for each uninterrupted recording of an
-episode. A file holds a magic number and records (see `record_format`): one that
-begins it, its rows, and one that ends it. While it is appended to it is called
-`<number>-<first row>.open`; once it is called `.rows` all of it is on the disk.
-Rows are numbered through all files, and no number is used twice.
-
+A journal is a folder of files, one for each episode. A file holds a magic
+number and records (see `record_format`): one that begins it, its rows, and one
+that ends it. While it is appended to it is called `<number>-<first row>.open`;
+once it is called `.rows` all of it is on the disk. Files are numbered without a
+gap, rows through all files, and no number is used twice.
 `Journal` writes; `tail` reads, also while a process writes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 import errno
+import math
 import os
 import pathlib
 import re
@@ -18,10 +18,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from rlt_jax.robot.lock import lock_folder
-from rlt_jax.robot.recording import record_format
+from rlt_jax.lock import lock_folder
+from rlt_jax.robot.recording import identity, record_format
 
-MAGIC = b'RLTJRNL2'
+MAGIC = b'RLTJRNL3'
 _NAME = re.compile(r'(\d{6,})-(\d{9,})\.(rows|open|bad)')
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -68,8 +68,25 @@ class Recovered(NamedTuple):
 
 
 def files(folder: str | os.PathLike[str]) -> list[JournalFile]:
-  """Returns the files of a journal in order, without those called `.bad`."""
+  """Returns a journal's files in order, those called `.bad` left out."""
   return [x for x in _all_files(folder) if x.path.suffix != '.bad']
+
+
+def missing_numbers(
+  folder: str | os.PathLike[str], after: int = -1
+) -> list[int]:
+  """Returns the numbers of files that were removed or renamed.
+
+  Args:
+    folder: of the journal.
+    after: number of the last file that the caller has; -1 for all.
+  """
+  missing: set[int] | None = None
+  for _ in range(2):  # a file may be renamed while the folder is listed
+    found = {x.number for x in _all_files(folder)}
+    gone = set(range(after + 1, max(found, default=-1))) - found
+    missing = gone if missing is None else missing & gone
+  return sorted(missing)
 
 
 def tail(
@@ -86,10 +103,17 @@ def tail(
   Raises:
     JournalError: a closed file is damaged; the rows before it were yielded.
   """
+  for entry in unread_files(folder, after, closed_only=closed_only):
+    yield from read_rows(entry, after)
+
+
+def unread_files(
+  folder: str | os.PathLike[str], after: int = -1, *, closed_only: bool = True
+) -> list[JournalFile]:
+  """Returns the files that may have rows after this one; see `tail`."""
   found = [x for x in files(folder) if x.closed or not closed_only]
-  for i, entry in enumerate(found):
-    if i + 1 == len(found) or found[i + 1].first > after + 1:
-      yield from _rows(entry, after)
+  nexts = [*(x.first for x in found[1:]), math.inf]
+  return [x for x, n in zip(found, nexts, strict=False) if n > after + 1]
 
 
 class Journal:
@@ -123,6 +147,7 @@ class Journal:
     self._unsafe = False  # a file that ended may not be on the disk
     self._lock = lock_folder(self.folder)
     try:
+      identity.ensure(self.folder)
       self.recovered = tuple(
         self._recover(entry) for entry in files(self.folder) if not entry.closed
       )
@@ -278,7 +303,8 @@ class Journal:
     return Recovered(path, kinds.count('row'), size - keep)
 
 
-def _rows(entry: JournalFile, after: int) -> Iterator[Row]:
+def read_rows(entry: JournalFile, after: int = -1) -> Iterator[Row]:
+  """Yields the rows of one file; see `tail`."""
   try:
     file = entry.path.open('rb')
   except FileNotFoundError:  # closed since it was listed
@@ -341,7 +367,9 @@ def _damage(entry: JournalFile, at: int) -> JournalError:
 
 def _all_files(folder: str | os.PathLike[str]) -> list[JournalFile]:
   found = []
-  for path in pathlib.Path(folder).iterdir():
+  folder = pathlib.Path(folder)
+  # A learner may be started before the first writer.
+  for path in folder.iterdir() if folder.exists() else ():
     match = _NAME.fullmatch(path.name)
     if match:
       number, first = int(match[1]), int(match[2])

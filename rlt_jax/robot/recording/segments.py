@@ -5,7 +5,7 @@ with the features at every stride-th of them. Windows do not depend on where the
 policy's chunks started.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +31,15 @@ def observed_steps(num_steps: int, stride: int) -> range:
   return range(0, num_steps + 1, stride)
 
 
+def needed_steps(num_steps: int, stride: int, end: str) -> range:
+  """Returns those of `observed_steps` that a part with this end needs.
+
+  Where the episode terminates nothing bootstraps from what follows its last
+  step.
+  """
+  return observed_steps(num_steps - (end != RowEnd.CUT), stride)
+
+
 def cut(
   steps: Sequence[Step],
   features: Mapping[int, Features],
@@ -44,8 +53,8 @@ def cut(
 
   Args:
     steps: T executed control steps in a row; at least one.
-    features: step -> its features, for `observed_steps`. A
-      reference is [C + d, A], from that step on.
+    features: step -> its features, for `needed_steps`. A reference is
+      [C + d, A], from that step on.
     chunk_size: C, steps of a segment.
     replay_stride: control steps between rows; divides C.
     inference_delay: d, control steps from an observation to the first step
@@ -75,16 +84,17 @@ def cut(
       f'inference_delay must be a multiple of replay_stride {replay_stride}: '
       f'{inference_delay}.'
     )
-  observed = observed_steps(len(steps), replay_stride)
+  observed = needed_steps(len(steps), replay_stride, end)
   if missing := sorted(set(observed) - set(features)):
     raise ValueError(
       f'Features must be known every {replay_stride} steps: not at {missing}.'
     )
+  newest = max(set(features).intersection((*observed, len(steps))))
   segments = []
   for start in range(0, len(steps), chunk_size):
     decision_steps = range(start, start + chunk_size + 1, replay_stride)
     *inside, final = (
-      _deciding(features, min(step, observed[-1]), chunk_size, inference_delay)
+      _deciding(features, min(step, newest), chunk_size, inference_delay)
       for step in decision_steps
     )
     segments.append(
@@ -106,8 +116,8 @@ def _deciding(
       f'A reference must reach {delay} steps beyond the chunk of {chunk_size}: '
       f'{len(seen.reference)}.'
     )
-  return Features(
-    *(np.asarray(x, np.float32) for x in seen._replace(reference=reference))
+  return _map(
+    lambda x: np.asarray(x, np.float32), seen._replace(reference=reference)
   )
 
 
@@ -129,12 +139,22 @@ def _segment(
   if last and end == RowEnd.SUCCESS:
     reward[0, num - 1 - start] = 1.0
   return Segment(
-    features=Features(*(np.stack(x)[None] for x in zip(*inside, strict=True))),
-    final=Features(*(x[None] for x in final)),
+    features=_map(lambda *x: np.stack(x)[None], *inside),
+    final=_map(lambda x: x[None], final),
     command=np.stack([x.command for x in executed])[None].astype(np.float32),
     reward=reward,
     valid=indices[None] < num,
     terminated=np.array([last and end != RowEnd.CUT]),
     truncated=np.array([last and end == RowEnd.CUT]),
     source=np.array([[x.source for x in executed]], np.int32),
+  )
+
+
+def _map(function: Callable[..., np.ndarray], *features: Features) -> Features:
+  """Applies a function to each field; what a robot does not have stays None."""
+  return Features(
+    *(
+      None if x[0] is None else function(*x)
+      for x in zip(*features, strict=True)
+    )
   )

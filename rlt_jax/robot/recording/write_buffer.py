@@ -27,13 +27,15 @@ class WriteBuffer:
     """See `EpisodeLog`."""
     self._put(lambda: self._log.begin(**meta))
 
-  def step(self, step: Step) -> None:
+  def step(self, recording: int, step: Step) -> None:
     """See `EpisodeLog`."""
-    self._put(lambda: self._log.step(step))
+    self._put(lambda: self._log.step(recording, step))
 
-  def features(self, step: int, features: Features, *, late: bool) -> None:
+  def features(
+    self, recording: int, step: int, features: Features, *, late: bool
+  ) -> None:
     """See `EpisodeLog`."""
-    self._put(lambda: self._log.features(step, features, late=late))
+    self._put(lambda: self._log.features(recording, step, features, late=late))
 
   def end(self, outcome: str) -> None:
     """See `EpisodeLog`; on the disk once nothing waits."""

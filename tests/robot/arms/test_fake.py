@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import numpy as np
@@ -6,6 +7,8 @@ import pytest
 from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.faults import Fault
+from rlt_jax.robot.control import workspace
+from tests.robot.fake_arm import CHAIN, make_arm_spec
 
 _TARGET = np.array([0.2, -0.1, 0.01])
 _START = (0.0, 0.0, 0.0)
@@ -198,3 +201,66 @@ def test_a_bad_target_is_refused_and_moves_nothing(
 def test_a_bad_fault_is_refused(fields, message):
   with pytest.raises(ValueError, match=message):
     Fault(**fields)
+
+
+@pytest.mark.parametrize('place', [1.9, -2.2, 1.05, 0.4])
+def test_hold_never_jumps(spec, clock, place):
+  """An arm that was pushed out of its range stays within a step of it."""
+  start = np.array([place, 0.0, 0.01])
+  arm = FakeArm(spec, clock=clock, start=start)
+  arm.connect()
+  arm.command(_TARGET)  # as before the push
+  arm._position = arm._target = start
+  for _ in range(3):
+    arm.hold()
+    moved = np.abs(arm._target - start)
+    assert (moved <= np.array(spec.max_step) + 1e-12).all()
+    assert abs(place) > 1.1 or (spec.joint_low <= arm._target).all()
+
+
+def test_stow_returns_from_outside_without_a_jump(spec, clock):
+  arm = FakeArm(spec, clock=clock, start=(1.9, -1.4, 0.01))
+  arm.connect()
+  for _ in range(2000):
+    position = arm.observe().position
+    there = arm.stow()
+    assert (
+      np.abs(arm._target - position) <= np.array(spec.max_step) + 1e-9
+    ).all()
+    clock.time += 0.02
+    if there:
+      break
+  np.testing.assert_allclose(arm._target, spec.stow)
+
+
+def test_stow_stops_at_the_wall_of_the_workspace(clock):
+  spec = make_arm_spec()
+  # The box around the stow pose ends before the way from this pose does.
+  chain = dataclasses.replace(CHAIN, low=(0.0, -0.05, 0.02))
+  spec = dataclasses.replace(spec, chains=(chain,))
+  assert workspace.outside(chain, np.array(spec.stow[:3])) == 0.0
+  arm = FakeArm(spec, clock=clock, start=(-0.9, 0.0, 0.0, 0.0))
+  arm.connect()
+  far = workspace.outside(chain, np.array([-0.9, 0.0, 0.0]))
+  assert far > 0.0
+  for _ in range(500):  # from outside it may come in
+    arm.stow()
+    now = workspace.outside(chain, arm._target[:3])
+    assert now <= far + 1e-9
+    far = now
+    clock.time += 0.02
+  assert far == 0.0
+  inside = FakeArm(
+    dataclasses.replace(
+      spec,
+      chains=(dataclasses.replace(chain, low=(0.3, -0.2, 0.02)),),
+      stow=(0.9, 0.0, 0.0, 0.0),
+    ),
+    clock=clock,
+    start=(0.0, 0.0, 0.0, 0.0),
+  )
+  inside.connect()
+  with pytest.raises(ArmError, match='must stay in the workspace'):
+    for _ in range(500):
+      inside.stow()
+      clock.time += 0.02

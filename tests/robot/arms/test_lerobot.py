@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,14 +132,51 @@ def test_an_answer_that_lacks_a_joint_is_an_error(spec, robot, clock):
     arm.observe()
 
 
-def test_power_is_switched_off_before_disconnecting(spec, robot, clock):
+def test_a_robot_that_would_fall_is_left_open_under_power(spec, robot, clock):
   arm = make(spec, robot, clock)
   arm.connect()
-  with pytest.raises(ArmError, match='must come after stow'):
-    arm.disconnect()
+  arm.hold()
+  arm.disconnect()
+  arm.disconnect()
+  assert ('disconnect',) not in robot.calls
+  with pytest.raises(ArmError, match='connect'):
+    arm.observe()
+  arm.connect()  # without LeRobot's own, which would switch the power off
+  arm.hold()
+  assert robot.calls.count(('connect', False)) == 1
   arm.disable()
   arm.disconnect()
   assert robot.calls.count(('disconnect',)) == 1
+  arm.connect()
+  assert robot.calls.count(('connect', False)) == 2
+
+
+def test_a_robot_that_closes_itself_is_kept_from_it(tmp_path):
+  """The preflight of a robot with a destructor ends without it, and with 0."""
+  code = """
+import atexit, sys
+from rlt_jax.robot.arms.lerobot import JointMap, LeRobotArm, LeRobotConfig
+from tests.robot.arms.test_lerobot import FakeRobot, _ROWS
+from tests.robot.fakes import ARM
+import dataclasses
+class Falls(FakeRobot):
+  def __del__(self):
+    print('power off', flush=True)
+arm = LeRobotArm(
+  dataclasses.replace(ARM), LeRobotConfig(
+    table=_ROWS, off_at_disconnect=True, unused=('pan.current',)), Falls())
+arm.connect()
+if 'disable' in sys.argv:
+  arm.disable()
+arm.disconnect()
+"""
+  for argument, expected in (('', ''), ('disable', 'power off')):
+    done = subprocess.run(
+      [sys.executable, '-c', code, argument],
+      capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == expected
+    assert ('left open, under power' in done.stderr) == (not expected)
 
 
 def test_a_robot_that_keeps_its_power_cannot_be_disabled(spec, robot, clock):

@@ -12,10 +12,19 @@ _NAMES = sorted(path.stem for path in SPECS.glob('*.json'))
 
 
 def test_the_files_are_those_of_the_arms():
-  assert _NAMES == ['piper', 'sim', 'trossen_widowx_ai']
+  assert _NAMES == ['piper', 'sim', 'so101', 'trossen_widowx_ai']
 
 
-@pytest.mark.parametrize('name', _NAMES)
+def test_the_file_of_one_arm_lists_its_joints_in_order():
+  spec = arm.load_spec(SPECS / 'so101.json')
+  assert spec.joint_names == (
+    'shoulder_pan', 'shoulder_lift', 'elbow_flex', 'wrist_flex', 'wrist_roll',
+    'gripper',
+  )  # fmt: skip
+  assert spec.joint_units == ('rad',) * 6
+
+
+@pytest.mark.parametrize('name', [x for x in _NAMES if x != 'so101'])
 def test_a_file_loads_and_lists_the_joints_in_order(name):
   spec = arm.load_spec(SPECS / f'{name}.json')
   assert spec.name == name

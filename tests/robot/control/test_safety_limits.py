@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -238,3 +240,30 @@ def test_one_command_is_limited_as_in_a_batch():
     np.testing.assert_array_equal(one.changed, batch.changed[i])
     if one.command is not None:
       np.testing.assert_allclose(one.command, batch.command[i], atol=1e-12)
+
+
+def test_a_stow_pose_outside_its_box_is_refused():
+  spec = make_arm_spec()
+  safety_limits.check(spec)
+  chain = dataclasses.replace(spec.chains[0], high=(0.3, 0.2, 0.4))
+  with pytest.raises(ValueError, match='stow must keep the tip of c .* 50 mm'):
+    safety_limits.check(dataclasses.replace(spec, chains=(chain,)))
+
+
+def test_an_entry_that_two_limits_bring_back_is_not_marked():
+  """Random commands near the limits of a chain, whole and in one batch."""
+  spec, rng, size = make_arm_spec(), np.random.default_rng(3), 20_000
+  low, high = np.array(spec.joint_low), np.array(spec.joint_high)
+  pose = rng.uniform(low, high, (size, 4))
+  step = np.array(spec.max_step)
+  command = np.clip(pose + rng.uniform(-2, 2, (size, 4)) * step, low, high)
+  times = np.zeros(size)
+  batch = safety_limits.limit_batch(
+    spec, command=command, position=pose, velocity=0.0 * pose, previous=pose,
+    observed=times, now=times, obs_time=times, period_s=0.02,
+  )  # fmt: skip
+  sent = batch.hold == safety_limits.Hold.NO
+  same = (batch.command == command) & sent[:, None]
+  assert 0 < same.sum() < size * 4
+  assert not batch.changed[same].any()
+  assert batch.changed[~same & sent[:, None]].all()

@@ -117,10 +117,12 @@ def test_silence_holds_and_the_next_beat_says_so(path):
   dog.beat()
   _wait_for(path, 'hold')
   with pytest.raises(
-    ArmError, match='held the arm if no heartbeat came for 0.1 s. Start'
+    ArmError, match='held the arm if no heartbeat came for 0.1 s. Release'
   ):
     dog.beat()
+  assert not dog.running
   dog.start()
+  assert dog.running
   dog.beat()
   dog.close()
   assert path.read_text().split() == ['connect', 'hold'] + [

@@ -61,12 +61,29 @@ def test_an_old_reading_is_no_pose(arm):
   assert leader.pose() is None
 
 
-def test_a_leader_that_fails_is_lost(arm):
+def test_a_leader_that_fails_is_lost_after_some_readings(arm):
   leader = _leader(arm)
   leader.open()
+  leader.poll()
   arm.fault = 'no answer'
-  with pytest.raises(DeviceError, match='The leader is gone: no answer'):
+  for _ in range(2):
+    assert leader.poll() == []
+  with pytest.raises(DeviceError, match='3 readings in a row failed: no ans'):
     leader.poll()
+  assert leader.pose() is None
+
+
+def test_a_lost_packet_is_survived_with_the_reading_before_it(arm):
+  leader = _leader(arm)
+  leader.open()
+  for _ in range(5):
+    arm.fault = ''
+    leader.poll()
+    arm.fault = 'a packet was lost'
+    arm._clock.time += 0.02
+    leader.poll()
+    np.testing.assert_array_equal(leader.pose(), [0, 1, 2, 3])
+  arm._clock.time += 0.2  # older than a reading may be
   assert leader.pose() is None
 
 

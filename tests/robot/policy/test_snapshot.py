@@ -32,3 +32,29 @@ def test_layers_of_another_policy_are_refused(tmp_path, spec):
   _write(tmp_path, make_spec(hidden_dims=(8, 8)))
   with pytest.raises(ValueError, match='Layers must have the shapes'):
     snapshot.read(tmp_path, spec)
+
+
+def test_every_damage_is_a_clear_error(tmp_path, spec):
+  _write(tmp_path, spec)
+  path = tmp_path / snapshot.FILE
+  whole = path.read_bytes()
+  rng = np.random.default_rng(0)
+  flipped = [bytearray(whole) for _ in range(100)]
+  for content in flipped:
+    content[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+  for content in (
+    b'', whole[: len(whole) // 2], whole[:-1], b'no', *map(bytes, flipped)
+  ):  # fmt: skip
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match='must be a whole snapshot'):
+      snapshot.read(tmp_path, spec)
+  path.write_bytes(whole)
+  assert snapshot.read(tmp_path, spec).version == 1
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, spec):
+  layers = make_layers(spec)
+  layers[1][0] = np.nan
+  snapshot.write(tmp_path, snapshot.Snapshot(layers, 1, 40, 200, 1.0))
+  with pytest.raises(ValueError, match='finite'):
+    snapshot.read(tmp_path, spec)

@@ -1,13 +1,19 @@
 """Queries of the VLA with camera pictures, and their retries."""
 
+import threading
+
 import numpy as np
 import pytest
 
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
 from rlt_jax.robot.arms.faults import CameraFault
-from rlt_jax.robot.policy.vla_queries import VlaQueries, VlaQuery
+from rlt_jax.robot.daemon_executor import DaemonExecutor
+from rlt_jax.robot.policy import vla_queries
+from rlt_jax.robot.policy.vla_queries import PictureLimits, VlaQueries, VlaQuery
 from tests.robot.fake_clock import FakeClock
 from tests.robot.fakes import InlineExecutor, Vla, WIRE
+
+_LIMITS = PictureLimits(max_age_s=0.1, max_late_s=0.02, frozen_timeout_s=0.3)
 
 
 class _Setup:
@@ -21,8 +27,7 @@ class _Setup:
       prompt='insert',
       clock=self.clock,
       executor=InlineExecutor(),
-      max_camera_age_s=0.1,
-      frozen_camera_timeout_s=0.3,
+      limits=_LIMITS,
     )
 
   def query(self, stamp):
@@ -67,7 +72,7 @@ def test_pending_queries_are_retried_with_their_own_pictures():
   setup.query('b')
   first, second = setup.vla.requests
   setup.vla.lost = ''
-  answers = setup.queries.retry(['a', 'b'], timeout_s=1.0)
+  answers = list(setup.queries.retry(['a', 'b'], timeout_s=1.0))
   assert [query.stamp for query, _ in answers] == ['a', 'b']
   assert setup.vla.requests[2] is first and setup.vla.requests[3] is second
 
@@ -77,7 +82,7 @@ def test_a_retry_ends_with_its_timeout_and_keeps_the_query():
   setup.query('a')
   setup.vla.lost = 'no network'
   start = setup.clock.now()
-  assert setup.queries.retry(['a'], timeout_s=2.0) == []
+  assert not list(setup.queries.retry(['a'], timeout_s=2.0))
   assert setup.clock.now() - start == pytest.approx(2.0, abs=0.1)
   assert setup.queries.has_pending('a')
   assert 'no network' in setup.queries.cause()
@@ -108,6 +113,121 @@ def test_the_cameras_must_be_the_servers():
       prompt='insert',
       clock=clock,
       executor=InlineExecutor(),
-      max_camera_age_s=0.1,
-      frozen_camera_timeout_s=None,
+      limits=_LIMITS,
     )
+
+
+class _SlowCameras:
+  """Cameras that take pictures when `go` is set, of that moment."""
+
+  shapes = {'wrist': (8, 8, 3)}
+
+  def __init__(self):
+    self.go, self.asked = threading.Semaphore(0), threading.Semaphore(0)
+    self.count = 0
+
+  def observe(self):
+    self.asked.release()
+    assert self.go.acquire(timeout=20.0)
+    self.count += 1
+    return {'wrist': np.full((8, 8, 3), self.count, np.uint8)}
+
+  def age_s(self):
+    return 0.0
+
+
+@pytest.fixture
+def slow():
+  setup, cameras = _Setup(), _SlowCameras()
+  with DaemonExecutor('cameras') as executor:
+    setup.queries = VlaQueries(
+      cameras,
+      setup.vla,
+      WIRE,
+      prompt='insert',
+      clock=setup.clock,
+      executor=executor,
+      limits=_LIMITS,
+    )
+    setup.cameras = cameras
+    setup.settle = lambda: executor.submit(int).result(20.0)
+    yield setup
+    for _ in range(9):
+      cameras.go.release()
+
+
+def test_one_query_waits_for_slow_cameras_and_it_is_the_newest(slow):
+  slow.query('first')
+  assert slow.cameras.asked.acquire(timeout=20.0)
+  for stamp in range(5):
+    slow.query(stamp)
+  for _ in range(2):
+    slow.cameras.go.release()
+  slow.settle()
+  assert [x.stamp for x in slow.vla.queries] == ['first', 4]
+  assert slow.cameras.count == 2
+
+
+@pytest.mark.parametrize('late_s, answered', [(0.015, True), (0.03, False)])
+def test_a_picture_of_another_moment_answers_no_query(slow, late_s, answered):
+  slow.query('a')
+  assert slow.cameras.asked.acquire(timeout=20.0)
+  slow.wait(late_s)
+  slow.cameras.go.release()
+  slow.settle()
+  assert len(slow.vla.requests) == answered
+  assert slow.queries.has_pending('a') == answered
+  assert slow.queries.blind == ''
+  assert ('within 0.02 s of their query' in slow.queries.cause()) != answered
+
+
+def test_a_camera_that_hangs_is_named(slow):
+  slow.query('a')
+  assert slow.cameras.asked.acquire(timeout=20.0)
+  assert slow.queries.blind == ''
+  slow.wait(3.0)
+  assert 'one of wrist has given none for 3.0 s' in slow.queries.blind
+  with slow.queries.only_retries(20.0):
+    pass  # does not wait for it
+  slow.cameras.go.release()
+  slow.wait(-3.0)
+  slow.settle()
+  assert slow.queries.blind == ''
+
+
+def test_pictures_that_wait_for_the_vla_have_a_bound(monkeypatch):
+  monkeypatch.setattr(vla_queries, '_MAX_KEPT_BYTES', 1000)
+  setup = _Setup()
+  for stamp in range(9):
+    setup.query(stamp)
+  kept = [stamp for stamp in range(9) if setup.queries.has_pending(stamp)]
+  assert kept == [5, 6, 7, 8]  # 216 bytes each
+  for stamp in kept[:3]:
+    setup.queries.discard(stamp)
+  setup.query(9)
+  assert setup.queries.has_pending(8) and setup.queries.has_pending(9)
+
+
+def test_a_retry_ends_when_it_is_given_up():
+  setup, give_up = _Setup(), threading.Event()
+  setup.query('a')
+  setup.vla.lost = 'no network'
+  give_up.set()
+  start = setup.clock.now()
+  assert not list(setup.queries.retry(['a'], 30.0, give_up))
+  assert setup.clock.now() == start and setup.queries.has_pending('a')
+
+
+def test_new_queries_do_not_push_away_those_that_are_retried():
+  setup = _Setup()
+  setup.vla.delay = 0.2  # of which new queries would use every bit
+  setup.query('a')
+  setup.query('b')
+  with setup.queries.only_retries(1.0):
+    retry = setup.queries.retry(['a', 'b'], 1.0)
+    setup.query('c')
+    assert [query.stamp for query, _ in retry] == ['a', 'b']
+    setup.query('d')
+  setup.query('e')
+  assert [x.stamp for x in setup.vla.queries][-1] == 'e'
+  assert not {'c', 'd'} & {x.stamp for x in setup.vla.queries}

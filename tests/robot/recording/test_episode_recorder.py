@@ -1,5 +1,7 @@
 """Recordings of episodes, with queries that are answered late or never."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -26,8 +28,11 @@ class _Queries:
   def discard(self, stamp):
     self.pending.pop(stamp, None)
 
-  def retry(self, stamps, timeout_s):
-    del timeout_s
+  def only_retries(self, timeout_s):
+    return contextlib.nullcontext()
+
+  def retry(self, stamps, timeout_s, give_up):
+    del timeout_s, give_up
     return [(self.pending[x], _reply(x.step)) for x in stamps if self.answers]
 
   def cause(self):
@@ -52,7 +57,7 @@ class _Recording:
       InlineExecutor(),
       timeout_s=1.0,
     )
-    self.recorder.begin(policy_version=4)
+    self.recorder.begin(episode=6, policy_version=4)
 
   def query(self):
     stamp = self.recorder.stamp_query()
@@ -81,13 +86,15 @@ def test_steps_and_answers_are_recorded_at_the_stride(tmp_path):
   assert recording.recorder.active and recording.recorder.num_steps == 5
   assert recording.recorder.end('success') == ''
   (episode,) = recording.read()
-  assert (episode.outcome, episode.begin) == ('success', {'policy_version': 4})
-  assert len(episode.steps) == 5 and sorted(episode.features) == [0, 2, 4]
+  assert episode.outcome == 'success'
+  assert episode.begin == {'policy_version': 4, 'episode': 6}
+  (found,) = episode.recordings
+  assert len(found.steps) == 5 and sorted(found.features) == [0, 2, 4]
   # Normalized by the bundle's mean of 0.1.
-  np.testing.assert_array_equal(episode.features[2].proprio, 0.0)
-  np.testing.assert_array_equal(episode.features[4].z_rl, 4.0)
-  assert episode.features[0].reference.shape == (BUNDLE.chunk_size, 3)
-  assert not episode.late and not recording.queries.pending
+  np.testing.assert_array_equal(found.features[2].proprio, 0.0)
+  np.testing.assert_array_equal(found.features[4].z_rl, 4.0)
+  assert found.features[0].reference.shape == (BUNDLE.chunk_size, 3)
+  assert not found.late and not recording.queries.pending
 
 
 def test_before_the_first_step_the_newest_answer_counts(tmp_path):
@@ -96,10 +103,11 @@ def test_before_the_first_step_the_newest_answer_counts(tmp_path):
     recording.recorder.on_reply(recording.query(), _reply(value))
   recording.drive(1)
   recording.recorder.end('failure')
-  np.testing.assert_array_equal(recording.read()[0].features[0].z_rl, 8.0)
+  (found,) = recording.read()[0].recordings
+  np.testing.assert_array_equal(found.features[0].z_rl, 8.0)
 
 
-def test_a_hold_ends_a_file_and_late_answers_are_marked(tmp_path):
+def test_a_hold_ends_a_recording_and_late_answers_are_marked(tmp_path):
   recording = _Recording(tmp_path)
   recording.drive(3)
   recording.drive(2, reply=False)
@@ -109,8 +117,9 @@ def test_a_hold_ends_a_file_and_late_answers_are_marked(tmp_path):
   assert recording.recorder.resume(give_up=False) == ''
   recording.drive(2)
   recording.recorder.end('success')
-  first, second = recording.read()
-  assert (first.outcome, second.outcome) == ('hold', 'success')
+  (episode,) = recording.read()
+  first, second = episode.recordings
+  assert episode.outcome == 'success'
   assert (len(first.steps), len(second.steps)) == (5, 2)
   assert sorted(first.features) == [0, 2, 4] and first.late == {4}
   assert recording.recorder.late_queries == 1
@@ -125,22 +134,50 @@ def test_the_arm_waits_for_the_vla_unless_the_operator_drives(
   recording.drive(4, reply=False)
   recording.recorder.hold()
   waiting = recording.recorder.resume(give_up=give_up)
-  assert waiting == ('' if give_up else f'{_busy()} VLA lost.')
+  busy = 'The VLA must answer what it was asked before the hold: VLA lost.'
+  assert waiting == ('' if give_up else busy)
   recording.queries.answers = True
   while recording.recorder.resume(give_up=give_up):
     pass
   recorder = recording.recorder
+  # Those that the operator did not wait for are still answered at the end.
+  assert recorder.late_queries == (0 if give_up else 2)
+  recording.drive(1)
+  assert recorder.end('success') == '' and recorder.late_queries == 2
   # Step 4 was never queried: the arm held before.
-  counts = recorder.late_queries, recorder.missing_queries
-  assert counts == ((0, 3) if give_up else (2, 1))
+  assert recorder.missing_queries == 1
   assert not recording.queries.pending
 
 
-def _busy():
-  return 'What came before the hold must be on the disk first.'
+@pytest.mark.parametrize('outcome', ['success', 'failure', 'rerecord'])
+def test_an_outcome_holds_for_what_came_before_a_hold(tmp_path, outcome):
+  recording = _Recording(tmp_path)
+  recording.drive(6)
+  recording.query()
+  recording.recorder.hold()
+  # Said after the arm was released, and before it moves again.
+  assert recording.recorder.resume(give_up=False) == ''
+  assert recording.recorder.end(outcome) == ''
+  (episode,) = recording.read()
+  assert episode.outcome == outcome and len(episode.recordings) == 1
+  ends = [x.end for x in episodes.learnable_parts(episode, 2)]
+  assert ends == ([] if outcome == 'rerecord' else [outcome])
 
 
-def test_an_answer_to_an_earlier_file_is_ignored(tmp_path):
+def test_an_end_that_gives_up_leaves_a_gap(tmp_path):
+  recording = _Recording(tmp_path)
+  recording.queries.answers = False
+  recording.drive(4)
+  recording.drive(4, reply=False)
+  recording.drive(4)
+  assert recording.recorder.end('success', give_up=True) == ''
+  assert recording.recorder.missing_queries == 3
+  (episode,) = recording.read()
+  parts = episodes.learnable_parts(episode, 2)
+  assert [(len(x.steps), x.end) for x in parts] == [(2, 'cut'), (4, 'success')]
+
+
+def test_an_answer_to_an_earlier_episode_is_ignored(tmp_path):
   recording = _Recording(tmp_path)
   old = recording.query()
   recording.drive(2)
@@ -148,4 +185,5 @@ def test_an_answer_to_an_earlier_file_is_ignored(tmp_path):
   recording.drive(1, reply=False)
   recording.recorder.on_reply(old, _reply(9))
   recording.recorder.end('abort')
-  assert all(x.z_rl[0] != 9 for x in recording.read()[1].features.values())
+  (found,) = recording.read()[1].recordings
+  assert all(x.z_rl[0] != 9 for x in found.features.values())

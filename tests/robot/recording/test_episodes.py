@@ -26,12 +26,12 @@ def _features(step):
 def _write(log, num, outcome, observed=None):
   log.begin(policy_version=3)
   for i in range(num):
-    assert log.step(_step(i)) == i
+    log.step(0, _step(i))
   # Late answers come after the steps, in any order.
   for i in reversed(
     segments.observed_steps(num, 2) if observed is None else observed
   ):
-    log.features(i, _features(i), late=i >= 4)
+    log.features(0, i, _features(i), late=i >= 4)
   log.end(outcome)
 
 
@@ -41,50 +41,92 @@ def test_episodes_come_back_in_order(tmp_path):
     for num, outcome in ((5, 'success'), (4, 'time_out'), (3, 'rerecord')):
       _write(log, num, outcome)
   found = list(episodes.read(tmp_path))
-  assert [len(e.steps) for e in found] == [5, 4, 3]
+  assert [e.num_steps for e in found] == [5, 4, 3]
+  assert [e.file_number for e in found] == [0, 1, 2]
   assert [e.end for e in found] == ['success', 'cut', None]
   assert [e.outcome for e in found] == ['success', 'time_out', 'rerecord']
   assert found[0].begin == {'policy_version': 3}
-  assert sorted(found[0].features) == [0, 2, 4]
-  np.testing.assert_array_equal(found[0].features[2].z_rl, 2.0)
-  assert found[0].late == {4}
-  np.testing.assert_array_equal(found[0].steps[3].command, [3.5, 3.5])
-  assert found[0].steps[3].source == 1
-  assert [len(e.steps) for e in episodes.read(tmp_path, found[0].index)] == [
-    4,
-    3,
+  (recording,) = found[0].recordings
+  assert sorted(recording.features) == [0, 2, 4]
+  np.testing.assert_array_equal(recording.features[2].z_rl, 2.0)
+  assert recording.late == {4}
+  np.testing.assert_array_equal(recording.steps[3].command, [3.5, 3.5])
+  assert recording.steps[3].source == 1
+  later = episodes.read(tmp_path, found[0].index)
+  assert [e.num_steps for e in later] == [4, 3]
+
+
+def _parts(folder):
+  """Returns (first step, number of steps, end) of what can be learned."""
+  return [
+    (int(part.steps[0].measured[0]), len(part.steps), part.end)
+    for episode in episodes.read(folder)
+    for part in episodes.learnable_parts(episode, 2)
   ]
 
 
-def test_the_steps_of_a_dead_writer_are_kept_up_to_the_first_gap(tmp_path):
+def test_what_a_dead_writer_left_goes_on_after_a_gap(tmp_path):
   journal = Journal(tmp_path)
   log = episodes.EpisodeLog(journal)
   log.begin()
-  for i in range(7):
-    log.step(_step(i))
-  for i in (0, 2, 6):
-    log.features(i, _features(i), late=False)
+  for i in range(15):
+    log.step(0, _step(i))
+  for i in (0, 2, 6, 8, 10, 14):
+    log.features(0, i, _features(i), late=False)
   journal.close()
   (episode,) = episodes.read(tmp_path)
   assert (episode.outcome, episode.end) == (None, 'cut')
-  steps, end = episodes.without_gap(episode, 2)
-  assert (len(steps), end) == (2, 'cut')
+  assert _parts(tmp_path) == [(0, 2, 'cut'), (6, 4, 'cut'), (14, 1, 'cut')]
+  for part in episodes.learnable_parts(episode, 2):
+    first = int(part.steps[0].measured[0])
+    for step, features in part.features.items():
+      assert features.z_rl[0] == first + step
+    assert segments.cut(
+      part.steps, part.features, chunk_size=_C, replay_stride=2, end=part.end
+    )
 
 
-def test_an_episode_with_a_gap_loses_its_label(tmp_path):
+@pytest.mark.parametrize(
+  'outcome, observed, expected',
+  [
+    # The observation after a last step that ends the episode is not needed.
+    ('success', [0, 2, 4], [(0, 6, 'success')]),
+    ('time_out', [0, 2, 4], [(0, 4, 'cut')]),
+    ('success', [0, 4, 6], [(4, 2, 'success')]),
+    ('success', [0, 2], [(0, 2, 'cut')]),
+    ('failure', [0, 2, 4, 6], [(0, 6, 'failure')]),
+    ('failure', [], []),
+    ('abort', [0, 2, 4, 6], []),
+  ],
+)
+def test_a_label_is_kept_where_its_end_was_seen(
+  tmp_path, outcome, observed, expected
+):
+  with Journal(tmp_path) as journal:
+    _write(episodes.EpisodeLog(journal), 6, outcome, observed=observed)
+  assert _parts(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+  'outcome, ends',
+  [
+    ('success', ['cut', 'success']),
+    ('rerecord', []),
+    ('abort', []),
+    ('hold', ['cut', 'cut']),
+  ],
+)
+def test_an_outcome_holds_for_all_recordings(tmp_path, outcome, ends):
   with Journal(tmp_path) as journal:
     log = episodes.EpisodeLog(journal)
-    _write(log, 6, 'success', observed=[0, 2, 4])
-    _write(log, 6, 'success')
-    _write(log, 6, 'abort', observed=[0, 2])
-    _write(log, 6, 'failure', observed=[])
-  found = [episodes.without_gap(e, 2) for e in episodes.read(tmp_path)]
-  assert [(len(steps), end) for steps, end in found] == [
-    (4, 'cut'),
-    (6, 'success'),
-    (2, None),
-    (0, 'cut'),
-  ]
+    log.begin()
+    for recording in range(2):
+      for i in range(4):
+        log.step(recording, _step(i))
+      for i in (0, 2, 4):
+        log.features(recording, i, _features(i), late=False)
+    log.end(outcome)
+  assert [end for _, _, end in _parts(tmp_path)] == ends
 
 
 def test_an_unknown_outcome_is_refused(tmp_path):

@@ -7,12 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from rlt_jax.robot.lock import LockedError
+from rlt_jax.lock import LockedError
+from rlt_jax.robot.recording import identity
 from rlt_jax.robot.recording.journal import (
   files,
   Journal,
   JournalError,
   JournalFullError,
+  missing_numbers,
   tail,
 )
 
@@ -316,10 +318,35 @@ def test_a_journal_of_another_version_is_refused_and_kept(tmp_path):
   (entry,) = files(tmp_path)
   data = b'RLTJRNL1' + entry.path.read_bytes()[8:]
   entry.path.write_bytes(data)
-  with pytest.raises(JournalError, match='format RLTJRNL2: RLTJRNL1'):
+  with pytest.raises(JournalError, match='format RLTJRNL3: RLTJRNL1'):
     _indices(tmp_path)
   # Also where its writer died: it must not pass for an empty file.
   entry.path.rename(entry.path.with_suffix('.open'))
-  with pytest.raises(JournalError, match='format RLTJRNL2: RLTJRNL1'):
+  with pytest.raises(JournalError, match='format RLTJRNL3: RLTJRNL1'):
     Journal(tmp_path)
   assert entry.path.with_suffix('.open').read_bytes() == data
+
+
+def test_two_journals_have_two_identities(tmp_path):
+  assert identity.read(tmp_path / 'a') == ''
+  for name in ('a', 'b', 'a'):
+    _write(tmp_path / name)
+  first, second = identity.read(tmp_path / 'a'), identity.read(tmp_path / 'b')
+  assert first and second and first != second
+  _write(tmp_path / 'a')
+  assert identity.read(tmp_path / 'a') == first
+
+
+def test_a_file_that_was_removed_is_missed(tmp_path):
+  assert missing_numbers(tmp_path) == []
+  _write(tmp_path, episodes=4)
+  assert missing_numbers(tmp_path) == []
+  files(tmp_path)[2].path.unlink()
+  assert missing_numbers(tmp_path) == [2]
+  assert missing_numbers(tmp_path, after=2) == []
+  files(tmp_path)[1].path.rename(tmp_path / 'elsewhere')
+  assert missing_numbers(tmp_path) == [1, 2]
+  # One that is set aside as damaged is known.
+  bad = files(tmp_path)[0].path
+  bad.rename(bad.with_suffix('.bad'))
+  assert missing_numbers(tmp_path) == [1, 2]

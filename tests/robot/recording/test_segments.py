@@ -69,7 +69,8 @@ def test_segments_have_the_shapes_and_types_of_one_robot():
     assert segment.final.reference.shape == (1, _C, _A)
     assert segment.command.shape == (1, _C, _A)
     assert segment.terminated.shape == segment.truncated.shape == (1,)
-    dtypes = {x.dtype for x in (*segment.features, *segment.final)}
+    dtypes = {x.dtype for x in (*segment.features[:4], *segment.final[:4])}
+    assert segment.features[4:] == segment.final[4:] == (None,)
     assert dtypes | {segment.command.dtype, segment.reward.dtype} == {
       np.dtype('float32')
     }

@@ -1,0 +1,152 @@
+"""Goes on with a run that was ended: by Ctrl-C, a fault, a kill or a power cut.
+
+Everything is in the run's folder: results of the episodes, journal, and the
+bundle that it began with. An episode that was under way when the program was
+killed is in the journal only; it is added to the results.
+"""
+
+import contextlib
+import hashlib
+import json
+import pathlib
+import time
+from typing import NamedTuple
+
+from rlt_jax import files
+from rlt_jax.robot.control.telemetry import EpisodeRecord
+from rlt_jax.robot.episode import EpisodeResult
+from rlt_jax.robot.outcomes import EpisodeOutcome
+from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.recording import episodes
+from rlt_jax.robot.recording import journal as journal_lib
+from rlt_jax.robot.recording.episodes import Episode
+from rlt_jax.robot.recording.journal import Journal, JournalFullError
+from rlt_jax.robot.run_results import FILE, RunResults
+
+RECORD = 'run.json'
+_KILLED = 'the program was killed'
+
+
+def check_folder(workdir: pathlib.Path, *, resume: bool) -> None:
+  """Raises ValueError unless a run may begin, or go on, in a folder."""
+  found = (workdir / FILE).exists()
+  if found and not resume:
+    raise ValueError(f'workdir must be new, or go on with --resume: {workdir}.')
+  if resume and not found:
+    raise ValueError(f'--resume needs a run, {FILE}, in {workdir}.')
+
+
+def check_bundle(workdir: pathlib.Path, bundle: str) -> None:
+  """Raises ValueError unless a run began with this bundle, a folder."""
+  path = workdir / RECORD
+  try:
+    began = json.loads(path.read_text('utf-8'))['bundle']
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise ValueError(f"{path} must be a run's record: {error!r}.") from None
+  if began != _digest(bundle):
+    raise ValueError(
+      f'bundle must be the one that the run in {workdir} began with: {bundle}.'
+    )
+
+
+class Records(NamedTuple):
+  """Where a run is recorded."""
+
+  journal: Journal
+  results: RunResults
+
+
+def open_records(
+  workdir: pathlib.Path,
+  bundle: str,
+  control_hz: float,
+  *,
+  resume: bool,
+  stack: contextlib.ExitStack,
+) -> Records:
+  """Opens journal and results of a run; says what a resumed one has.
+
+  Args:
+    workdir: of the run; it exists.
+    bundle: folder of the bundle.
+    control_hz: control steps a second.
+    resume: go on with what is there.
+    stack: closes them.
+
+  Raises:
+    LockedError: another process writes there.
+    JournalError, ValueError: a file is damaged, or the disk is full.
+  """
+  journal = stack.enter_context(Journal(workdir / 'journal'))
+  if not resume:
+    record = json.dumps({'bundle': _digest(bundle)}, indent=2)
+    files.write_atomically(workdir / RECORD, record + '\n')
+  results = RunResults(workdir)
+  stack.callback(results.close)
+  if resume:
+    kept = add_killed(results, journal, control_hz)
+    if full := results.flush():
+      raise JournalFullError(full)
+    minutes = practice_steps(results) / control_hz / 60.0
+    print(
+      f'Going on after {len(results.episodes)} episodes and {minutes:.1f} '
+      f'minutes of practice; {kept} steps of them were cut short by a kill.',
+      flush=True,
+    )
+  return Records(journal, results)
+
+
+def add_killed(results: RunResults, journal: Journal, control_hz: float) -> int:
+  """Adds the episode that was under way when the program was killed.
+
+  Args:
+    results: of the run.
+    journal: just opened, so that what was open is closed.
+    control_hz: control steps a second.
+
+  Returns:
+    Its control steps in the journal, 0 without such an episode.
+  """
+  killed = _newest(journal.folder)
+  if killed is None or killed.begin['episode'] != len(results.episodes):
+    return 0
+  total = practice_steps(results) + killed.num_steps
+  results.add(
+    EpisodeResult(
+      mode='practice',
+      outcome=killed.outcome or EpisodeOutcome.HOLD,
+      steps=killed.num_steps,
+      cause=_KILLED,
+      human_s=0.0,
+      presses=0,
+      late_queries=0,
+      missing_queries=0,
+    ),
+    EpisodeRecord(len(killed.recordings[0].steps[0].command)),
+    chunks={},
+    robot_minutes=total / control_hz / 60.0,
+    practice_steps=total,
+    policy_version=killed.begin['policy_version'],
+    policy_age_s=None,
+    written=time.time(),
+  )
+  return killed.num_steps
+
+
+def practice_steps(results: RunResults) -> int:
+  """Returns the control steps of practice so far."""
+  return results.episodes[-1]['practice_steps'] if results.episodes else 0
+
+
+def _newest(folder: pathlib.Path) -> Episode | None:
+  """Returns the last episode of a journal that has steps."""
+  for entry in reversed(journal_lib.files(folder)):
+    for episode in episodes.read(folder, entry.first - 1):
+      if episode.num_steps:
+        return episode
+  return None
+
+
+def _digest(bundle: str) -> str:
+  content = (pathlib.Path(bundle) / bundle_lib.RECORD).read_bytes()
+  return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,89 @@
+"""Arm, cameras and server of the campaign, used by the processes under test."""
+
+import collections
+import os
+import sys
+import threading
+import time
+
+from rlt_jax.robot.arms.fake import FakeArm
+from rlt_jax.robot.arms.fake_cameras import FakeCameras
+
+
+class LoggingArm(FakeArm):
+  """Writes every call to a file that outlives the process: time, pid, name."""
+
+  def __init__(self, spec, *, clock, log):
+    super().__init__(spec, clock=clock)
+    self._fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+  def _log(self, event):
+    super()._log(event)
+    line = f'{time.monotonic()} {os.getpid()} {event}\n'
+    os.write(self._fd, line.encode())
+
+
+def make_arm(spec, *, clock, log):
+  return LoggingArm(spec, clock=clock, log=log)
+
+
+class TriggeredCameras(FakeCameras):
+  """Cameras whose pictures are of the moment of their query, on a busy host."""
+
+  def __init__(self, names, **arguments):
+    super().__init__(names, **arguments)
+    self._pictures = collections.deque(maxlen=1)
+
+  def trigger(self):
+    self._pictures.append((super().observe(), self._clock.now()))
+
+  def observe(self):
+    if not self._pictures:
+      self.trigger()
+    images, self._captured = self._pictures.pop()
+    return images
+
+  def age_s(self):
+    return self._clock.now() - self._captured
+
+
+class FaultyCameras(FakeCameras):
+  """Fake cameras that are slow, or hang for ever, from a moment on.
+
+  slow_s: a picture takes so long and is of its end. hang_at_s: of the first
+  picture that never comes.
+  """
+
+  def __init__(self, names, *, slow_s=0.0, hang_at_s=None, **arguments):
+    super().__init__(names, **arguments)
+    self._slow_s, self._hang_at_s = slow_s, hang_at_s
+    self._began = time.monotonic()
+
+  def observe(self):
+    elapsed_s = time.monotonic() - self._began
+    if self._hang_at_s is not None and elapsed_s > self._hang_at_s:
+      threading.Event().wait()
+    time.sleep(self._slow_s)
+    return super().observe()
+
+
+def make_cameras(names, *, clock, **arguments):
+  faulty = {'slow_s', 'hang_at_s'} & set(arguments)
+  cameras = FaultyCameras if faulty else TriggeredCameras
+  return cameras(names, clock=clock, **arguments)
+
+
+def serve(port: str) -> None:
+  """Runs the VLA server of the tests, as a process that can be killed."""
+  import dataclasses
+
+  from rlt_jax.serving.server import PolicyServer
+  from tests.robot.fakes import WIRE
+  from tests.robot.test_runtime import infer
+
+  with PolicyServer(infer, dataclasses.asdict(WIRE), port=int(port)):
+    threading.Event().wait()
+
+
+if __name__ == '__main__':
+  serve(sys.argv[1])

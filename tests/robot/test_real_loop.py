@@ -1,0 +1,22 @@
+"""The real loop in a terminal, on a fake arm; `make arm-faults` does more."""
+
+import random
+
+import pytest
+
+from tests.arm_faults import cases, random_operator
+from tests.arm_faults.cases import Context
+
+
+@pytest.mark.parametrize(
+  'case, count',
+  [
+    (cases.labels, 2),
+    (cases.kill_loop, 1),
+    (cases.hang_up, 1),
+    (random_operator.run, 40),
+  ],
+)
+def test_nothing_is_lost(tmp_path, case, count):
+  tally = case(Context(tmp_path, random.Random(1), count))
+  assert tally.tried >= count and tally.survived == tally.tried, tally.notes
