@@ -2,6 +2,7 @@
 
   python -m benchmarks.sim_throughput
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
+  python -m benchmarks.sim_throughput --task=zip_tie --with=physics,cameras,c
 
 A control step is 20 ms of one world: five physics steps and the computation of
 reward and outcome. Rows:
@@ -11,7 +12,8 @@ reward and outcome. Rows:
     over all cores).
   warp: the same as physics with MuJoCo Warp, if it is installed.
   cameras: also renders the three cameras at every control step.
-  vla: also queries the frozen VLA every ten control steps, as practice does.
+  vla: also queries the frozen VLA every ten control steps, as practice does;
+    of --task=ethernet, which it was trained on.
   c: C MuJoCo steps the same MJCF on every core, without reward and outcome.
   playground, playground_spread: physics alone, with the settings of MuJoCo
     Playground's peg task on primitive geometry. Its control step is shorter, so
@@ -42,9 +44,7 @@ from benchmarks.peers import playground_peg
 from rlt_jax import sharding, tasks
 from rlt_jax.rollout import chunk_rollout
 from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet.config import EthernetConfig
-from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.tasks.task import State, TaskConfig
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
 
@@ -58,6 +58,7 @@ _LABELS = {
   'playground': playground_peg.LABEL,
   'playground_spread': f'{playground_peg.LABEL}, spread',
 }
+_TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Numbers of worlds to time.')
 _WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows to time, of {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls per row.')
@@ -66,7 +67,7 @@ _OUT = flags.DEFINE_string(
 )
 
 _STEPS = 10  # control steps per call, the chunk size C
-_CALL_S = _STEPS / EthernetConfig.control_hz  # simulated s per call
+_CALL_S = _STEPS / TaskConfig.control_hz  # simulated s per call
 _PEG_S = playground_peg.CONTROL_S
 _CHECK = 8  # worlds in the programs that memory is estimated from
 
@@ -76,7 +77,7 @@ def available_bytes() -> int:
   stats = jax.devices()[0].memory_stats() or {}
   if 'bytes_limit' in stats:
     return stats['bytes_limit'] - stats.get('bytes_in_use', 0)
-  for line in pathlib.Path('/proc/meminfo').read_text().splitlines():
+  for line in pathlib.Path('/proc/meminfo').read_text('utf-8').splitlines():
     if line.startswith('MemAvailable'):
       return int(line.split()[1]) * 1024
   raise OSError('The memory of this machine must be readable: /proc/meminfo.')
@@ -118,17 +119,16 @@ def check_memory(worlds: int, per_world: float) -> None:
 class Bench:
   """Builds contenders for any number of worlds."""
 
-  def __init__(self):
-    """Loads the task, the VLA and its token."""
-    self.config = PracticeConfig()
-    self.setup = setup_lib.make(self.config)
-    self.task = self.setup.task
-    self.rollout_fns = self.setup.rollout_fns
+  def __init__(self, task: str = PracticeConfig.task_name):
+    """Loads a task by its name."""
+    self.task_name = task
+    self.task = tasks.load(task)
+    self.rollout_fns = chunk_rollout.make(self.task)
 
   def make(self, kind: str, worlds: int) -> timing.Contender:
     """Returns a row's contender; its unit of work is a simulated second."""
     call = getattr(self, kind)(worlds)
-    name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
+    name = row_name(kind, worlds, self.task_name)
     return timing.Contender(name, worlds * _CALL_S, call)
 
   def start(self, worlds: int) -> State:
@@ -185,8 +185,8 @@ class Bench:
     return lambda: jax.block_until_ready(run(state, hold).final)
 
   def _warp_chunk(self) -> Callable:
-    config = dataclasses.replace(self.config.task, impl='warp')
-    return chunk_rollout.make(tasks.load('ethernet', config)).chunk
+    config = dataclasses.replace(self.task.config, impl='warp')
+    return chunk_rollout.make(tasks.load(self.task_name, config)).chunk
 
   def cameras(self, worlds: int) -> Callable:
     """As `physics`, with images of all cameras at each control step."""
@@ -205,7 +205,7 @@ class Bench:
   def vla(self, worlds: int) -> Callable:
     """Rollout of the VLA alone, queried every ten control steps."""
     state, key = self.start(worlds), jax.random.PRNGKey(1)
-    perception = self.setup.perception
+    perception = setup_lib.make(PracticeConfig()).perception
     decode = jax.jit(perception.space.decode)
 
     def call():
@@ -217,15 +217,14 @@ class Bench:
 
   def c(self, worlds: int) -> Callable:
     """C MuJoCo in float64, one thread per core, from the home pose."""
-    scene = scene_lib.load(self.config.task.clearance_mm)
-    model = scene.mj_model
+    model = self.task.make_bench().model
     data = [mujoco.MjData(model) for _ in range(os.cpu_count())]
     size = mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_FULLPHYSICS)
     first = np.zeros(size)
     mujoco.mj_getState(
       model, data[0], first, mujoco.mjtState.mjSTATE_FULLPHYSICS
     )
-    substeps = _STEPS * self.config.task.substeps
+    substeps = _STEPS * self.task.config.substeps
     control = np.zeros((worlds, substeps, model.nu))
     pool = rollout.Rollout(nthread=os.cpu_count())
     return lambda: pool.rollout(
@@ -249,14 +248,24 @@ def _mesh(worlds: int) -> jax.sharding.Mesh:
   return sharding.make_mesh(math.gcd(worlds, jax.device_count()))
 
 
+def row_name(kind: str, worlds: int, task: str = 'ethernet') -> str:
+  """Returns the name of a row; Ethernet, the default, is not named."""
+  name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
+  return name if task == 'ethernet' else f'{task}: {name}'
+
+
 def report(
-  kind: str, worlds: int, timed: dict[str, timing.Timed], per_world: float
+  kind: str,
+  worlds: int,
+  timed: dict[str, timing.Timed],
+  per_world: float,
+  task: str = 'ethernet',
 ) -> dict:
   """Prints a row and returns it."""
-  name = f'{_LABELS.get(kind, kind)}, {worlds} worlds'
-  result, peer = timed[name], timed.get(f'c, {worlds} worlds')
+  name = row_name(kind, worlds, task)
+  result, peer = timed[name], timed.get(row_name('c', worlds, task))
   peg = kind.startswith('playground')
-  control_s = _PEG_S if peg else 1 / EthernetConfig.control_hz
+  control_s = _PEG_S if peg else 1 / TaskConfig.control_hz
   low, high = (rate / control_s for rate in result.spread)
   memory = '–'
   if per_world:
@@ -287,8 +296,12 @@ def main(argv: list[str]) -> None:
   unknown = set(_WITH.value) - set(_KINDS)
   if unknown:
     raise app.UsageError(f'--with must list {_KINDS}: {sorted(unknown)}.')
+  if 'vla' in _WITH.value and _TASK.value != 'ethernet':
+    raise app.UsageError(
+      f'--with=vla is of --task=ethernet only: {_TASK.value}.'
+    )
   timing.show_every_core()
-  bench, counts = Bench(), [int(w) for w in _WORLDS.value]
+  bench, counts = Bench(_TASK.value), [int(w) for w in _WORLDS.value]
   try:
     kinds = sorted({kind.removesuffix('_spread') for kind in _WITH.value})
     memory = {k: bytes_per_world(bench.lowered(k)) for k in kinds}
@@ -309,7 +322,7 @@ def main(argv: list[str]) -> None:
     'KiB per world; worlds that fit |\n|---|---|---|---|---|'
   )
   rows = [
-    report(*case, timed, memory[case[0].removesuffix('_spread')])
+    report(*case, timed, memory[case[0].removesuffix('_spread')], _TASK.value)
     for case in cases
   ]
   timing.finish(rows, origin, _OUT.value)

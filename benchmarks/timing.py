@@ -114,5 +114,6 @@ def finish(
   blank = {'ratio_to_best_peer': None, 'fraction_of_floor': None}
   command = {'command': shlex.join(['python', *sys.orig_argv[1:]])}
   out.write_text(
-    ''.join(json.dumps(blank | row | origin | command) + '\n' for row in rows)
+    ''.join(json.dumps(blank | row | origin | command) + '\n' for row in rows),
+    'utf-8',
   )

@@ -4,15 +4,18 @@
 
 It needs NumPy and safetensors. If JAX or ONNX Runtime is installed too, that
 form of the policy is also run and compared.
+
+Cost: some seconds.
 """
 
 from absl import flags
 
-from experiments import launch
 from rlt_jax.export import check
 from rlt_jax.robot.policy import bundle as bundle_lib
 
-_BUNDLE = flags.DEFINE_string(
+from . import launch
+
+_BUNDLE = launch.define_path(
   'bundle', None, 'Folder of the bundle.', required=True
 )
 _CALLS = flags.DEFINE_integer(

@@ -2,11 +2,16 @@
 
   python -m experiments.evaluate --horizons=10,20,50
   python -m experiments.evaluate --workdir=runs/a --seed=7 --episodes=200
+  python -m experiments.evaluate --instruction='lift the plug away'
 
-Without --workdir it evaluates the VLA alone, once for each value of
-`--horizons`. With --workdir it evaluates the agent of the newest checkpoint,
-without and with exploration noise. `--out` stores outcome and length of every
-episode.
+Without --workdir it evaluates the VLA alone, for each value of --horizons. With
+--workdir it evaluates the agent of the newest checkpoint, without and with
+exploration noise, and writes nothing into the run. Every policy has the start
+states of the seed. It prints success with its 95 % interval, the median steps
+of a success, and successes per 10 minutes. --out stores all episodes.
+
+Cost: about half a minute for 100 episodes of a policy on two cores, and a
+minute of compiling where nothing is cached.
 """
 
 import json
@@ -14,9 +19,7 @@ import pathlib
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax.reporting import statistics
-from rlt_jax.training import policies
+from . import launch
 
 _WORKDIR = launch.define_workdir(
   'Folder of the run to evaluate; empty evaluates the VLA alone.',
@@ -25,22 +28,28 @@ _WORKDIR = launch.define_workdir(
 _SETTINGS = launch.define_settings()
 _ASSETS = launch.define_assets()
 _HORIZONS = flags.DEFINE_list(
-  'horizons',
-  ['20'],
-  'Control steps of a chunk to run before the next VLA query; each value is '
-  'one policy.',
+  'horizons', ['20'], 'Control steps to run of a chunk; each is one policy.'
 )
 launch.require_integers('horizons', minimum=1)
+_INSTRUCTIONS = flags.DEFINE_multi_string(
+  'instruction', [], "Another instruction to try after the task's; repeatable."
+)
 _EPISODES = flags.DEFINE_integer(
   'episodes', 100, 'Episodes per policy.', lower_bound=1
 )
 _SEED = flags.DEFINE_integer('seed', 10_000, 'Seed of the start states.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = launch.define_path('out', '', 'JSON file to write; empty writes none.')
 
 
 def main() -> None:
   """Runs each policy and prints its result."""
+  from rlt_jax import files
+  from rlt_jax.reporting import statistics
+  from rlt_jax.training import policies
+
   with launch.user_errors():
+    if _OUT.value:
+      files.check_writable(_OUT.value)
     if _WORKDIR.value and (given := _SETTINGS.given()):
       raise ValueError(f'A run has its own settings; remove the flags {given}.')
     if _WORKDIR.value:
@@ -54,14 +63,17 @@ def main() -> None:
         _ASSETS.value,
         _SEED.value,
       )
+    trials = evaluation.trials(_INSTRUCTIONS.value)
+  print(f'{_EPISODES.value} episodes each; the first ones compile.', flush=True)
   table = {}
-  for name, policy in evaluation.policies.items():
-    episodes, _ = evaluation.evaluator.run(policy, _EPISODES.value)
-    text = statistics.describe(episodes, evaluation.control_hz)
-    print(f'{name}: {text}', flush=True)
-    table[name] = statistics.to_plain(episodes)
+  for label, name, instruction in trials:
+    episodes = evaluation.run(name, _EPISODES.value, instruction)
+    text = statistics.describe(episodes, evaluation.spec.control_hz)
+    print(f'{label}: {text}', flush=True)
+    table[label] = {'instruction': instruction} | statistics.to_plain(episodes)
+  print(evaluation.about)
   if _OUT.value:
-    pathlib.Path(_OUT.value).write_text(json.dumps(table) + '\n')
+    files.write_atomically(_OUT.value, json.dumps(table) + '\n')
 
 
 if __name__ == '__main__':

@@ -1,21 +1,22 @@
-"""Exports a run's newest policy as a bundle for a robot host.
+"""Exports a policy as a bundle for a robot host.
 
   python -m experiments.export_policy --workdir=runs/a --out=bundles/a
   python -m experiments.export_policy --fresh --out=bundles/fresh
 
 With --fresh it exports a policy before its first update, for practice that
-starts on the arm. `--set`, `--task`, `--vla` and `--agent` are then that
-practice's settings.
+starts on the arm. --set, --task, --vla and --agent are then that practice's
+settings. Nothing is written into the run.
 
 The folder holds bundle.json, policy.safetensors (for NumPy),
-policy.jaxexport (for JAX, CPU and CUDA) and with `--onnx` policy.onnx. The
+policy.jaxexport (for JAX, CPU and CUDA) and with --onnx policy.onnx. The
 forms are checked against each other first.
+
+Cost: some seconds to half a minute.
 """
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax.training import policy_export
+from . import launch
 
 _WORKDIR = launch.define_workdir(
   'Folder of the run; not with --fresh.', required=False
@@ -23,8 +24,14 @@ _WORKDIR = launch.define_workdir(
 _FRESH = flags.DEFINE_bool(
   'fresh', False, 'Export an untrained policy instead of that of a run.'
 )
+_STATION = launch.define_path(
+  'station', '', "Station's file; its VLA server must run."
+)
+_PROMPT = flags.DEFINE_string(
+  'prompt', '', 'Instruction for the VLA; only with --station.'
+)
 _SETTINGS = launch.define_settings()
-_OUT = flags.DEFINE_string(
+_OUT = launch.define_path(
   'out', None, 'New folder for the bundle.', required=True
 )
 _ONNX = flags.DEFINE_bool('onnx', False, 'Also write policy.onnx.')
@@ -33,20 +40,34 @@ _ASSETS = launch.define_assets()
 
 def main() -> None:
   """Writes the bundle."""
+  from rlt_jax.export import bundle
+  from rlt_jax.training import policy_export, station_export
+
+  common = {'command': launch.command_line(), 'onnx': _ONNX.value}
   with launch.user_errors():
-    if _FRESH.value == bool(_WORKDIR.value):
-      raise ValueError('Either --workdir or --fresh must be given.')
-    if _FRESH.value:
-      source = policy_export.fresh(_SETTINGS.make_config(), _ASSETS.value)
-    elif given := _SETTINGS.given():
-      raise ValueError(
-        f'A run has its own settings: only with --fresh can be given {given}.'
+    if [_FRESH.value, *map(bool, (_WORKDIR.value, _STATION.value))].count(
+      True
+    ) != 1:
+      raise ValueError('One of --workdir, --fresh, --station must be given.')
+    if bool(_STATION.value) != bool(_PROMPT.value):
+      raise ValueError('--station and --prompt must be given together.')
+    bundle.check_new(_OUT.value)
+    if _STATION.value:
+      difference = station_export.export(
+        _STATION.value,
+        _OUT.value,
+        config=_SETTINGS.make_config(),
+        prompt=_PROMPT.value,
+        **common,
       )
+    elif _FRESH.value:
+      source = policy_export.fresh(_SETTINGS.make_config(), _ASSETS.value)
+      difference = policy_export.export(source, _OUT.value, **common)
+    elif given := _SETTINGS.given():
+      raise ValueError(f'A run has its own settings: {given} must be absent.')
     else:
       source = policy_export.from_run(_WORKDIR.value, _ASSETS.value)
-    difference = policy_export.export(
-      source, _OUT.value, command=launch.command_line(), onnx=_ONNX.value
-    )
+      difference = policy_export.export(source, _OUT.value, **common)
   print(
     f'Bundle: {_OUT.value}. The NumPy, JAX and ONNX forms that it holds differ '
     f'by at most {difference:.1g} action units.'

@@ -10,11 +10,20 @@ JAX is imported only by the functions that need it: a robot host may lack it.
 
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
+import os
+import pathlib
+import re
+import runpy
 import shlex
+import shutil
 import sys
 from typing import NamedTuple, TYPE_CHECKING
 
 from absl import app, flags, logging
+
+from rlt_jax import console, files, signals
+
+from . import launch_help
 
 if TYPE_CHECKING:
   from rlt_jax.tasks.task import TaskConfig
@@ -35,18 +44,25 @@ class SettingFlags(NamedTuple):
   vla: flags.FlagHolder[str]
   agent: flags.FlagHolder[str]
 
-  def make_config(self) -> 'PracticeConfig':
-    """Returns the default settings with what the flags change.
+  def make_config(
+    self, resumed: pathlib.Path | None = None
+  ) -> 'PracticeConfig':
+    """Returns settings with what the flags change.
+
+    Args:
+      resumed: folder of the run whose settings they are; None for the defaults.
 
     Raises:
-      ValueError: a setting that does not exist or does not fit.
+      ValueError: a setting that does not exist or does not fit, or that a run
+        must keep.
+      OSError: no run in the folder.
     """
-    return make_config(
-      self.set.value,
-      task=self.task.value,
-      vla=self.vla.value,
-      agent=self.agent.value,
-    )
+    names = {x: getattr(self, x).value for x in ('task', 'vla', 'agent')}
+    if resumed is None:
+      return make_config(self.set.value, **names)
+    from rlt_jax.training import resumption
+
+    return resumption.resumed_config(resumed, self.set.value, **names)
 
   def given(self) -> list[str]:
     """Returns the names of the flags that were given."""
@@ -87,6 +103,40 @@ class TaskFlags(NamedTuple):
     return [f'--task={self.task.value}', *settings]
 
 
+class PathParser(flags.ArgumentParser[str]):
+  """Expands ~, which a shell leaves alone behind `--flag=`."""
+
+  def parse(self, argument: str) -> str:
+    """Returns the argument with the home folder in place of ~."""
+    # The folder may follow the name of a VLA, or be a parameter of an address.
+    behind = re.sub(
+      r'(?<=[:=])~(?=/|$)', lambda _: os.path.expanduser('~'), argument
+    )
+    return os.path.expanduser(behind)
+
+
+def define_path(
+  name: str, default: str | None, text: str, *, required: bool = False
+) -> flags.FlagHolder[str]:
+  """Defines a flag with a file or folder, in which ~ is the user's home."""
+  return flags.DEFINE(
+    PathParser(),
+    name,
+    default,
+    text,
+    serializer=flags.ArgumentSerializer(),
+    required=required,
+  )
+
+
+def define_paths(
+  name: str, default: list[str], text: str
+) -> flags.FlagHolder[list[str]]:
+  """Defines a flag as `define_path`, which may be repeated."""
+  serializer = flags.ArgumentSerializer()
+  return flags.DEFINE_multi(PathParser(), serializer, name, default, text)
+
+
 def make_config(
   assignments: Sequence[str], *, task: str = '', vla: str = '', agent: str = ''
 ) -> 'PracticeConfig':
@@ -110,17 +160,27 @@ def define_settings() -> SettingFlags:
     set=flags.DEFINE_multi_string(
       'set',
       [],
-      'Changes a field of PracticeConfig, such as --set=agent.beta=0.01; '
-      'may be repeated.',
+      'Changes a setting, such as --set=agent.beta=0.01; may be repeated. The '
+      'settings are listed below.',
     ),
     task=flags.DEFINE_string(
-      'task', '', "Task: a shipped one by name, or 'module:function'."
+      'task',
+      '',
+      "Task: a shipped one by name, such as 'ethernet' (docs/tasks.md), or "
+      "your own as 'module:function'; empty takes 'ethernet'.",
     ),
-    vla=flags.DEFINE_string(
-      'vla', '', "Frozen VLA: a shipped one by name, or 'module:function'."
+    vla=define_path(
+      'vla',
+      '',
+      "Frozen VLA: 'pi_small' or 'pi_small:FOLDER', 'ws://HOST:PORT' of a "
+      "server, or your own as 'module:function'; empty takes 'pi_small'.",
     ),
     agent=flags.DEFINE_string(
-      'agent', '', "Agent: a shipped one by name, or 'module:function'."
+      'agent',
+      '',
+      "Agent: a shipped one by name ('rlt', 'imitation', 'best_of_n', 'dsrl', "
+      "'residual', 'hil_serl'), or your own as "
+      "'module:function'; empty takes 'rlt'.",
     ),
   )
 
@@ -131,18 +191,25 @@ def define_task() -> TaskFlags:
     task=flags.DEFINE_string(
       'task',
       'ethernet',
-      "Task: a shipped one by name, or 'module:function'.",
+      "Task: a shipped one by name, such as 'ethernet' (docs/tasks.md), or "
+      "your own as 'module:function'.",
     ),
     set=flags.DEFINE_multi_string(
-      'set', [], 'A setting of the task, e.g. --set=task.time_limit=300.'
+      'set',
+      [],
+      'Changes a setting of the task, such as --set=task.time_limit=300; may '
+      'be repeated. The settings are listed below.',
     ),
   )
 
 
 def define_assets() -> flags.FlagHolder[str]:
   """Defines --assets."""
-  return flags.DEFINE_string(
-    'assets', '', 'Folder with vla/ and token/; empty takes the shipped ones.'
+  return define_path(
+    'assets',
+    '',
+    'Folder with token/ and, for the VLA pi_small, vla/; empty takes the '
+    'shipped ones.',
   )
 
 
@@ -151,7 +218,7 @@ def define_workdir(
 ) -> flags.FlagHolder[str]:
   """Defines --workdir; '' where it is not required and not given."""
   default = None if required else ''
-  return flags.DEFINE_string('workdir', default, text, required=required)
+  return define_path('workdir', default, text, required=required)
 
 
 def require_integers(name: str, minimum: int) -> None:
@@ -173,8 +240,20 @@ def require_integers(name: str, minimum: int) -> None:
 def define_resume() -> flags.FlagHolder[bool]:
   """Defines --resume."""
   return flags.DEFINE_bool(
-    'resume', False, 'Continue from the last checkpoint in the workdir.'
+    'resume',
+    False,
+    'Go on where the last command in this folder stopped, with its settings.',
   )
+
+
+def run_command() -> None:
+  """Runs the launch file of an installed command, as `python -m` would.
+
+  `rlt-export-policy` is `export_policy` of this package.
+  """
+  name = pathlib.Path(sys.argv[0]).name.removeprefix('rlt-')
+  module = f'{__package__}.{name.replace("-", "_")}'
+  runpy.run_module(module, run_name='__main__', alter_sys=True)
 
 
 def command() -> list[str]:
@@ -187,6 +266,16 @@ def command() -> list[str]:
 def command_line() -> str:
   """Returns `command` as one line for a shell."""
   return shlex.join(command())
+
+
+def _this_command() -> str:
+  """Returns `command_line` with the interpreter that runs it, by its path."""
+  python = sys.executable
+  if shutil.which('python') == python:
+    python = 'python'
+  elif pathlib.Path(python).is_relative_to(os.getcwd()):
+    python = os.path.relpath(python)
+  return shlex.join([python, *command()[1:]])
 
 
 @contextlib.contextmanager
@@ -207,20 +296,34 @@ def user_errors(*others: type[Exception]) -> Iterator[None]:
     raise SystemExit(f'error: {error}') from None
 
 
-@contextlib.contextmanager
-def save_on_interrupt(save: Callable[[], None]) -> Iterator[None]:
-  """On Ctrl-C saves, prints the command to continue, and ends the process.
+def _how_to_go_on(saved: bool) -> str:
+  if not saved:
+    return f'Start again with: {_this_command()}'
+  resume = '' if flags.FLAGS.resume else ' --resume'
+  return f'Continue with: {_this_command()}{resume}'
 
-  The experiment must have the flag --resume.
+
+@contextlib.contextmanager
+def resumable(is_saved: Callable[[], bool]) -> Iterator[None]:
+  """On Ctrl-C, SIGTERM or SIGHUP says how to continue, and ends the process.
+
+  So does a full or failing disk, in a sentence. The experiment must have the
+  flag --resume. What runs within saves before it lets KeyboardInterrupt
+  through, see `rlt_jax/signals.py`.
+
+  Args:
+    is_saved: () -> whether there is something to resume from.
   """
   try:
     yield
-  except KeyboardInterrupt:
-    save()
-    resume = '' if flags.FLAGS.resume else ' --resume'
-    raise SystemExit(
-      f'\nSaved. Continue with: {command_line()}{resume}'
-    ) from None
+  except KeyboardInterrupt as stopped:
+    said = 'Saved. ' if (saved := is_saved()) else 'Nothing to save yet. '
+    print(f'\n{said}{_how_to_go_on(saved)}', file=sys.stderr, flush=True)
+    signals.leave(stopped)
+  except OSError as error:
+    if error.errno not in files.DISK_ERRORS:
+      raise
+    raise SystemExit(f'\nerror: {error}\n{_how_to_go_on(is_saved())}') from None
 
 
 def run(
@@ -238,6 +341,8 @@ def run(
       JAX.
   """
 
+  module = sys.modules[main.__module__]
+
   def start(argv: list[str]) -> None:
     if len(argv) > 1 and not arguments:
       raise SystemExit(f'error: Unknown arguments: {argv[1:]}.')
@@ -245,9 +350,18 @@ def run(
     if not flags.FLAGS['verbosity'].present:
       logging.set_verbosity(logging.WARNING)
     if keep_compiled:
-      from rlt_jax.training import compilation_cache
+      from rlt_jax.training import compilation_cache, precision
 
+      with user_errors():
+        precision.check()
       compilation_cache.keep_compiled()
-    main(*([argv[1:]] if arguments else []))
+    try:
+      with signals.as_interrupt():
+        main(*([argv[1:]] if arguments else []))
+    except KeyboardInterrupt as stopped:
+      name = str(stopped) or 'Ctrl-C'
+      print(f'\nStopped by {name}.', file=sys.stderr, flush=True)
+      signals.leave(stopped)
 
-  app.run(start)
+  console.outlive()
+  app.run(start, flags_parser=lambda argv: launch_help.parse(argv, module))

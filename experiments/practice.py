@@ -1,21 +1,26 @@
 """Practices a task and writes the report.
 
   python -m experiments.practice --workdir=runs/a
-  python -m experiments.practice --workdir=runs/b --set=seed=1 \
-      --set=agent.beta=0.01
+  python -m experiments.practice --workdir=runs/b --set=agent.beta=0.01
   python -m experiments.practice --workdir=runs/a --resume
 
-The workdir gets config.json, metrics.jsonl, TensorBoard events, checkpoints/,
-report.md, report.json, the plots and film.gif. How long a run takes is in
-docs/performance.md, results are in docs/results.md.
+It evaluates the VLA alone, practices with evaluations on the way, evaluates
+again, and writes the workdir: config.json, metrics.jsonl, TensorBoard events,
+checkpoints/, report.md, report.json, the plots and film.gif.
+
+With --resume the run goes on from its last checkpoint, with the settings in its
+config.json. Then --set can change how long it is, its evaluations and its
+checkpoints.
+
+Cost: 6 to 12 minutes for 15 robot minutes on two cores; docs/performance.md
+has more. Results: docs/results.md.
 """
 
 import pathlib
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax.training import practice_run
+from . import launch
 
 _WORKDIR = launch.define_workdir()
 _SETTINGS = launch.define_settings()
@@ -28,18 +33,21 @@ _REPORT = flags.DEFINE_bool(
 
 def main() -> None:
   """Starts or resumes a run."""
+  from rlt_jax.training import practice_run
+
+  workdir = pathlib.Path(_WORKDIR.value)
   with launch.user_errors():
     run = practice_run.PracticeRun(
-      workdir=pathlib.Path(_WORKDIR.value),
-      config=_SETTINGS.make_config(),
+      workdir=workdir,
+      config=_SETTINGS.make_config(workdir if _RESUME.value else None),
       resume=_RESUME.value,
       assets=_ASSETS.value,
       command=launch.command_line(),
     )
-  with launch.save_on_interrupt(run.save):
+  with launch.resumable(run.is_saved):
     run.practice()
-  if _REPORT.value:
-    run.report()
+    if _REPORT.value:
+      run.report()
 
 
 if __name__ == '__main__':

@@ -10,19 +10,16 @@ which also reads the joints, to the true pose of the plug in the socket's frame.
 It prints the rms error per axis on held-out poses. An actor with the same
 inputs cannot be expected to know the pose better.
 
-Expected: about 4 minutes on one core.
+Cost: about 4 minutes on one core.
 """
 
 import json
-import pathlib
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax import tasks
-from rlt_jax.evaluation import pose_probe
 from rlt_jax.reporting import provenance
-from rlt_jax.training import assets
+
+from . import launch
 
 _SETTINGS = launch.define_settings()
 _ASSETS = launch.define_assets()
@@ -35,12 +32,18 @@ _STEPS = flags.DEFINE_integer(
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Seed of the poses and the probe networks.'
 )
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = launch.define_path('out', '', 'JSON file to write; empty writes none.')
 
 
 def main() -> None:
   """Draws, embeds, fits and prints."""
+  from rlt_jax import files, tasks
+  from rlt_jax.evaluation import pose_probe
+  from rlt_jax.training import assets
+
   with launch.user_errors():
+    if _OUT.value:
+      files.check_writable(_OUT.value)
     config = _SETTINGS.make_config()
     task = tasks.load(config.task_name, config.task)
     vla, token, _ = assets.load(_ASSETS.value, config, task.spec)
@@ -62,7 +65,7 @@ def main() -> None:
       'device': provenance.device(),
       'versions': provenance.versions(),
     }
-    pathlib.Path(_OUT.value).write_text(json.dumps(table, indent=1) + '\n')
+    files.write_atomically(_OUT.value, json.dumps(table, indent=1) + '\n')
 
 
 if __name__ == '__main__':

@@ -2,32 +2,34 @@
 
   python -m experiments.robot --station=stations/bench.json --workdir=runs/arm
   python -m experiments.robot --station=stations/bench.json --preflight_only
-  python -m experiments.robot --station=sim --bundle=bundles/a \
-      --workdir=runs/sim_arm --minutes=5
+  python -m experiments.robot --station=sim --bundle=bundles/a --workdir=runs/b
 
 Start `experiments.serve_vla` before, and for practice the learner,
 `experiments.run_learner`, with --journal=WORKDIR/journal and
 --workdir=WORKDIR/learner; `make robot` does all of it with a simulated arm.
-Set OMP_NUM_THREADS=1. Ctrl-C ends the run after this control step: the arm
-holds, and journal and report are written.
+Set OMP_NUM_THREADS=1. Ctrl-C, SIGTERM and SIGHUP end the run after this control
+step: the arm holds, and journal and report are written. The same command with
+--resume goes on, also after a kill.
+
+Cost: --minutes of practice and the episodes around it, in real time.
 """
 
-from absl import flags
-
-from experiments import launch, robot_flags
 from rlt_jax.robot import robot_setup, runtime
 
-_STATION = flags.DEFINE_string(
+from . import launch, robot_flags
+
+_STATION = launch.define_path(
   'station', None, "JSON file, or 'sim' for a simulated arm.", required=True
 )
 _WORKDIR = launch.define_workdir(
-  'New folder for the run; not needed with --preflight_only.', required=False
+  'Folder for the run, new without --resume; --preflight_only needs none.',
+  required=False,
 )
 _RUN, _LOOP = robot_flags.define_run(), robot_flags.define_loop()
-_BUNDLE = flags.DEFINE_string(
+_BUNDLE = launch.define_path(
   'bundle', '', 'Folder of the bundle; only with --station=sim.'
 )
-_VLA = flags.DEFINE_string(
+_VLA = launch.define_path(
   'vla', 'ws://127.0.0.1:8000', 'VLA server; only with --station=sim.'
 )
 
@@ -35,10 +37,7 @@ _VLA = flags.DEFINE_string(
 def _build(clock, stack) -> robot_setup.RobotSetup:
   if _STATION.value != 'sim':
     if given := _RUN.task.given():
-      raise ValueError(
-        'A task can be given only with --station=sim; remove the flags '
-        f'{given}.'
-      )
+      raise ValueError(f'Only --station=sim can have a task: {given}.')
     return robot_setup.build(_STATION.value, clock, stack)
   from rlt_jax.sim_robot import sim_station
   from rlt_jax.training.compilation_cache import keep_compiled
@@ -57,9 +56,16 @@ def _build(clock, stack) -> robot_setup.RobotSetup:
 
 
 def _report(run: runtime.FinishedRun) -> None:
-  from rlt_jax.reporting import robot_report
-
-  robot_report.write_run(_WORKDIR.value, run, command=launch.command_line())
+  command = launch.command_line()
+  try:
+    from rlt_jax.reporting import robot_report
+  except ImportError as error:
+    print(f'No report: {error}. Install scipy, matplotlib and pillow.')
+  else:
+    robot_report.write_run(_WORKDIR.value, run, command=command)
+  if run.run.stop:
+    flag = '' if _LOOP.resume.value else ' --resume'
+    print(f'Continue with: {command}{flag}', flush=True)
 
 
 def main() -> None:

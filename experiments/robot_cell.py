@@ -3,9 +3,11 @@
   python -m experiments.robot_cell --workdir=runs/robot --minutes=10
 
 Without --bundle an untrained actor is exported first. If the VLA server or the
-learner ends, it is restarted while the arm holds. At the end of the run, or
-after Ctrl-C, the loop ends first, so that its arm holds, and then the other
-processes. Logs are in WORKDIR/logs.
+learner ends, it is restarted while the arm holds. At the end, or after Ctrl-C,
+SIGTERM or SIGHUP, the loop ends first, so that its arm holds, then the rest; it
+ends too if this process is killed. --resume goes on. Logs: WORKDIR/logs.
+
+Cost: --minutes of practice and the episodes around it, in real time.
 """
 
 from collections.abc import Mapping
@@ -15,18 +17,22 @@ from typing import Any
 
 from absl import flags
 
-from experiments import launch, robot_flags
+from rlt_jax import signals
 from rlt_jax.robot import local_cell
 
-_WORKDIR = launch.define_workdir()
-_RUN = robot_flags.define_run()
+from . import launch, robot_flags
+
+_WORKDIR = launch.define_workdir('Folder for the run, new without --resume.')
+_RESUME = robot_flags.define_resume()
+# Enough for intervals of ten points, at the success rates of both.
+_RUN = robot_flags.define_run(num_base_episodes=80, num_final_episodes=60)
 _DELAY = flags.DEFINE_integer(
   'inference_delay', 4, 'Inference delay, control steps; only without --bundle.'
 )
-_BUNDLE = flags.DEFINE_string(
+_BUNDLE = launch.define_path(
   'bundle', '', 'Folder of the bundle; empty exports an untrained actor.'
 )
-_VLA = flags.DEFINE_string(
+_VLA = launch.define_path(
   'vla', 'pi_small', 'Frozen VLA; see experiments.serve_vla.'
 )
 _ASSETS = launch.define_assets()
@@ -40,7 +46,7 @@ _PORT = flags.DEFINE_integer(
 
 def _command(name: str, values: Mapping[str, Any]) -> list[str]:
   given = [f'--{key}={value}' for key, value in values.items()]
-  return [sys.executable, '-m', f'experiments.{name}', *given]
+  return [sys.executable, '-m', f'{__package__}.{name}', *given]
 
 
 def main() -> None:
@@ -52,6 +58,7 @@ def main() -> None:
     vla=_VLA.value,
     assets=_ASSETS.value,
     learner=_LEARNER.value,
+    resume=_RESUME.value,
     port=_PORT.value,
     seed=_RUN.seed.value,
     task=_RUN.task.arguments(),
@@ -60,9 +67,13 @@ def main() -> None:
   try:
     with launch.user_errors():
       status = local_cell.run(config, _command)
-  except KeyboardInterrupt:
-    raise SystemExit('\nStopped: all processes have ended.') from None
-  raise SystemExit(status)
+  except KeyboardInterrupt as stopped:
+    flag = '' if _RESUME.value else ' --resume'
+    print('\nStopped: all processes have ended. Continue with: '
+          f'{launch.command_line()}{flag}', flush=True)  # fmt: skip
+    signals.leave(stopped)
+  # As a shell does for a process that a signal has killed.
+  raise SystemExit(status if status >= 0 else 128 - status)
 
 
 if __name__ == '__main__':

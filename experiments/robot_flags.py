@@ -4,9 +4,10 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from experiments import launch
 from rlt_jax.robot.run_schedule import RunPlan
 from rlt_jax.robot.runtime import RuntimeConfig
+
+from . import launch
 
 flags.disclaim_key_flags()
 
@@ -19,6 +20,7 @@ class RunFlags(NamedTuple):
   num_final_episodes: flags.FlagHolder[int]
   vla_warmup_steps: flags.FlagHolder[int]
   seed: flags.FlagHolder[int]
+  keep_pictures: flags.FlagHolder[bool]
   arm_spec: flags.FlagHolder[str]
   task: launch.TaskFlags
 
@@ -35,6 +37,8 @@ class LoopFlags(NamedTuple):
   resume_after_s: flags.FlagHolder[float | None]
   wait_s: flags.FlagHolder[float]
   realtime: flags.FlagHolder[bool]
+  resume: flags.FlagHolder[bool]
+  shadow: flags.FlagHolder[bool]
 
   def runtime_config(self, run: RunFlags) -> RuntimeConfig:
     """Returns the settings of the loop's process.
@@ -44,7 +48,8 @@ class LoopFlags(NamedTuple):
     """
     return RuntimeConfig(
       plan=RunPlan(
-        minutes=run.minutes.value,
+        # Nothing is learned from what did not happen.
+        minutes=0.0 if self.shadow.value else run.minutes.value,
         num_base_episodes=run.num_base_episodes.value,
         num_final_episodes=run.num_final_episodes.value,
         resume_after_s=self.resume_after_s.value,
@@ -54,7 +59,17 @@ class LoopFlags(NamedTuple):
       vla_wait_s=self.wait_s.value,
       realtime_priority=self.realtime.value,
       preflight_only=self.preflight_only.value,
+      resume=self.resume.value,
+      shadow=self.shadow.value,
+      keep_pictures=run.keep_pictures.value,
     )
+
+
+def define_resume() -> flags.FlagHolder[bool]:
+  """Defines --resume for a run of a robot."""
+  return flags.DEFINE_bool(
+    'resume', False, 'Go on with the run in the workdir, with the same flags.'
+  )
 
 
 def define_loop() -> LoopFlags:
@@ -75,11 +90,24 @@ def define_loop() -> LoopFlags:
     realtime=flags.DEFINE_bool(
       'realtime', True, 'Request real-time priority for the control loop.'
     ),
+    resume=define_resume(),
+    shadow=flags.DEFINE_bool(
+      'shadow',
+      False,
+      'Send nothing to the arm and report what would have been sent; no '
+      'practice.',
+    ),
   )
 
 
-def define_run() -> RunFlags:
-  """Defines the plan of a run, its seed, and what is simulated."""
+def define_run(
+  *, num_base_episodes: int = 10, num_final_episodes: int = 10
+) -> RunFlags:
+  """Defines the plan of a run, its seed, and what is simulated.
+
+  Args:
+    num_base_episodes, num_final_episodes: default values of these flags.
+  """
   return RunFlags(
     minutes=flags.DEFINE_float(
       'minutes',
@@ -89,13 +117,13 @@ def define_run() -> RunFlags:
     ),
     num_base_episodes=flags.DEFINE_integer(
       'num_base_episodes',
-      10,
+      num_base_episodes,
       'Episodes of the VLA alone, before practice.',
       lower_bound=0,
     ),
     num_final_episodes=flags.DEFINE_integer(
       'num_final_episodes',
-      10,
+      num_final_episodes,
       'Episodes without exploration, after practice.',
       lower_bound=0,
     ),
@@ -108,7 +136,13 @@ def define_run() -> RunFlags:
     seed=flags.DEFINE_integer(
       'seed', 0, 'Seed of networks, exploration and simulated start states.'
     ),
-    arm_spec=flags.DEFINE_string(
+    keep_pictures=flags.DEFINE_bool(
+      'keep_pictures',
+      False,
+      'Keep what the cameras show in practice, for experiments.export_dataset; '
+      'the run says how much disk that takes.',
+    ),
+    arm_spec=launch.define_path(
       'arm_spec',
       '',
       "JSON file of the simulated arm; the shipped task's if empty.",

@@ -1,12 +1,14 @@
 """Trains a robot's agent: reads the robot's journal and publishes weights.
 
-  python -m experiments.run_learner --journal=runs/arm/journal \
-      --bundle=bundles/a --workdir=runs/arm/learner
+  python -m experiments.run_learner --journal=J --bundle=B --workdir=W
 
-It has the settings of practice (`--set=agent.beta=0.01`). It runs until Ctrl-C
-or SIGTERM, saves, and continues from there when it is started again. On the
-computer that runs the control loop start it with `nice -n 19`, so that the loop
-has priority.
+J is WORKDIR/journal of `experiments.robot`, B the bundle that the robot runs.
+It has the settings of practice (--set=agent.beta=0.01). It may be started
+before the loop. It runs until Ctrl-C, SIGTERM or SIGHUP, saves, and continues
+from there when it is started again. On the computer that runs the control loop
+start it with `nice -n 19`, so that the loop has priority.
+
+Cost: one core as long as the robot runs.
 """
 
 import signal
@@ -14,14 +16,16 @@ import threading
 
 from absl import flags
 
-from experiments import launch
+from rlt_jax import signals
 from rlt_jax.robot.policy import bundle as bundle_lib
-from rlt_jax.training.journal_learner import JournalLearner
+from rlt_jax.robot.recording.journal import JournalError
 
-_JOURNAL = flags.DEFINE_string(
+from . import launch
+
+_JOURNAL = launch.define_path(
   'journal', None, "Folder of the robot's journal.", required=True
 )
-_BUNDLE = flags.DEFINE_string(
+_BUNDLE = launch.define_path(
   'bundle', None, 'Folder of the bundle that the robot runs.', required=True
 )
 _WORKDIR = launch.define_workdir(
@@ -37,19 +41,31 @@ _POLL_S = flags.DEFINE_float(
 
 
 def main() -> None:
-  """Learns until Ctrl-C or SIGTERM."""
+  """Learns until a signal asks for the end."""
   stop = threading.Event()
-  for name in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(name, lambda *_: stop.set())
-  with launch.user_errors():
+  for name in signals.SIGNALS:
+    if signal.getsignal(name) != signal.SIG_IGN:
+      signal.signal(name, lambda *_: stop.set())
+  from rlt_jax.training import bundle_settings
+  from rlt_jax.training.config import PracticeConfig
+  from rlt_jax.training.journal_learner import JournalLearner
+
+  with launch.user_errors(JournalError):
     spec, _ = bundle_lib.load(_BUNDLE.value)
+    agent = _SETTINGS.agent.value or PracticeConfig.agent_name
+    own = bundle_settings.assignments(spec, agent)
     learner = JournalLearner(
       journal=_JOURNAL.value,
       workdir=_WORKDIR.value,
       spec=spec,
-      config=_SETTINGS.make_config(),
+      config=launch.make_config(
+        [*own, *_SETTINGS.set.value],
+        task=_SETTINGS.task.value,
+        vla=_SETTINGS.vla.value,
+        agent=agent,
+      ),
     )
-  learner.follow(stop, save_every_s=_SAVE_S.value, poll_s=_POLL_S.value)
+    learner.follow(stop, save_every_s=_SAVE_S.value, poll_s=_POLL_S.value)
 
 
 if __name__ == '__main__':

@@ -1,36 +1,42 @@
 """Pools finished practice runs: one table row per variant, over its seeds.
 
-  python -m experiments.summarize --out=benchmarks/results/practice.json \
-      full=runs/full-0,runs/full-1 zeros=runs/zeros-0
+  python -m experiments.summarize --out=sum.json full=runs/a,runs/b zeros=runs/c
 
 Each argument is the name of a variant and the workdirs of its seeds. It prints
-a Markdown table.
+a Markdown table, and writes the figures into --out and a plot of success and
+throughput against robot minutes beside it, as a .png file of the same name.
+
+Cost: some seconds.
 """
 
-import json
-import pathlib
+import os
 
-from absl import flags
+from . import launch
 
-from experiments import launch
-from rlt_jax.reporting import pooling
-
-_OUT = flags.DEFINE_string('out', None, 'JSON file to write.', required=True)
+_OUT = launch.define_path(
+  'out',
+  None,
+  'JSON file to write, with a .png of the same name beside it.',
+  required=True,
+)
 
 
 def main(arguments: list[str]) -> None:
   """Reads, pools, writes and prints."""
+  from rlt_jax import files
+  from rlt_jax.reporting import pooled_report, pooling
+
   with launch.user_errors():
+    files.check_writable(_OUT.value)
     if not arguments or any('=' not in x for x in arguments):
       raise ValueError(f'Arguments must be name=run,run,...: {arguments}.')
     pairs = [argument.split('=', 1) for argument in arguments]
     variants = [
-      pooling.pool_seeds(name, runs.split(',')) for name, runs in pairs
+      pooling.pool_seeds(name, [os.path.expanduser(x) for x in runs.split(',')])
+      for name, runs in pairs
     ]
-  out = pathlib.Path(_OUT.value)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  out.write_text(json.dumps(variants, indent=1) + '\n')
-  print(pooling.markdown(variants))
+    plot = pooled_report.write_figures(_OUT.value, variants)
+  print(f'{pooling.markdown(variants)}\n\nPlot: {plot}')
 
 
 if __name__ == '__main__':

@@ -1,72 +1,77 @@
-"""Trains the RL token of a VLA on demonstrations of one task.
+"""Trains the RL token of a VLA on demonstrations of one or several tasks.
 
-  python -m experiments.train_token --demos=data/demos \
-      --vla=pi_small:runs/vla/ethernet --out=runs/token/ethernet
+  python -m experiments.train_token --vla=pi_small:runs/vla --out=runs/token
 
-It uses the demonstrations of the most frequent instruction. The language
-embeddings are then constant, and the token reads image embeddings only. The
-folder gets token.safetensors, token.json and MODEL_CARD.md. With --alpha above
-0 the VLA is fine-tuned together with the token, and the new VLA is written to
-vla/ in the folder.
+It uses the demonstrations of each task's own instruction, where they name their
+tasks, or of the most frequent one. The token reads image embeddings only;
+--set=inputs=image_language adds those of the instruction, for a token that
+several tasks share (repeat --demos). The folder gets token.safetensors,
+token.json and MODEL_CARD.md. With --alpha above 0 the VLA is fine-tuned with
+the token, and the new VLA is written to vla/ in the folder. --set=cache=none
+embeds each batch as it comes, in memory that does not grow with the data; see
+docs/stage1.md.
 
-Expected: about 5 minutes for 2,000 steps on 2 cores with alpha 0.
+Cost: about 5 minutes for 2,000 steps on 2 cores with alpha 0.
 """
 
-import json
+import pathlib
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax import vlas
-from rlt_jax.rl_token import stage1, token_folder
-from rlt_jax.vlas import demos as demos_lib
+from . import demo_flags, launch, resuming
 
-_DEMOS = flags.DEFINE_string(
-  'demos', 'data/demos', '.npz file of demonstrations, or a folder of them.'
-)
-_VLA = flags.DEFINE_string(
+_DEMOS = demo_flags.define_demos(several=True)
+_VLA = launch.define_path(
   'vla',
   'pi_small',
-  "Frozen VLA: 'pi_small', 'pi_small:FOLDER', or 'module:function'.",
+  "Frozen VLA: 'pi_small', 'pi_small:FOLDER', "
+  "'openpi:CONFIGURATION:CHECKPOINT', 'module:function', or 'ws://host:port'.",
 )
-_OUT = flags.DEFINE_string(
+_OUT = launch.define_path(
   'out', None, 'New folder for the token.', required=True
 )
-_EPISODES = flags.DEFINE_integer(
-  'episodes', 60, 'Largest number of demonstrations to use.'
+_RESUME = launch.define_resume()
+# Named as the fields of Stage1Config; the others are changed by --set.
+_STAGE_1 = (
+  flags.DEFINE_integer('episodes', 60, 'Largest number of demonstrations.'),
+  flags.DEFINE_integer('steps', 2_000, 'Gradient steps.'),
+  flags.DEFINE_integer('seed', 0, 'Of episodes, split, weights and order.'),
+  flags.DEFINE_float('alpha', 0.0, "Weight of the VLA's own loss; 0: frozen."),
 )
-_STEPS = flags.DEFINE_integer('steps', 2_000, 'Gradient steps.')
-_SEED = flags.DEFINE_integer(
-  'seed', 0, 'Seed of the choice of episodes, split, weights and order.'
+_SET = flags.DEFINE_multi_string(
+  'set', [], 'Changes a setting, such as --set=cache=none; may be repeated.'
 )
-_ALPHA = flags.DEFINE_float(
-  'alpha',
-  0.0,
-  "Weight of the VLA's own loss (alpha in Eq. 2); 0 keeps the VLA frozen.",
-)
+
+
+def list_settings() -> dict[str, list]:
+  """Returns what --set can change, for --help."""
+  from rlt_jax import config_help
+  from rlt_jax.rl_token import stage1_config
+
+  found = config_help.settings(stage1_config.Stage1Config())
+  return {'set': [x for x in found if x.path not in flags.FLAGS]}
 
 
 def main() -> None:
   """Trains a token with the settings of the flags."""
-  with launch.user_errors():
-    token_folder.check_new(_OUT.value)
-    config = stage1.Stage1Config(
-      episodes=_EPISODES.value,
-      steps=_STEPS.value,
-      alpha=_ALPHA.value,
-      seed=_SEED.value,
-    )
-    vla = vlas.load(_VLA.value)
-    demos = demos_lib.load(_DEMOS.value, vla.spec.cameras, vla.tokenize)
-    result = stage1.run(
-      vla,
-      demos.frames,
-      config,
-      log=lambda row: print(json.dumps(row), flush=True),
-    )
-  token_folder.write(
-    _OUT.value, result, command=launch.command(), seed=_SEED.value
-  )
+  from rlt_jax import config
+  from rlt_jax.rl_token import stage1, stage1_config, token_folder
+  from rlt_jax.serving import remote_vla
+  from rlt_jax.training import folder_sitting
+
+  folder, command = pathlib.Path(_OUT.value).expanduser(), launch.command()
+  with launch.user_errors(FloatingPointError):
+    if _RESUME.value:
+      command = folder_sitting.first_command(folder)
+      resuming.recall(command)
+    fields = {flag.name: flag.value for flag in _STAGE_1}
+    settings = config.override(stage1_config.Stage1Config(**fields), _SET.value)
+    with resuming.sitting(folder, command, _RESUME.value) as sitting:
+      vla = remote_vla.load(_VLA.value)
+      source = _DEMOS.open(vla.spec, vla.tokenize, sitting.say)
+      with remote_vla.plain_errors(vla):
+        result = stage1.run(vla, source, settings, sitting)
+      token_folder.write(folder, result, command=command, seed=settings.seed)
   for name, value in result.metrics.items():
     print(f'{name:28s} {value:10.4f}')
 

@@ -1,31 +1,28 @@
 """Trains the small VLA on demonstrations and writes a folder to ship.
 
-  python -m experiments.train_vla --demos=data/demos --out=runs/vla \
-      --minutes=45
+  python -m experiments.train_vla --out=runs/vla --minutes=45
 
-`--part=prefix` trains only the prefix, which reads images and language, through
-its readout loss, from `--start` or from random weights. `--part=expert` trains
-only the action expert, with the prefix of `--start` unchanged. The folder gets
-vla.safetensors, vla.json, metrics.jsonl and MODEL_CARD.md, written every few
-minutes and at the end, and demos.json, how the demonstrations ended, for the
-reports of practice.
+Repeat --demos, a folder each, for several tasks. `--part=prefix` trains only
+the prefix, which reads images and language, through its readout loss, from
+`--start` or from random weights; `--part=expert` only the action expert, with
+the prefix of `--start` unchanged. The folder gets vla.safetensors, vla.json,
+metrics.jsonl and MODEL_CARD.md, written every few minutes and at the end, and
+demos.json, how the demonstrations ended, for the reports of practice.
+
+Cost: --minutes, or the time of --steps; docs/reproduce.md has what the shipped
+weights took.
 """
 
 import pathlib
 
 from absl import flags
 
-from experiments import launch
-from rlt_jax.vlas.pi_small import train, vla_folder
-from rlt_jax.vlas.pi_small.objective import LossConfig
+from . import demo_flags, launch, resuming
 
-_DEMOS = flags.DEFINE_string(
-  'demos', 'data/demos', '.npz file of demonstrations, or a folder of them.'
-)
-_OUT = flags.DEFINE_string(
-  'out', None, 'New folder for the VLA.', required=True
-)
-_START = flags.DEFINE_string(
+_DEMOS = demo_flags.define_demos(several=True)
+_OUT = launch.define_path('out', None, 'New folder for the VLA.', required=True)
+_RESUME = launch.define_resume()
+_START = launch.define_path(
   'start',
   '',
   'Folder of a trained VLA to continue; empty starts from random weights.',
@@ -40,23 +37,29 @@ _BATCH = flags.DEFINE_integer('batch', 64, 'Frames per gradient step.')
 _DRAWS = flags.DEFINE_integer(
   'draws', 2, 'Draws of (noise, time) per frame, for the flow loss.'
 )
-_PART = flags.DEFINE_enum(
-  'part', 'all', list(train.PARTS), 'Part of the network to train.'
+_PART = flags.DEFINE_string(
+  'part', 'all', "Part of the network to train: 'all', 'prefix' or 'expert'."
+)
+_SHARE = flags.DEFINE_list(
+  'share', [], 'Weight of each --demos in a batch, such as 2,1,1; empty: equal.'
 )
 _SEED = flags.DEFINE_integer(
   'seed', 0, 'Seed of weights, split, order and noise.'
 )
 
 
-def _report(metrics: dict[str, float]) -> None:
-  print(' '.join(f'{k} {v:.4g}' for k, v in metrics.items()), flush=True)
-
-
 def main() -> None:
   """Trains by the flags."""
-  with launch.user_errors():
+  from rlt_jax.training import folder_sitting
+  from rlt_jax.vlas.pi_small import objective, train, vla_folder
+
+  folder = pathlib.Path(_OUT.value).expanduser()
+  with launch.user_errors(FloatingPointError):
+    if _RESUME.value:
+      command = folder_sitting.first_command(folder)
+      resuming.recall(command, may_change=('steps', 'minutes'))
     training = vla_folder.VlaFolder(
-      folder=pathlib.Path(_OUT.value),
+      folder=folder,
       start=_START.value,
       train=train.TrainConfig(
         steps=_STEPS.value,
@@ -65,10 +68,12 @@ def main() -> None:
         part=_PART.value,
         seed=_SEED.value,
       ),
-      loss=LossConfig(draws=_DRAWS.value),
-      command=launch.command(),
+      loss=objective.LossConfig(draws=_DRAWS.value),
+      command=command if _RESUME.value else launch.command(),
+      share=tuple(float(x) for x in _SHARE.value),
     )
-    training.run(_DEMOS.value, _report)
+    with resuming.sitting(folder, training.command, _RESUME.value) as sitting:
+      training.run(_DEMOS.paths(), sitting, _DEMOS.open)
 
 
 if __name__ == '__main__':

@@ -52,6 +52,32 @@ def override(config: Config, assignments: Sequence[str]) -> Config:
   return _replace(config, changes)
 
 
+def differences(before: Any, after: Any) -> dict[str, tuple[Any, Any]]:
+  """Returns the dotted paths of the fields that differ, with both values.
+
+  Args:
+    before, after: configs of one class; so must nested ones be.
+  """
+  found = {}
+  for name in _field_names(type(before)):
+    old, new = getattr(before, name), getattr(after, name)
+    if dataclasses.is_dataclass(old) and type(old) is type(new):
+      nested = differences(old, new).items()
+      found |= {f'{name}.{path}': values for path, values in nested}
+    elif old != new:
+      found[name] = (old, new)
+  return found
+
+
+def spell(value: Any) -> str:
+  """Returns a value as `override` reads it."""
+  if isinstance(value, tuple):
+    return ','.join(map(spell, value))
+  if value is None or isinstance(value, bool):
+    return str(value).lower()
+  return str(value)
+
+
 def to_json(config: Any) -> str:
   """Returns `config` as indented JSON, fields in declaration order.
 
@@ -80,10 +106,55 @@ def from_json(
     nested: fields of `cls` -> their class, where it is not the annotation.
 
   Raises:
+    ValueError: an unknown, missing or wrongly typed field, each named, or a
+      name that comes twice.
+  """
+  plain = json.loads(text, object_pairs_hook=_distinct)
+  return _dataclass_from_plain(cls, plain, cls.__name__, nested)
+
+
+def from_arguments(
+  cls: type[Config], arguments: Mapping[str, Any], path: str
+) -> Config:
+  """Returns a `cls` of arguments in a JSON file; defaults fill what is absent.
+
+  Args:
+    cls: a dataclass.
+    arguments: plain values by field, as `json.loads` returns them.
+    path: of the arguments in their file, for messages.
+
+  Raises:
     ValueError: an unknown, missing or wrongly typed field, each named.
   """
-  plain = json.loads(text)
-  return _dataclass_from_plain(cls, plain, cls.__name__, nested)
+  fields = [x for x in dataclasses.fields(cls) if x.init]
+  names = [x.name for x in fields]
+  unknown = sorted(set(arguments) - set(names))
+  missing = [
+    x.name
+    for x in fields
+    if x.name not in arguments
+    and x.default is dataclasses.MISSING
+    and x.default_factory is dataclasses.MISSING
+  ]
+  if unknown or missing:
+    raise ValueError(
+      f'{path} must be among {names}; unknown {unknown}, missing {missing}.'
+    )
+  hints = typing.get_type_hints(cls)
+  return cls(**{
+    name: _from_plain(hints[name], value, f'{path}.{name}')
+    for name, value in arguments.items()
+  })  # fmt: skip
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+  """Returns a JSON object; a name that comes twice would hide a value."""
+  found = {}
+  for name, value in pairs:
+    if name in found:
+      raise ValueError(f'A name must come once in an object: {name!r}.')
+    found[name] = value
+  return found
 
 
 def _field_names(cls: type) -> list[str]:
@@ -233,10 +304,12 @@ def _to_plain(value: Any) -> Any:
   if not dataclasses.is_dataclass(value):
     return value
   absent = _absent(type(value))
-  pairs = ((f.name, getattr(value, f.name)) for f in dataclasses.fields(value))
+  plain = {
+    f.name: _to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)
+  }
   return {
-    name: _to_plain(child)
-    for name, child in pairs
+    name: child
+    for name, child in plain.items()
     if name not in absent or child != absent[name]
   }
 

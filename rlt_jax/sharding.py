@@ -70,7 +70,7 @@ def shard(tree: Any, mesh: Mesh) -> Any:
   """
   for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     width = np.shape(leaf)[0] if np.ndim(leaf) else 0
-    _check_divides(width, mesh, 'axis 0 of ' + jax.tree_util.keystr(path))
+    check_divides(width, mesh, 'axis 0 of ' + jax.tree_util.keystr(path))
   return _place(tree, NamedSharding(mesh, PartitionSpec(_AXIS)))
 
 
@@ -134,7 +134,7 @@ def shard_samples(sample: Sample, batch_size: int, mesh: Mesh) -> Sample:
   Raises:
     ValueError: the mesh does not divide the batch.
   """
-  _check_divides(batch_size, mesh, 'the batch')
+  check_divides(batch_size, mesh, 'the batch')
   rows = NamedSharding(mesh, PartitionSpec(_AXIS))
 
   def sharded(state: Any, key: PRNGKey) -> Transition:
@@ -143,7 +143,8 @@ def shard_samples(sample: Sample, batch_size: int, mesh: Mesh) -> Sample:
   return sharded
 
 
-def _check_divides(width: int, mesh: Mesh, what: str) -> None:
+def check_divides(width: int, mesh: Mesh, what: str) -> None:
+  """Raises a ValueError unless the mesh divides `what`, of this width."""
   if width < 1 or width % mesh.size:
     raise ValueError(
       f'The mesh must divide {what}, {width}: {mesh.size} devices.'

@@ -27,6 +27,11 @@ else:
   Array = PRNGKey = Any
 Params = Any  # A pytree of arrays.
 
+# The reference that a row stores for steps that a human drove. 'human': the
+# human's commands, as in the paper (Alg. 1), so that beta pulls the actor
+# toward them. 'vla': the VLA's chunk.
+INTERVENTION_REFERENCES = ('human', 'vla')
+
 
 class Observation(NamedTuple):
   """Inputs of a VLA; shapes for one observation, batches lead with [B].
@@ -49,12 +54,24 @@ class Features(NamedTuple):
   reference: [H, A] reference chunk, normalized relative to `pose`; in replay
     and in the agent the first C of the H steps, [C, A].
   pose: [A] measured joint positions, rad (grippers m).
+  candidates: [N, H, A] chunks of the VLA at the same state, the first of them
+    the reference; None unless the agent asks for them.
   """
 
   z_rl: Array
   proprio: Array
   reference: Array
   pose: Array
+  candidates: Array | None = None
+
+  def steps(self, start: int, stop: int | None) -> 'Features':
+    """Returns them with steps `start` to `stop` of the VLA's chunks."""
+    kept = None
+    if self.candidates is not None:
+      kept = self.candidates[..., start:stop, :]
+    return self._replace(
+      reference=self.reference[..., start:stop, :], candidates=kept
+    )
 
 
 class Segment(NamedTuple):
@@ -68,6 +85,8 @@ class Segment(NamedTuple):
   terminated: bool [E], the episode ended within it by success or failure.
   truncated: bool [E], the time limit was reached at its end.
   source: int32 [E, C], the `Source` of each step's command.
+  noise: [E, H, A] initial noise of the VLA's flow that the agent chose; None
+    unless it does.
   """
 
   features: Features
@@ -78,6 +97,7 @@ class Segment(NamedTuple):
   terminated: Array
   truncated: Array
   source: Array
+  noise: Array | None = None
 
 
 class Transition(NamedTuple):
@@ -96,6 +116,8 @@ class Transition(NamedTuple):
   discount: [] gamma**n; 0 after success or failure, kept at a time limit.
   next_z_rl, next_proprio, next_ref_chunk: the same at the successor.
   source: int32 [], the `Source` of the executed actions.
+  next_candidates: [N, C, A] `Features.candidates` at the successor, or None.
+  noise: [H, A] as of `Segment`, or None.
   """
 
   z_rl: Array
@@ -108,6 +130,8 @@ class Transition(NamedTuple):
   next_proprio: Array
   next_ref_chunk: Array
   source: Array
+  next_candidates: Array | None = None
+  noise: Array | None = None
 
 
 class Source:

@@ -7,12 +7,17 @@ test` takes four minutes more and tests the programs as users run them.
 
 import os
 import shutil
+import signal
 import tempfile
 
 _FOLDER = 'JAX_COMPILATION_CACHE_DIR'
 
 
 def pytest_configure(config):
+  # Ignored under nohup, and in the background of a shell that runs a script.
+  # Children inherit that, and a test that sends one would wait for ever.
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   # Before JAX is imported. Workers of pytest-xdist inherit the environment.
   os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
   if hasattr(config, 'workerinput') or _FOLDER in os.environ:

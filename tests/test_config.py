@@ -55,6 +55,20 @@ def test_override_reads_the_declared_type(text, path, expected):
   assert actual == expected and type(actual) is type(expected)
 
 
+def test_differences_are_named_and_spelled_as_override_reads_them():
+  before = Outer()
+  after = config_lib.override(before, ['inner.rate=2', 'limit=none', 'sizes=1'])
+  found = config_lib.differences(before, after)
+  assert found == {
+    'inner.rate': (0.5, 2.0), 'limit': (1.0, None), 'sizes': ((256, 256), (1,)),
+  }  # fmt: skip
+  again = [
+    f'{path}={config_lib.spell(new)}' for path, (_, new) in found.items()
+  ]
+  assert config_lib.override(before, again) == after
+  assert config_lib.spell(True) == 'true'
+
+
 @pytest.mark.parametrize(
   'text, message',
   [
@@ -187,3 +201,11 @@ def test_a_run_from_before_the_simulators_engines_is_read():
   other = config_lib.override(PracticeConfig(), ['task.impl=warp'])
   again = read_config(config_lib.to_json(other))
   assert again.task.impl == 'warp'
+
+
+def test_a_name_that_comes_twice_is_refused():
+  text = config_lib.to_json(Inner())
+  name = next(iter(json.loads(text)))
+  twice = f'{{"{name}": 1, {text.lstrip()[1:]}'
+  with pytest.raises(ValueError, match=f"must come once .*'{name}'"):
+    config_lib.from_json(Inner, twice)

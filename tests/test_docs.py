@@ -14,15 +14,18 @@ from typing import Any, NamedTuple
 import pytest
 
 from rlt_jax import sharding
+from rlt_jax.agents import registry
 from rlt_jax.renamed import RENAMED
 from rlt_jax.reporting.metrics import METRICS
 from rlt_jax.reporting.report import ReportData
+from rlt_jax.rl_token.stage1_config import Stage1Config
 from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.station import Station
 from rlt_jax.training.config import PracticeConfig
 
 _ROOT = pathlib.Path(__file__).parents[1]
-_SHARED = ('launch', 'robot_flags')  # flags of several experiments
+# Shared by several experiments.
+_SHARED = ('demo_flags', 'launch', 'launch_help', 'resuming', 'robot_flags')
 _DOCS = _ROOT / 'docs'
 _MAX_README_LINES = 150
 _PAGES = sorted(
@@ -97,8 +100,9 @@ def flags_below(tree: ast.AST, shared: dict[str, ast.AST]) -> set[str]:
       continue
     function = node.func
     name = getattr(function, 'attr', None) or getattr(function, 'id', '')
-    if name.startswith('DEFINE_'):
-      names.add(node.args[0].value)
+    if name.startswith('DEFINE_') or name in ('define_path', 'define_paths'):
+      if isinstance(node.args[0], ast.Constant):  # it defines a flag itself
+        names.add(node.args[0].value)
     elif name in shared and shared[name] is not tree:
       names |= flags_below(shared[name], shared)
   return names
@@ -115,8 +119,24 @@ def all_flags() -> set[str]:
 
 
 def has_setting(path: str) -> bool:
-  """Says whether `--set=path=...` names a field of practice."""
-  config: Any = PracticeConfig()
+  """Says whether `--set=path=...` names a field of practice or Stage 1.
+
+  Settings of an agent may be those of any shipped one.
+  """
+  if path in {field.name for field in dataclasses.fields(Stage1Config)}:
+    return True
+  return any(_has_field(config, path) for config in _practice_configs())
+
+
+@functools.cache
+def _practice_configs() -> list[PracticeConfig]:
+  return [
+    dataclasses.replace(PracticeConfig(), agent=registry.config_class(name)())
+    for name in registry.SHIPPED
+  ]
+
+
+def _has_field(config: Any, path: str) -> bool:
   for name in path.split('.'):
     if not dataclasses.is_dataclass(config):
       return False
@@ -196,7 +216,7 @@ def test_commands_and_their_flags_exist(page):
     if commands:
       folder, module = commands[-1]
       known = defined_flags(_ROOT / folder / f'{module}.py')
-    known = known | {f'no{name}' for name in known}
+    known = known | {f'no{name}' for name in known} | {'help'}
     for flag in _FLAG.findall(code.text):
       old = code.historical and flag in renamed
       assert '-' in flag or flag in known or old, code.text

@@ -1,6 +1,9 @@
 """Atomic writing."""
 
+import ast
 import os
+import pathlib
+import re
 
 import pytest
 
@@ -38,3 +41,95 @@ def test_content_and_name_are_on_the_disk_in_this_order(tmp_path, monkeypatch):
   )
   files.write_atomically(tmp_path / 'a', b'new')
   assert log == ['sync', 'replace', 'sync']
+
+
+def test_a_full_disk_leaves_the_old_content_and_no_part_of_the_new(tmp_path):
+  path = tmp_path / 'a'
+  path.write_text('old')
+  with pytest.raises(OSError, match='No space left'):
+    with files.open_atomically(path) as file:
+      file.write(b'half')
+      raise OSError(28, 'No space left on device')
+  assert path.read_text() == 'old'
+  assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+  'content, fault',
+  [
+    (b'{"a": 1', 'must hold JSON: '),
+    (b'', 'must hold JSON: '),
+    (b'{"a": "\xff"}', 'must hold JSON: '),
+    (b'[1]', 'must hold a JSON object: it holds a list'),
+  ],
+)
+def test_json_that_cannot_be_read_is_refused_by_name(tmp_path, content, fault):
+  path = tmp_path / 'a.json'
+  path.write_bytes(content)
+  with pytest.raises(ValueError, match=f'{path} {fault}'):
+    files.read_json(path)
+  path.write_bytes(b'{"a": 1}')
+  assert files.read_json(path) == {'a': 1}
+  with pytest.raises(ValueError, match=rf"{path} must have a, b: no \['b'\]"):
+    files.read_json(path, ('a', 'b'))
+
+
+@pytest.mark.parametrize('name', ['a.json', 'new/folder/a.json'])
+def test_a_file_that_can_be_written_later_leaves_nothing_now(tmp_path, name):
+  (tmp_path / 'a.json').write_text('old')
+  files.check_writable(tmp_path / name)
+  assert [x.name for x in tmp_path.rglob('*.json')] == ['a.json']
+  assert (tmp_path / 'a.json').read_text() == 'old'
+  assert (tmp_path / name).parent.is_dir()
+
+
+@pytest.mark.parametrize(
+  'name, reason',
+  [
+    ('', 'Is a directory'),
+    ('file/a.json', 'File exists|Not a directory'),
+    ('/proc/a.json', 'No such file or directory'),
+  ],
+)
+def test_a_file_that_cannot_be_written_is_refused_early(tmp_path, name, reason):
+  (tmp_path / 'file').write_text('')
+  path = tmp_path / name
+  with pytest.raises(OSError, match=f'{path} cannot be written: ({reason}).'):
+    files.check_writable(path)
+
+
+def _unguarded_reads(source):
+  """Returns the lines that read JSON of a file outside of a try block."""
+  tree = ast.parse(source)
+  guarded = {
+    id(node)
+    for block in ast.walk(tree)
+    if isinstance(block, ast.Try)
+    for part in block.body
+    for node in ast.walk(part)
+  }
+  return [
+    node.lineno
+    for node in ast.walk(tree)
+    if isinstance(node, ast.Call)
+    and re.match(r'json\.loads?\(.*(read_text|open)\(', ast.unparse(node))
+    and id(node) not in guarded
+  ]
+
+
+def test_every_file_that_is_no_json_is_named():
+  package = pathlib.Path(files.__file__).parent
+  folders = ('demonstrations', 'export', 'reporting', 'robot', 'training')
+  for path in (x for name in folders for x in (package / name).rglob('*.py')):
+    # `files.read_json` names the file, and so may an except clause.
+    assert not _unguarded_reads(path.read_text('utf-8')), path
+  assert _unguarded_reads('x = 1\ny = json.loads(p.read_text())') == [2]
+
+
+def test_a_folder_that_can_be_made_later_leaves_nothing_now(tmp_path):
+  files.check_creatable(tmp_path / 'a' / 'b')
+  assert not list(tmp_path.iterdir())
+  (tmp_path / 'file').touch()
+  for folder in (tmp_path / 'file' / 'a', pathlib.Path('/proc/a/b')):
+    with pytest.raises(ValueError, match=f'one that is writable: {folder}'):
+      files.check_creatable(folder)

@@ -14,20 +14,81 @@ _MAY_IMPORT = {
   'types': set(),
   'renamed': set(),
   'config': {'renamed'},
+  'config_help': {'config'},
   'files': set(),
+  'signals': set(),
+  'lock': set(),
+  'console': set(),
+  'sitting': {'files'},
+  'demo_files': {'files', 'lock'},
   'sharding': {'types'},
-  'rl_token': {'types', 'batching', 'vlas'},
+  'rl_token': {
+    'types',
+    'batching',
+    'demo_files',
+    'files',
+    'sharding',
+    'signals',
+    'sitting',
+    'vlas',
+  },
   'plugins': set(),
   'batching': {'types'},
   'replay': {'types', 'batching'},
   'agents': {'types', 'plugins', 'replay'},
   'sim': {'types'},
   'tasks': {'types', 'plugins', 'sim'},
-  'demonstrations': {'types', 'config', 'plugins', 'sim', 'tasks'},
+  'demonstrations': {
+    'types',
+    'config',
+    'datasets',
+    'demo_files',
+    'files',
+    'lock',
+    'plugins',
+    'signals',
+    'sim',
+    'sitting',
+    'tasks',
+  },
   'envs': {'types', 'batching', 'sim', 'tasks'},
-  'vlas': {'types', 'files', 'plugins'},
+  'datasets': {
+    'types',
+    'config',
+    'demo_files',
+    'files',
+    'lock',
+    'robot',
+    'sitting',
+    'vlas',
+  },
+  'vlas': {
+    'types',
+    'demo_files',
+    'files',
+    'plugins',
+    'signals',
+    'sitting',
+  },
   'serving': {'types', 'rl_token', 'sim', 'vlas'},
-  'robot': {'types', 'config', 'files', 'serving'},
+  'lerobot': {
+    'types',
+    'config',
+    'datasets',
+    'files',
+    'plugins',
+    'rl_token',
+    'serving',
+  },
+  'robot': {
+    'types',
+    'config',
+    'files',
+    'lock',
+    'plugins',
+    'serving',
+    'signals',
+  },
   'sim_robot': {
     'types',
     'config',
@@ -49,6 +110,8 @@ _MAY_IMPORT = {
     'vlas',
   },
   'evaluation': {
+    'config',
+    'files',
     'types',
     'batching',
     'vlas',
@@ -59,11 +122,25 @@ _MAY_IMPORT = {
     'sim',
     'tasks',
   },
+  'comparison': {
+    'config',
+    'evaluation',
+    'export',
+    'files',
+    'lock',
+    'reporting',
+    'signals',
+    'training',
+    'types',
+  },
   'training': {
     'types',
     'batching',
     'config',
     'files',
+    'lock',
+    'signals',
+    'sitting',
     'sharding',
     'agents',
     'replay',
@@ -82,7 +159,8 @@ _MAY_IMPORT = {
 # The robot's computer drives arms and writes their report; what it needs of JAX
 # arrives as a policy.
 _BANNED = dict.fromkeys(
-  ('robot', 'reporting'), {'jax', 'mujoco', 'flax', 'optax', 'chex'}
+  ('robot', 'reporting', 'datasets', 'lerobot'),
+  {'jax', 'mujoco', 'flax', 'optax', 'chex'},
 )
 # Flags belong to launch files; pickle runs whatever a file says.
 _BANNED_EVERYWHERE = {'absl', 'pickle', 'cloudpickle', 'dill', 'joblib'}
@@ -159,6 +237,13 @@ def test_file_is_small_well_named_and_free_of_pickle(path):
   assert lines <= _MAX_LINES, f'{path}: {lines} lines, at most {_MAX_LINES}'
   assert path.name not in _BANNED_NAMES, f'{path}: says nothing of its content'
   assert not pickle_faults(source), f'{path}: {pickle_faults(source)}'
+
+
+@pytest.mark.parametrize('path', files('experiments'), ids=str)
+def test_launch_files_import_each_other_relatively(path):
+  # An installed package has them as `rlt_jax.experiments`.
+  names = imports(ast.parse((_ROOT / path).read_text('utf-8')))
+  assert not [name for name in names if name.split('.')[0] == 'experiments']
 
 
 def test_nothing_in_the_package_is_overlooked():

@@ -25,7 +25,7 @@ _SOURCE = 'int mkl_serv_intel_cpu_true(void) { return 1; }\n'
 def is_needed() -> bool:
   """Returns whether MKL takes its slow path on this machine."""
   info = pathlib.Path('/proc/cpuinfo')
-  text = info.read_text() if info.exists() else ''
+  text = info.read_text('utf-8') if info.exists() else ''
   # MKL exists on x86 only, and only there cpuinfo has a vendor.
   return 'vendor_id' in text and 'GenuineIntel' not in text
 
@@ -59,7 +59,7 @@ class Peers:
     """
     self._folder = tempfile.TemporaryDirectory()
     source = pathlib.Path(self._folder.name, 'intel.c')
-    source.write_text(_SOURCE)
+    source.write_text(_SOURCE, 'utf-8')
     library = source.with_suffix('.so')
     subprocess.run(
       [compiler(), '-shared', '-fPIC', '-o', library, source], check=True

@@ -1,26 +1,28 @@
 """Collects demonstrations of a task's scripted expert into a folder.
 
 The folder holds a shard of frames a batch of worlds, for VLA training, and
-demos.json, how the episodes of the task's own instruction ended.
+demos.json, how the episodes of the task's own instruction ended. Instead of
+shards it may hold a LeRobot dataset.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import functools
-import json
+import itertools
 import os
-import pathlib
+import time
 from typing import Any
 
 import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax import plugins
-from rlt_jax.demonstrations import record, writer
+from rlt_jax import plugins, signals
+from rlt_jax.demonstrations import collection, record, stores
 from rlt_jax.sim import action_space
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.task import Outcome, ScriptedExpert, Task
+from rlt_jax.sitting import spell
+from rlt_jax.tasks.task import Outcome, ScriptedExpert, Task, TaskSpec
 
 _COUNTS = ('episodes', 'worlds', 'other_steps', 'stride', 'chunk_size')
 
@@ -38,6 +40,7 @@ class CollectConfig:
   steps: int | None = None  # gives up an episode; None is the task's limit
   stride: int = 6  # control steps between stored frames
   frames: bool = True  # False writes demos.json alone
+  format: str = 'npz'  # of the frames, one of stores.FORMATS
   action_mode: str = 'offset'  # of action_space.MODES
   chunk_size: int = 10  # C, whose deviation is the action unit
   horizon: int = 50  # H, steps of a stored chunk
@@ -60,6 +63,12 @@ class CollectConfig:
         f'horizon must be at least chunk_size {self.chunk_size}: '
         f'{self.horizon}.'
       )
+    if self.format not in stores.FORMATS:
+      raise ValueError(
+        f'format must be one of {stores.FORMATS}: {self.format!r}.'
+      )
+    if self.format != 'npz' and not self.frames:
+      raise ValueError(f'format must be npz without frames: {self.format}.')
     if self.action_mode not in action_space.MODES:
       raise ValueError(
         f'action_mode must be one of {action_space.MODES}: '
@@ -117,6 +126,18 @@ def choose_instructions(num: int, every: int, num_others: int) -> np.ndarray:
   return np.where(other, turn, 0).astype(np.int32)
 
 
+def choose_prompts(instruction: np.ndarray, spec: TaskSpec) -> list[str]:
+  """Returns the words of each world's instruction, [E].
+
+  The worlds of the task's own instruction take its phrasings in turn.
+  """
+  own, prompts = itertools.cycle((spec.instruction, *spec.phrasings)), []
+  for which in instruction:
+    other = spec.other_instructions[which - 1] if which else ''
+    prompts.append(other or next(own))
+  return prompts
+
+
 class Collector:
   """Collects the demonstrations of one task and expert."""
 
@@ -135,20 +156,30 @@ class Collector:
       space: of the stored chunks; None measures it on the first batch.
 
     Raises:
-      ValueError: frames of a task without cameras or without a tip.
+      ValueError: frames of a task without cameras or without a tip, or a
+        format that the settings do not fit.
     """
     if config.frames and task.render is None:
       raise ValueError(
         f'Demonstrations need a task with cameras: {task.spec.name}.'
       )
-    if config.frames and task.tip is None:
+    if config.frames and config.format == 'npz' and task.tip is None:
       raise ValueError(
         f'Demonstrations need a task with a tip: {task.spec.name}.'
       )
-    self._task, self._config, self._space = task, config, space
+    self._task, self._config, self._like = task, config, space
+    self._store: stores.Store = stores.NpzStore(task, config, space)
+    if config.format == 'lerobot':
+      if space is not None:
+        raise ValueError(
+          'like must be left out with the format lerobot, whose actions are in '
+          'rad and m.'
+        )
+      self._store = stores.LerobotStore(task, config.stride)
     self._instruction = choose_instructions(
       config.worlds, config.other_every, len(task.spec.other_instructions)
     )
+    self._prompts = choose_prompts(self._instruction, task.spec)
     self._demonstrate = task.compile(
       functools.partial(
         record.demonstrate,
@@ -162,95 +193,124 @@ class Collector:
     self,
     folder: str | os.PathLike[str],
     *,
+    resume: bool = False,
     command: str = '',
     report: Callable[[str], None] = lambda text: None,
   ) -> dict[str, Any]:
     """Demonstrates, renders and writes.
 
+    Each shard is written, and then entered in demos.json, before the next one
+    begins: an interrupted collection loses the shard in hand at most. What is
+    collected is the same in one sitting or in several. A world that diverges is
+    left out and counted.
+
     Args:
-      folder: new; receives the files.
+      folder: new or empty; with `resume` that of an interrupted collection.
+      resume: make the shards that are missing.
       command: command line of this collection, for demos.json.
-      report: called with a line of text for each shard.
+      report: called with a line of text for each phase and shard.
 
     Returns:
-      The content of demos.json: 'outcome' and 'steps' of every episode of the
-      task's own instruction, lists in order, and 'command'.
+      The content of demos.json, see `collection.Collection`.
 
     Raises:
-      OSError: the folder exists.
-      ValueError: the expert never succeeded, so that no unit can be measured.
+      ValueError: a folder that does not fit, or the expert never succeeded, so
+        that no unit can be measured.
+      OSError: the folder cannot be written.
+      KeyboardInterrupt: a signal asked for the end.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True)
-    table = {'outcome': [], 'steps': [], 'command': command}
-    count = 0
-    for shard, trace in enumerate(self._traces()):
-      own = self._instruction == 0
-      outcome = np.asarray(trace.final.outcome)[own]
-      # An episode that `steps` gave up is still running.
-      outcome = np.where(outcome == Outcome.RUNNING, Outcome.TIME_OUT, outcome)
-      table['outcome'] += outcome.tolist()
-      table['steps'] += np.asarray(trace.final.steps)[own].tolist()
-      if self._config.frames:
-        path = folder / f'shard_{shard:03d}.npz'
-        demos, frames = self._write(path, trace, first=count)
-        count += demos
-        report(f'shard {shard}: {demos} episodes, {frames} frames')
-    (folder / 'demos.json').write_text(json.dumps(table) + '\n')
-    return table
+    kept = collection.Collection(folder, self._settings(), resume=resume)
+    num = self._config.episodes // self._config.worlds
+    frames, store = self._config.frames, self._store
+    missing = kept.open(num, command, with_files=frames and store.has_files)
+    if frames:
+      store.open(kept)
+    if missing:
+      report(f'Compiling; then {len(missing)} of {num} shards to make.')
+    began = time.monotonic()
+    for done, (shard, trace) in enumerate(self._traces(missing), start=1):
+      text = self._keep(kept, shard, trace)
+      left = (time.monotonic() - began) * (len(missing) - done) / done
+      report(f'{shard + 1} of {num}: {text}; about {spell(left)} left')
+    if frames:
+      store.close()
+    return kept.table
 
-  def _traces(self) -> Iterator[record.Trace]:
+  def _settings(self) -> dict[str, Any]:
+    """Returns what a collection must keep when it is resumed."""
+    task = {'name': self._task.spec.name}
+    if dataclasses.is_dataclass(self._task.config):
+      task |= dataclasses.asdict(self._task.config)
+    scale = None if self._like is None else self._like.scale.tolist()
+    return {
+      'collect': dataclasses.asdict(self._config),
+      'task': task,
+      'like': scale,
+    }
+
+  def _traces(
+    self, shards: Sequence[int]
+  ) -> Iterator[tuple[int, record.Trace]]:
+    """Yields (shard, trace of its worlds) of the shards asked for."""
+
+    def demonstrate(key):
+      return jax.block_until_ready(self._demonstrate(key, self._instruction))
+
     key = jax.random.PRNGKey(self._config.seed)
-    for _ in range(self._config.episodes // self._config.worlds):
+    for shard in range(max(shards, default=-1) + 1):
       key, demonstrate_key = jax.random.split(key)
-      yield self._demonstrate(demonstrate_key, self._instruction)
+      if shard in shards:
+        # Compiling and stepping would not end for a signal.
+        with signals.StopRequest('at once') as stop:
+          trace = stop.call(demonstrate, demonstrate_key)
+        yield shard, trace
 
-  def _write(
-    self, path: pathlib.Path, trace: record.Trace, first: int
-  ) -> tuple[int, int]:
-    """Writes a shard; returns its numbers of episodes and of frames.
+  def _keep(
+    self, kept: collection.Collection, shard: int, trace: record.Trace
+  ) -> str:
+    """Writes a shard and its entry; returns a description."""
+    finite = record.finite_worlds(trace, self._task)
+    trace = record.keep_worlds(trace, finite)
+    instruction = self._instruction[finite]
+    prompts = list(itertools.compress(self._prompts, finite))
+    own = instruction == 0
+    outcome = np.asarray(trace.final.outcome)[own]
+    # An episode that `steps` gave up is still running.
+    outcome = np.where(outcome == Outcome.RUNNING, Outcome.TIME_OUT, outcome)
+    demos = frames = 0
+    if self._config.frames:
+      made = self._record(trace, instruction, prompts)
+      demos, frames = len(made), self._store.write(shard, made)
+    diverged = int((~finite).sum())
+    kept.add(
+      shard,
+      outcome=outcome.tolist(),
+      steps=np.asarray(trace.final.steps)[own].tolist(),
+      demonstrations=demos,
+      diverged=diverged,
+    )
+    text = f'{demos} demonstrations, {frames} frames'
+    if not self._config.frames:
+      text = f'{len(finite)} episodes'
+    return text + (f', {diverged} diverged and left out' if diverged else '')
 
-    Failed episodes of the task's own instruction are left out.
-    """
-    task, config = self._task, self._config
-    demos = [
+  def _record(
+    self,
+    trace: record.Trace,
+    instruction: np.ndarray,
+    prompts: Sequence[str],
+  ) -> list[record.Demo]:
+    """Renders a shard; failed episodes of the task's own are left out."""
+    others = self._task.spec.other_instructions
+    return [
       demo
       for demo in record.record(
         trace,
-        self._instruction,
-        task,
-        stride=config.stride,
-        other_steps=config.other_steps,
+        instruction,
+        prompts,
+        self._task,
+        stride=self._config.stride,
+        other_steps=self._config.other_steps,
       )
-      if demo.prompt != task.spec.instruction or demo.outcome == Outcome.SUCCESS
+      if demo.prompt in others or demo.outcome == Outcome.SUCCESS
     ]
-    if self._space is None:
-      self._space = writer.measure_unit(
-        demos,
-        task.spec.instruction,
-        chunk_size=config.chunk_size,
-        mode=config.action_mode,
-      )
-    if not demos:
-      return 0, 0
-    columns = writer.to_columns(
-      demos,
-      self._space,
-      first=first,
-      horizon=config.horizon,
-      remaining_motion=self._remaining_motion,
-    )
-    writer.save_shard(
-      path,
-      columns,
-      self._space,
-      joint_names=task.spec.joint_names,
-      control_hz=task.spec.control_hz,
-    )
-    return len(demos), len(columns['episode'])
-
-  @functools.cached_property
-  def _remaining_motion(self) -> Callable[..., jax.Array]:
-    """Returns (poses [F, A], final pose [A]) -> [F, 6], compiled."""
-    function = self._task.tip.remaining_motion
-    return jax.jit(jax.vmap(function, in_axes=(0, None)))

@@ -4,7 +4,7 @@ A demonstration holds images, proprioception, the instruction and the executed
 commands; nothing of the simulator's state.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -68,17 +68,52 @@ def demonstrate(
   return Trace(states=states, commands=commands, running=running, final=final)
 
 
+def finite_worlds(trace: Trace, task: Task) -> np.ndarray:
+  """Returns bool [E]: True where all that is recorded of a world is finite.
+
+  Args:
+    trace: leaves [T, E].
+    task: of the trace.
+  """
+  arrays = (
+    np.asarray(task.proprio(trace.states)),
+    np.asarray(trace.commands),
+    np.asarray(task.joint_positions(trace.final))[None],
+  )
+  return np.all([np.isfinite(x).all(axis=(0, 2)) for x in arrays], axis=0)
+
+
+def keep_worlds(trace: Trace, worlds: np.ndarray) -> Trace:
+  """Returns a trace [T, E] with some worlds, bool [E], on the host."""
+  if worlds.all():
+    return trace
+
+  def keep(tree, axis):
+    return jax.tree.map(
+      lambda x: np.compress(worlds, np.asarray(x), axis=axis), tree
+    )
+
+  return Trace(
+    states=keep(trace.states, 1),
+    commands=keep(trace.commands, 1),
+    running=keep(trace.running, 1),
+    final=keep(trace.final, 0),
+  )
+
+
 class Demo(NamedTuple):
   """One episode of T steps.
 
   images: camera -> uint8 [T', S, S, 3], at the steps in `frame_steps` [T'].
-  proprio: [T, P]. commands: [T, A] executed, rad and m. final_pose: [A]
-  measured when it ended. prompt: text. outcome: see `tasks.task.Outcome`.
+  proprio: [T, P]. joints: [T, A] measured, rad and m. commands: [T, A]
+  executed. final_pose: [A] measured when it ended. prompt: text. outcome: see
+  `tasks.task.Outcome`.
   """
 
   images: dict[str, np.ndarray]
   frame_steps: np.ndarray
   proprio: np.ndarray
+  joints: np.ndarray
   commands: np.ndarray
   final_pose: np.ndarray
   prompt: str
@@ -96,21 +131,25 @@ class Episode(NamedTuple):
 
 
 def split(
-  trace: Trace, instruction: np.ndarray, task: Task, other_steps: int
+  trace: Trace,
+  instruction: np.ndarray,
+  prompts: Sequence[str],
+  task: Task,
+  other_steps: int,
 ) -> Iterator[Episode]:
   """Yields the episodes of a trace, one per world.
 
   Args:
     trace: leaves [T, E].
     instruction: int [E], as `demonstrate` had it.
+    prompts: [E], the words of each.
     task: of the trace.
     other_steps: an episode of another instruction than the task's has no
       success that ends it, so it is cut after this many steps.
   """
   trace = jax.tree.map(np.asarray, trace)
   final_pose = np.asarray(task.joint_positions(trace.final))
-  prompts = (task.spec.instruction, *task.spec.other_instructions)
-  for e, which in enumerate(instruction):
+  for e, (which, prompt) in enumerate(zip(instruction, prompts, strict=True)):
     length = int(trace.running[:, e].sum())
     outcome, last = int(trace.final.outcome[e]), final_pose[e]
     if which:
@@ -119,14 +158,13 @@ def split(
       last = np.asarray(task.joint_positions(row))
       outcome = Outcome.TIME_OUT
     states = jax.tree.map(lambda x: x[:length, e], trace.states)  # noqa: B023
-    yield Episode(
-      states, trace.commands[:length, e], last, prompts[which], outcome
-    )
+    yield Episode(states, trace.commands[:length, e], last, prompt, outcome)
 
 
 def record(
   trace: Trace,
   instruction: np.ndarray,
+  prompts: Sequence[str],
   task: Task,
   *,
   stride: int,
@@ -138,13 +176,14 @@ def record(
   Args:
     trace: leaves [T, E].
     instruction: int [E], as `demonstrate` had it.
+    prompts: [E], the words of each.
     task: of the trace; its cameras are used.
     stride: control steps between frames.
     other_steps: see `split`.
     batch: worlds per call, fixed so that it compiles once.
   """
   demos = []
-  for episode in split(trace, instruction, task, other_steps):
+  for episode in split(trace, instruction, prompts, task, other_steps):
     steps = np.arange(0, len(episode.commands), stride)
     # Pad by repeating the last world: a fixed batch compiles once.
     padded = np.minimum(
@@ -167,6 +206,7 @@ def record(
         images=images,
         frame_steps=steps,
         proprio=np.asarray(task.proprio(episode.states)),
+        joints=np.asarray(task.joint_positions(episode.states)),
         commands=episode.commands,
         final_pose=episode.final_pose,
         prompt=episode.prompt,

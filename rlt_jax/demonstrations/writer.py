@@ -6,11 +6,12 @@ stored frame.
 
 from collections.abc import Callable, Mapping, Sequence
 import os
-import pathlib
 from typing import Protocol
 
 import numpy as np
 
+from rlt_jax import demo_files, files
+from rlt_jax.demo_files import TaskFacts
 from rlt_jax.sim import action_space
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.types import Array
@@ -20,13 +21,14 @@ class Demo(Protocol):
   """One recorded episode of T steps.
 
   images: camera -> uint8 [F, S, S, 3], at the steps in frame_steps [F].
-  proprio: [T, P], the measured joints first. commands: [T, A] executed, rad
-  and m. final_pose: [A] measured when it ended. prompt: the instruction.
+  proprio: [T, P]. joints: [T, A] measured. commands: [T, A] executed, rad and
+  m. final_pose: [A] measured when it ended. prompt: the instruction.
   """
 
   images: Mapping[str, np.ndarray]
   frame_steps: np.ndarray
   proprio: np.ndarray
+  joints: np.ndarray
   commands: np.ndarray
   final_pose: np.ndarray
   prompt: str
@@ -43,24 +45,28 @@ def cut_chunks(demo: Demo, horizon: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def measure_unit(
-  demos: Sequence[Demo], instruction: str, *, chunk_size: int, mode: str
+  demos: Sequence[Demo],
+  instructions: Sequence[str],
+  *,
+  chunk_size: int,
+  mode: str,
 ) -> ActionSpace:
-  """Measures the action unit on the chunks of one instruction.
+  """Measures the action unit on the chunks of a task.
 
   Only whole chunks count: past its end a demonstration holds still.
 
   Args:
     demos: to measure.
-    instruction: that of the task.
+    instructions: of the task, in all its phrasings.
     chunk_size: C.
     mode: one of `action_space.MODES`.
 
   Raises:
-    ValueError: no whole chunk of that instruction.
+    ValueError: no whole chunk of them.
   """
   commands, poses = [], []
   for demo in demos:
-    if demo.prompt != instruction:
+    if demo.prompt not in instructions:
       continue
     chunk, valid = cut_chunks(demo, chunk_size)
     whole = valid.all(axis=1)
@@ -68,7 +74,7 @@ def measure_unit(
     poses.append(_poses(demo)[whole])
   if not sum(map(len, commands)):
     raise ValueError(
-      f'An action unit needs a demonstration of {instruction!r} that is at '
+      f'An action unit needs a demonstration of {instructions[0]!r} that is at '
       f'least chunk_size steps long: none with {chunk_size}.'
     )
   return action_space.fit(
@@ -80,13 +86,12 @@ def load_space(folder: str | os.PathLike[str]) -> ActionSpace:
   """Returns the action space of demonstrations written before.
 
   Raises:
-    ValueError: no demonstrations in the folder.
+    ValueError: no demonstrations in the folder, or a damaged file.
   """
-  files = sorted(pathlib.Path(folder).glob('*.npz'))
-  if not files:
-    raise ValueError(f'The folder must hold .npz files: {folder}.')
-  with np.load(files[0], allow_pickle=False) as shard:
-    return ActionSpace(shard['action_scale'], str(shard['action_mode']))
+  with demo_files.open_shard(demo_files.find(folder).shards[0]) as shard:
+    return ActionSpace(
+      shard.read('action_scale'), str(shard.read('action_mode'))
+    )
 
 
 def to_columns(
@@ -95,6 +100,7 @@ def to_columns(
   *,
   first: int,
   horizon: int,
+  control_hz: float,
   remaining_motion: Callable[[Array, Array], Array],
 ) -> dict[str, np.ndarray]:
   """Returns demonstrations as columns [F, ...], F over all of them.
@@ -104,6 +110,7 @@ def to_columns(
     space: of the chunks.
     first: number of the first episode; the others follow.
     horizon: H.
+    control_hz: steps per second.
     remaining_motion: (poses [F, A], final pose [A]) -> [F, 6], how the tip has
       yet to move (m) and turn (rotation vector, rad), in its own frame.
 
@@ -117,6 +124,7 @@ def to_columns(
     parts.append({
       **{f'images/{name}': image for name, image in demo.images.items()},
       'proprio': demo.proprio[demo.frame_steps].astype(np.float32),
+      'joints': _joints(demo, control_hz)[demo.frame_steps],
       'instruction': np.full(rows, demo.prompt),
       'chunk': np.asarray(space.encode(commands, pose), np.float32),
       'chunk_valid': valid,
@@ -135,18 +143,35 @@ def save_shard(
   *,
   joint_names: Sequence[str],
   control_hz: float,
+  task: TaskFacts | None = None,
 ) -> None:
-  """Writes a shard: the columns, with the action space of their chunks."""
-  np.savez(
-    path,
-    **columns,
-    action_scale=space.scale,
-    action_mode=np.array(space.mode),
-    joint_names=np.array(joint_names),
-    control_hz=np.array(control_hz),
-  )
+  """Writes a shard: the columns, the action space of their chunks, the task.
+
+  The file is whole under its name or not there, also after a kill.
+  """
+  if task is not None:
+    columns = {**columns, 'task': np.array(task.to_json())}
+  with files.open_atomically(path) as file:
+    np.savez(
+      file,
+      **columns,
+      action_scale=space.scale,
+      action_mode=np.array(space.mode),
+      joint_names=np.array(joint_names),
+      control_hz=np.array(control_hz),
+    )
+
+
+def _joints(demo: Demo, control_hz: float) -> np.ndarray:
+  """Returns joints float32 [T, 2 A]: positions, then velocities per s.
+
+  A velocity is the difference to the step before: a task need not measure it.
+  """
+  before = np.concatenate([demo.joints[:1], demo.joints[:-1]])
+  velocities = (demo.joints - before) * control_hz
+  return np.concatenate([demo.joints, velocities], axis=1, dtype=np.float32)
 
 
 def _poses(demo: Demo) -> np.ndarray:
   """Returns the measured joints [F, A] at the stored frames."""
-  return demo.proprio[demo.frame_steps, : demo.commands.shape[1]]
+  return demo.joints[demo.frame_steps]

@@ -13,12 +13,28 @@ from rlt_jax.agents.agent import Agent
 from rlt_jax.batching import map_in_batches
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.reporting.video import Clip
-from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
+from rlt_jax.rollout.chunk_rollout import (
+  find_diverged,
+  RolloutFns,
+  Trajectory,
+)
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.types import Array, Features, Outcome, Params, PRNGKey
 
 # A policy maps (features [B], key) to normalized chunks [B, C, A].
 Policy = Callable[[Features, PRNGKey], Array]
+
+
+class Steering(NamedTuple):
+  """A policy that chooses the initial noise of the VLA's flow.
+
+  noise: (features [B], key) -> noise [B, H, A]. steps: of the VLA's chunk for
+  it that are executed.
+  """
+
+  noise: Callable[[Features, PRNGKey], Array]
+  steps: int
+
 
 _THREADS = 2  # groups at once: physics is serial, the VLA is not
 
@@ -42,15 +58,29 @@ def base_policy(horizon: int) -> Policy:
 
 def agent_policy(
   agent: Agent, params: Params, *, chunk_size: int, explore: bool
-) -> Policy:
+) -> Policy | Steering:
   """Returns the agent as a policy: deterministic, or as it explores."""
   act = jax.jit(agent.act)
 
   def policy(features: Features, key: PRNGKey) -> Array:
-    reference = features.reference[:, :chunk_size]
-    return act(params, features._replace(reference=reference), key, explore)
+    return act(params, features.steps(0, chunk_size), key, explore)
 
-  return policy
+  return Steering(policy, chunk_size) if agent.prior_noise else policy
+
+
+def with_check(
+  policy: Policy | Steering, check: Callable[[], None]
+) -> Policy | Steering:
+  """Returns the policy; each of its calls calls `check` first."""
+  act = policy.noise if isinstance(policy, Steering) else policy
+
+  def checked(features: Features, key: PRNGKey) -> Array:
+    check()
+    return act(features, key)
+
+  if isinstance(policy, Steering):
+    return policy._replace(noise=checked)
+  return checked
 
 
 class Evaluator:
@@ -93,7 +123,7 @@ class Evaluator:
 
   def run(
     self,
-    policy: Policy,
+    policy: Policy | Steering,
     episodes: int,
     *,
     film: int = 0,
@@ -110,6 +140,23 @@ class Evaluator:
     Returns:
       The episodes, and for each filmed one its states, one per control step.
     """
+    final, filmed = self.trace(policy, episodes, film=film, prompt=prompt)
+    outcome = np.asarray(final.outcome)
+    return Episodes(
+      success=outcome == Outcome.SUCCESS,
+      steps=np.asarray(final.steps),
+      outcome=outcome,
+    ), filmed
+
+  def trace(
+    self,
+    policy: Policy | Steering,
+    episodes: int,
+    *,
+    film: int = 0,
+    prompt: str | None = None,
+  ) -> tuple[Any, list[list[Any]]]:
+    """As `run`; returns the final states [M] in place of the episodes."""
     # NumPy: the number of running episodes changes, and nothing must recompile.
     state = jax.tree.map(np.array, self.initial_states(episodes))
     seen, started = jax.tree.map(np.copy, state), False
@@ -141,19 +188,16 @@ class Evaluator:
           for trajectory in trajectories:
             _keep_film(filmed, rows, trajectory)
           last = trajectories[-1]
+          before = jax.tree.map(lambda x: x[rows], state)  # noqa: B023
           _write(state, rows, last.final)
           _write(seen, rows, _before_end(last, self._delay))
+          _end(state, rows[find_diverged(before, last.final)])
         started = True
-    outcome = np.asarray(state.outcome)
-    return Episodes(
-      success=outcome == Outcome.SUCCESS,
-      steps=np.asarray(state.steps),
-      outcome=outcome,
-    ), filmed
+    return state, filmed
 
   def _act_and_step(
     self,
-    policy: Policy,
+    policy: Policy | Steering,
     state: Any,
     seen: Any,
     keys: PRNGKey,
@@ -172,8 +216,13 @@ class Evaluator:
     """
     perceive_key, act_key = keys
     features = self._perception.perceive(seen, perceive_key, prompt)
-    features = features._replace(reference=features.reference[:, delay:])
-    chunk = policy(features, act_key)
+    features = features.steps(delay, None)
+    if isinstance(policy, Steering):
+      noise = policy.noise(features, act_key)
+      chunk = self._perception.sample(seen, noise[:, None], prompt)
+      chunk = chunk[:, 0, delay : delay + policy.steps]
+    else:
+      chunk = policy(features, act_key)
     commands = self._perception.space.decode(chunk, features.pose)
     trajectories = []
     for start in range(0, commands.shape[1], self._chunk_size):
@@ -230,6 +279,12 @@ def _write(state: Any, rows: np.ndarray, part: Any) -> None:
     jax.tree.leaves(state), jax.tree.leaves(part), strict=True
   ):
     old[rows[:count]] = np.asarray(new)[:count]
+
+
+def _end(state: Any, rows: np.ndarray) -> None:
+  """Ends running episodes in place, as failed: nothing can be seen of them."""
+  running = state.outcome[rows] == Outcome.RUNNING
+  state.outcome[rows[running]] = Outcome.TIME_OUT
 
 
 def _keep_film(

@@ -15,7 +15,8 @@ import optax
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim import kinematics, two_arm_bench
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet.state import State
+from rlt_jax.tasks.insertion.scene import Scene
+from rlt_jax.tasks.insertion.state import State
 from rlt_jax.tasks.task import Task
 from rlt_jax.types import Array, Observation, PRNGKey
 from rlt_jax.vlas.vla import FrozenVla
@@ -26,7 +27,7 @@ _BATCH = 20  # poses rendered at a time
 _HELD_OUT = 0.1
 
 
-def draw(key: PRNGKey, task: Task, scene: scene_lib.Scene) -> State:
+def draw(key: PRNGKey, task: Task, scene: Scene) -> State:
   """Returns a State with the plug near the mouth; `key` is consumed."""
   keys = jax.random.split(key, 4)
   state, right = task.reset(keys[0]), scene.right
@@ -74,7 +75,7 @@ def features(
   if poses <= 1000 or poses % 100:
     raise ValueError(f'poses must be a multiple of 100 above 1000: {poses}.')
   config = task.config
-  scene = scene_lib.load(config.clearance_mm, config.timestep)
+  scene = scene_lib.load(config)
   start = task.compile(
     jax.vmap(functools.partial(draw, task=task, scene=scene))
   )
@@ -94,8 +95,9 @@ def features(
   for i in range(poses // _BATCH):
     keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
     state = start(keys)
-    proprio = task.proprio(state)
-    observation = Observation(task.render(state), proprio, prompt_ids)
+    proprio = task.proprio(state)  # begins with the joints
+    measured = proprio[:, : vla.spec.state_dim]
+    observation = Observation(task.render(state), measured, prompt_ids)
     tokens, z_rl = embed(vla.params, token.params, observation)
     columns['joints'].append(proprio[:, :6])
     columns['z_rl'].append(z_rl)

@@ -7,7 +7,7 @@ import pathlib
 import jax
 from jax import export as jax_export
 import jax.numpy as jnp
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from rlt_jax import files
 from rlt_jax.agents.agent import Agent, MlpPolicy
@@ -61,6 +61,13 @@ def forward(policy: MlpPolicy, params: Params, spec: BundleSpec):
   return act
 
 
+def check_new(folder: str | pathlib.Path) -> None:
+  """Raises a ValueError unless a bundle can be written to a new folder."""
+  if pathlib.Path(folder).exists():
+    raise ValueError(f'The bundle folder must be new: {folder}.')
+  files.check_creatable(folder)
+
+
 def write(
   folder: str | pathlib.Path,
   agent: Agent,
@@ -69,13 +76,13 @@ def write(
   *,
   onnx: bool = False,
 ) -> float:
-  """Writes bundle.json, policy.safetensors and policy.jaxexport.
+  """Writes bundle.json, policy.safetensors, policy.jaxexport, SHA256SUMS.
 
   Args:
     folder: new.
     agent: its policy is exported.
     params: of its policy, trained.
-    spec: of the bundle; its digest is filled in here.
+    spec: of the bundle.
     onnx: write policy.onnx too.
 
   Returns:
@@ -88,8 +95,7 @@ def write(
     ModuleNotFoundError: `onnx` without its packages.
   """
   folder = pathlib.Path(folder)
-  if folder.exists():
-    raise ValueError(f'The bundle folder must be new: {folder}.')
+  check_new(folder)
   check_policy(spec, agent)
   layers = agent.mlp_policy.layers(params)
   policy = NumpyPolicy(spec, layers)
@@ -110,22 +116,21 @@ def write(
     difference = max(
       difference, check_agreement('ONNX', policy, onnx_policy.make(graph))
     )
-  folder.mkdir(parents=True)
+  content = {
+    reading.JAX_EXPORT: bytes(exported.serialize()),
+    reading.WEIGHTS: save({f'{i:02d}': x for i, x in enumerate(layers)}),
+    reading.RECORD: json.dumps(dataclasses.asdict(spec), indent=1) + '\n',
+  }
   if onnx:
-    (folder / reading.ONNX).write_bytes(graph)
-  (folder / reading.JAX_EXPORT).write_bytes(exported.serialize())
-  save_file(
-    {f'{i:02d}': x for i, x in enumerate(layers)}, folder / reading.WEIGHTS
-  )
-  digest = reading.sha256(folder / reading.WEIGHTS)
-  record = dataclasses.asdict(dataclasses.replace(spec, weights_sha256=digest))
-  # Last, so that a folder with a record is whole.
-  text = json.dumps(record, indent=1) + '\n'
-  files.write_atomically(folder / reading.RECORD, text)
+    content[reading.ONNX] = graph
+  folder.mkdir(parents=True)
+  for name, data in content.items():
+    files.write_atomically(folder / name, data)
+  reading.write_digests(folder)  # last, so that a folder with it is whole
   return difference
 
 
 def load_exported(folder: str | pathlib.Path):
   """Returns the exported JAX form: (z_rl, proprio, reference) -> chunk."""
-  path = pathlib.Path(folder) / reading.JAX_EXPORT
-  return jax_export.deserialize(path.read_bytes()).call
+  content = reading.read_form(folder, reading.JAX_EXPORT)
+  return jax_export.deserialize(bytearray(content)).call

@@ -26,8 +26,8 @@ def describe(spec: BundleSpec) -> str:
   """Returns a bundle's origin, sizes and joints as lines of text."""
   run = spec.run
   lines = [
-    f'{run["task"]}, {run["env_steps"]} control steps of practice, '
-    f'{run["created"]}, commit {run["commit"]}',
+    f'{run.get("task")}, {run.get("env_steps")} control steps of practice, '
+    f'{run.get("created")}, commit {run.get("commit")}',
     f'chunk [{spec.chunk_size}, {spec.action_dim}] at {spec.control_hz} Hz, '
     f'action mode {spec.action_mode}; z_rl [{spec.z_dim}], cameras '
     f'{", ".join(spec.cameras)}; "{spec.prompt}"',

@@ -1,5 +1,6 @@
 """Output of a run during practice: metrics file and live progress line."""
 
+import collections
 from collections.abc import Callable, Mapping
 import json
 import math
@@ -29,6 +30,8 @@ METRICS: Mapping[str, str] = {
   'policy where it has no critics',
   'updates_per_s': 'the same per second of wall clock in this row',
   'round_s': 's, wall clock of this round',
+  'diverged_worlds': 'simulated worlds of this round whose numbers were no '
+  'longer finite; their episodes count as failed, and new ones began',
   'phase': "'warm-up' while the VLA drives, then 'practice'",
   # The agent's, means over the updates of this row.
   'critic_loss': 'squared TD errors summed over the critics (Eq. 3)',
@@ -106,6 +109,10 @@ class MetricsWriter:
         if isinstance(value, int | float) and not isinstance(value, bool):
           self._board.add_scalar(name, value, row['env_steps'])
 
+  def sync(self) -> None:
+    """Returns when the rows so far are on the disk."""
+    os.fsync(self._file.fileno())
+
   def close(self) -> None:
     """Closes the files."""
     self._file.close()
@@ -128,27 +135,39 @@ def read_metrics(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     ValueError: a whole line that is no JSON object with `env_steps`.
   """
   path = pathlib.Path(workdir) / METRICS_FILE
+  rows, damaged = _read(path)
+  if damaged:
+    number, line = damaged[0]
+    raise ValueError(
+      f'{path}:{number} must be an object with env_steps: {line[:80]!r}.'
+    )
+  return rows
+
+
+def _read(
+  path: pathlib.Path,
+) -> tuple[list[dict[str, Any]], list[tuple[int, bytes]]]:
+  """Returns the rows of a file, and number and content of its other lines."""
+  rows, damaged = [], []
   if not path.exists():
-    return []
-  *lines, _ = path.read_text(encoding='utf-8').split('\n')
-  rows = []
+    return rows, damaged
+  *lines, _ = path.read_bytes().split(b'\n')
   for number, line in enumerate(lines, start=1):
     try:
       row = json.loads(line)
       row['env_steps'] + 0
     except (ValueError, KeyError, TypeError):
-      raise ValueError(
-        f'{path}:{number} must be an object with env_steps: {line[:80]!r}.'
-      ) from None
-    rows.append(row)
-  return rows
+      damaged.append((number, line))
+    else:
+      rows.append(row)
+  return rows, damaged
 
 
 class LiveLine:
   """Shows one line of progress.
 
-  On a terminal the line overwrites itself; in a log file a line is printed
-  every `interval_s`.
+  On a terminal the line overwrites itself; in a log file, or on a terminal that
+  cannot do so, a line is printed every `interval_s`.
   """
 
   def __init__(
@@ -159,17 +178,21 @@ class LiveLine:
     clock: Callable[[], float] = time.monotonic,
   ):
     self._stream = stream if stream is not None else sys.stdout
-    self._tty = self._stream.isatty()
+    dumb = os.environ.get('TERM') == 'dumb'  # it shows escapes as text
+    self._tty = self._stream.isatty() and not dumb
     # Ten redraws per second is as much as an eye follows.
     self._interval_s = 0.1 if self._tty else interval_s
     self._clock = clock
     self._last = -math.inf
+    self._pace = _Pace()
 
   def show(
     self,
     episodes: statistics.Episodes,
     *,
     env_steps: int,
+    goal_steps: int,
+    round_s: float,
     updates_per_s: float,
     phase: str,
     control_hz: float,
@@ -181,31 +204,41 @@ class LiveLine:
     Args:
       episodes: all so far; the last `window` give success and throughput.
       env_steps: control steps so far, all environments together.
+      goal_steps: control steps of the whole practice.
+      round_s: wall clock of the round that ended; gives the time left.
       updates_per_s: as in `METRICS`.
       phase: 'warm-up' or 'practice'.
       control_hz: control steps per second.
       beta_ratio: beta * E|a - ref|^2 / E[Q], the cost of leaving the reference
-        as a share of the value; None where there is none yet.
+        as a share of the value; None where there is none.
       window: number of episodes, see above.
     """
+    left_s = self._pace.left_s(env_steps, goal_steps, round_s)
     now = self._clock()
     if now - self._last < self._interval_s:
       return
     self._last = now
-    seconds = int(env_steps / control_hz)
     recent = statistics.Episodes(*(column[-window:] for column in episodes))
     success = throughput = '–'
     if len(recent.success):
       success = f'{np.mean(recent.success):.0%}'
       rate = statistics.throughput_per_10min(recent, control_hz)
       throughput = f'{rate:.0f}'
-    ratio = '–' if beta_ratio is None else f'{beta_ratio:.2f}'
-    self._print(
-      f'robot {seconds // 60:02d}:{seconds % 60:02d} | {phase} | '
-      f'success {success} of last {len(recent.success)} | '
-      f'{throughput} per 10 min | {updates_per_s:.0f} updates/s | '
-      f'beta ratio {ratio}'
+    done, goal = (
+      f'{seconds // 60:02d}:{seconds % 60:02d}'
+      for seconds in (int(x / control_hz) for x in (env_steps, goal_steps))
     )
+    parts = [
+      f'robot {done} of {goal}'
+      + (f', {_about(left_s)} left' if left_s else ''),
+      phase,
+      f'success {success} of last {len(recent.success)}',
+      f'{throughput} per 10 min',
+      f'{updates_per_s:.0f} updates/s',
+    ]
+    if beta_ratio is not None:
+      parts.append(f'beta ratio {beta_ratio:.2f}')
+    self._print(' | '.join(parts))
 
   def close(self) -> None:
     """Ends the line, so that the next print does not overwrite it."""
@@ -223,6 +256,32 @@ class LiveLine:
     self._stream.flush()
 
 
+class _Pace:
+  """Estimates the time left from the last rounds, without the evaluations."""
+
+  def __init__(self):
+    self._before: int | None = None
+    self._recent = collections.deque(maxlen=20)  # s per control step
+
+  def left_s(self, steps: int, goal: int, round_s: float) -> float | None:
+    """Adds a round; returns seconds to the goal, None before the second."""
+    if self._before is not None and steps > self._before:
+      self._recent.append(round_s / (steps - self._before))
+    self._before = steps
+    if not self._recent:
+      return None
+    # The median: a round that compiles says nothing about the others.
+    return float(np.median(self._recent)) * max(goal - steps, 0)
+
+
+def _about(seconds: float) -> str:
+  """Returns a duration in its larger unit."""
+  if seconds < 90.0:
+    return f'{seconds:.0f} s'
+  minutes = seconds / 60.0
+  return f'{minutes:.0f} min' if minutes < 90.0 else f'{minutes / 60.0:.1f} h'
+
+
 def _scalar(name: str, value: Any) -> Any:
   if value is None or isinstance(value, str | bool | int):
     return value
@@ -234,11 +293,24 @@ def _scalar(name: str, value: Any) -> Any:
 
 
 def _cut(path: pathlib.Path, env_steps: int) -> None:
-  """Drops rows beyond `env_steps`, in one rename."""
-  rows = [
-    row for row in read_metrics(path.parent) if row['env_steps'] <= env_steps
-  ]
-  lines = ''.join(json.dumps(row) + '\n' for row in rows)
+  """Drops rows beyond `env_steps`, in one rename.
+
+  Raises:
+    ValueError: a damaged line among the rows that stay. At the end, where a
+      crash damages lines, they are dropped as well.
+  """
+  rows, damaged = _read(path)
+  kept = [row for row in rows if row['env_steps'] <= env_steps]
+  if damaged and damaged[0][0] <= len(kept):
+    read_metrics(path.parent)  # raises
+  last = kept[-1]['env_steps'] if kept else 0
+  if damaged and last < env_steps:
+    print(
+      f'{path} is damaged from line {damaged[0][0]} on: there are no metrics '
+      f'between the control steps {last} and {env_steps}.',
+      file=sys.stderr,
+    )
+  lines = ''.join(json.dumps(row) + '\n' for row in kept)
   files.write_atomically(path, lines)
 
 

@@ -103,17 +103,72 @@ def save_learning(
     color=_BASE,
     alpha=0.12,
   )
+  _label_learning(axes, ncols=4)
+  figure.savefig(path, dpi=_DPI)
+
+
+def _label_learning(
+  axes: Sequence[Any], *, ncols: int, band: str = '', dots: str = ''
+) -> None:
+  """Labels axes of success and of throughput against practice."""
   axes[0].set_ylim(-0.03, 1.03)
   axes[0].set_ylabel('success (95 % band)')
   axes[1].set_ylim(bottom=0.0)
-  axes[1].set_ylabel('successes per 10 min')
-  axes[1].set_xlabel('robot minutes of practice')
+  axes[1].set_ylabel(f'successes per 10 min{band}')
+  axes[1].set_xlabel(f'robot minutes of practice{dots}')
   axes[0].legend(
     loc='lower left',
     bbox_to_anchor=(0.0, 1.0),
-    ncols=4,
+    ncols=ncols,
     fontsize=8.5,
     frameon=False,
+  )
+
+
+def save_variants(
+  path: _PathLike,
+  curves: Mapping[str, Sequence[tuple[float, Mapping[str, Any]]]],
+) -> None:
+  """Saves success and throughput of variants against practice.
+
+  The bands are 95 % intervals over the pooled episodes, the dots single seeds.
+
+  Args:
+    path: of the PNG.
+    curves: name of a variant -> (robot minutes, figures) in the order of the
+      minutes, as of `pooling.along`; at least one.
+  """
+  figure, axes = _panels(2, height=2.5, top=0.4 + 0.15 * len(curves))
+  ends = ('success', 'success'), ('throughput_per_10min', 'throughput')
+  for index, (name, points) in enumerate(curves.items()):
+    color = f'C{index % 10}'
+    minutes = [m for m, _ in points]
+    for axis, (figure_name, interval) in zip(axes, ends, strict=True):
+      axis.plot(
+        minutes,
+        [p[figure_name] for _, p in points],
+        color=color,
+        marker='o',
+        markersize=4,
+        label=name,
+      )
+      axis.fill_between(
+        minutes,
+        [p[f'{interval}_low'] for _, p in points],
+        [p[f'{interval}_high'] for _, p in points],
+        color=color,
+        alpha=0.15,
+        linewidth=0,
+      )
+      seeds = [
+        (m, seed[figure_name]) for m, p in points for seed in p['by_seed']
+      ]
+      axis.scatter(*zip(*seeds, strict=True), color=color, s=6, alpha=0.6)
+  _label_learning(
+    axes,
+    ncols=3,
+    band='\n(95 % band)',
+    dots='; dots are single seeds',
   )
   figure.savefig(path, dpi=_DPI)
 

@@ -1,11 +1,11 @@
 """Pools the reports of several seeds, so that variants can be compared."""
 
 from collections.abc import Mapping, Sequence
-import json
 import os
 import pathlib
 from typing import Any
 
+from rlt_jax import files
 from rlt_jax.reporting import statistics
 
 HEAD = (
@@ -30,7 +30,8 @@ def pool_seeds(
     workdirs: of its finished runs, one per seed, at least one.
 
   Raises:
-    ValueError: a run without its report.
+    ValueError: a run without its report, or with other evaluations than the
+      first.
   """
   loaded = [_load(pathlib.Path(workdir)) for workdir in workdirs]
   reports = [report for report, _ in loaded]
@@ -41,10 +42,20 @@ def pool_seeds(
       continue
     # The base has no seed: every run evaluates the same episodes.
     among = loaded[:1] if key == 'base' else loaded
+    for folder, (_, stored) in zip(workdirs, among, strict=False):
+      if key not in stored:
+        raise ValueError(
+          f'The runs of {name!r} must have the same evaluations: {folder} has '
+          f'no {key}.'
+        )
     parts = [statistics.from_plain(stored[key]) for _, stored in among]
     seeds = [statistics.summarize(part, hz) for part in parts]
-    points[key] = statistics.summarize(statistics.pool(parts), hz) | {
-      'by_seed': [{field: s[field] for field in _BY_SEED} for s in seeds]
+    pooled = statistics.pool(parts)
+    low, high = statistics.throughput_interval(pooled, hz)
+    points[key] = statistics.summarize(pooled, hz) | {
+      'throughput_low': low,
+      'throughput_high': high,
+      'by_seed': [{field: s[field] for field in _BY_SEED} for s in seeds],
     }
   return {
     'name': name,
@@ -71,12 +82,27 @@ def markdown(variants: Sequence[Mapping[str, Any]]) -> str:
   return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
+def along(variant: Mapping[str, Any]) -> list[tuple[float, dict[str, Any]]]:
+  """Returns (robot minutes, figures) of the mean policy, the VLA alone at 0.
+
+  Args:
+    variant: of `pool_seeds`.
+  """
+  points = variant['points']
+  found = [(0.0, points['base'])] if 'base' in points else []
+  for key, point in points.items():
+    policy, _, minutes = key.partition('@')
+    if policy == 'mean':
+      found.append((float(minutes), point))
+  return sorted(found, key=lambda item: item[0])
+
+
 def _load(folder: pathlib.Path) -> tuple[dict[str, Any], dict[str, Any]]:
   """Returns the contents of a finished run's two files."""
   for name in _FILES:
     if not (folder / name).exists():
       raise ValueError(f'A run must be finished: {name} is not in {folder}.')
-  report, stored = (json.loads((folder / name).read_text()) for name in _FILES)
+  report, stored = (files.read_json(folder / name) for name in _FILES)
   return report, stored
 
 

@@ -8,7 +8,10 @@ import subprocess
 import sys
 
 # The packages that a run's numbers depend on.
-_PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy')
+_PACKAGES = (
+  'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'mujoco',
+  'mujoco-mjx',
+)  # fmt: skip
 
 
 def device() -> str:
@@ -52,7 +55,7 @@ def _cpu() -> str:
   """Returns the name of the processor."""
   info = pathlib.Path('/proc/cpuinfo')
   if info.exists():
-    for line in info.read_text().splitlines():
+    for line in info.read_text('utf-8').splitlines():
       if line.startswith('model name'):
         return line.split(':', 1)[1].strip()
   return platform.processor() or platform.machine()

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 
-from rlt_jax.reporting import metrics, plots, statistics
+from rlt_jax import files
+from rlt_jax.reporting import definitions, metrics, plots, statistics
 
 _COLUMNS = ('', 'trials', 'success (95 %)', 'median to success', 'per 10 min')
 _BETA_NOTE = (
@@ -64,6 +65,7 @@ class ReportData:
   control_hz: float  # control steps per second
   outcomes: Sequence[str] = ()  # the task's names of outcomes, by code
   demonstrations: statistics.Episodes | None = None  # what the VLA learned from
+  diverged_worlds: int | None = None  # see METRICS; None where it has no sense
   along: Sequence[Evaluation] = ()  # in the order of robot_minutes
   token: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   prompt: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -93,10 +95,10 @@ def write_report(folder: str | os.PathLike[str], data: ReportData) -> None:
   folder.mkdir(parents=True, exist_ok=True)
   report = to_plain(data)
   text = json.dumps(report, indent=2, allow_nan=False)
-  (folder / 'report.json').write_text(text + '\n', encoding='utf-8')
+  files.write_atomically(folder / 'report.json', text + '\n')
   pictures = _draw(folder, data, report)
   markdown = '\n\n'.join(_sections(data, report, pictures))
-  (folder / 'report.md').write_text(markdown + '\n', encoding='utf-8')
+  files.write_atomically(folder / 'report.md', markdown + '\n')
 
 
 def to_plain(data: ReportData) -> dict[str, Any]:
@@ -125,6 +127,7 @@ def to_plain(data: ReportData) -> dict[str, Any]:
       data.final, data.demonstrations
     )
   for name in (
+    'diverged_worlds',
     'token',
     'prompt',
     'beta',
@@ -194,6 +197,12 @@ def _sections(
       f'{report["share_faster_than_all"]:.0%} of the final trials are faster '
       'than every demonstration (failures count as slower).'
     )
+  if count := data.diverged_worlds:
+    yield (
+      f'**{count} simulated {"world" if count == 1 else "worlds"} diverged** '
+      'during practice: numbers were no longer finite. These episodes count as '
+      'failed, were not learned from, and new ones began.'
+    )
   for file, caption in pictures:
     yield f'![{caption}]({file})'
   if data.along:
@@ -202,7 +211,7 @@ def _sections(
   for title, note, values in (
     ('RL token', '', report['token']),
     ('Prompt', '', report['prompt']),
-    ('Beta', _BETA_NOTE, report['beta']),
+    _diagnosis(report['beta']),
     ('Wall clock (s)', '', report['wall_clock_s']),
     ('Settings', '', report['config']),
     ('Versions', '', report['versions']),
@@ -221,6 +230,17 @@ def _sections(
     if section.rows:
       rows = [[_cell(value) for value in row] for row in section.rows]
       yield _table(section.head, rows)
+  yield '## What the numbers of report.json mean'
+  yield _table(('number', 'unit and meaning'), definitions.rows(report))
+
+
+def _diagnosis(
+  numbers: Mapping[str, Any],
+) -> tuple[str, str, Mapping[str, Any]]:
+  """Returns title, note and numbers; the note is about an agent with beta."""
+  if any(name.endswith('beta') for name, _ in _flat(numbers)):
+    return 'Beta', _BETA_NOTE, numbers
+  return "The agent's settings", '', numbers
 
 
 def _origin(report: Mapping[str, Any]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlt_jax.reporting import provenance, report, statistics
 from rlt_jax.reporting.statistics import Episodes
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.telemetry import EpisodeRecord
 from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.run_results import FILE
@@ -19,7 +20,10 @@ OUTCOMES = (
   EpisodeOutcome.SUCCESS.value,
   EpisodeOutcome.FAILURE.value,
 )
-_LATENESS = ('steps', 'late_p50_s', 'late_p99_s', 'overruns')
+_BY_MODE = (
+  *('steps', 'waited', 'held', 'late_p50_s', 'late_p99_s', 'late_worst_s'),
+  'overruns',
+)
 _NOTE = (
   'Practice on an arm is not stopped for evaluations: "along" is the success '
   'of practice itself, exploration included, in windows of robot time. '
@@ -63,6 +67,7 @@ def write_run(
     learner={
       'updates_per_s': run.updates.updates_per_s(),
       'update_to_data': update_to_data,
+      'refused_snapshots': run.updates.num_refused,
     },
     human=run.operator.effort.report(),
     warmup_minutes=finished.warmup_minutes,
@@ -99,7 +104,8 @@ def write(
     rows: its episodes, as in episodes.jsonl.
     record: of the loop, over all episodes.
     by_mode: of the loop, over the episodes of each mode.
-    learner: 'updates_per_s' and 'update_to_data', None where unknown.
+    learner: 'updates_per_s' and 'update_to_data', None where unknown;
+      'refused_snapshots', how often damaged weights were not taken.
     host: 'priority' in words; 'stolen', the share of the processors' time that
       a hypervisor kept, None where unknown.
     human: `Effort.report()`.
@@ -127,7 +133,7 @@ def write(
     'loop': record.to_dict()
     | dict(learner)
     | dict(host)
-    | {'by_mode': {mode: _lateness(x) for mode, x in by_mode.items()}},
+    | {'by_mode': {mode: _of_mode(x) for mode, x in by_mode.items()}},
     'human': dict(human),
     'episodes': {
       'count': len(rows),
@@ -191,9 +197,11 @@ def _sections(extra: Mapping[str, Any]) -> list[report.Section]:
   return [
     report.Section(note=_NOTE),
     report.Section(
-      title='Lateness by mode',
-      note='The learner is busy in practice only.',
-      head=('mode', *_LATENESS),
+      title='Control steps by mode',
+      note='waited: steps in which the arm stood still for an answer of the '
+      'VLA. held: steps in which no command was sent. The learner is busy in '
+      'practice only.',
+      head=('mode', *_BY_MODE),
       rows=modes,
     ),
     *(
@@ -204,6 +212,8 @@ def _sections(extra: Mapping[str, Any]) -> list[report.Section]:
   ]
 
 
-def _lateness(record: EpisodeRecord) -> dict[str, Any]:
+def _of_mode(record: EpisodeRecord) -> dict[str, Any]:
   found = record.to_dict()
-  return {name: found[name] for name in _LATENESS}
+  found['waited'] = found['sources'].get(CommandSource.WAIT, 0)
+  found['held'] = found['not_sent']
+  return {name: found[name] for name in _BY_MODE}

@@ -1,10 +1,11 @@
 """Executes chunks of commands in E worlds."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rlt_jax.batching import map_in_batches
 from rlt_jax.sim.worlds import over_worlds
@@ -77,3 +78,18 @@ def make(task: Task) -> RolloutFns:
     return map_in_batches(reset, keys, size)
 
   return RolloutFns(task.compile(chunk), begin)
+
+
+def find_diverged(before: Any, after: Any) -> np.ndarray:
+  """Returns bool [E]: True where a finite number of a world is so no longer.
+
+  Args:
+    before, after: states [E]. A task may use infinity in states of its own.
+  """
+
+  def lost(x: Array, y: Array) -> np.ndarray:
+    gone = np.isfinite(np.asarray(x)) & ~np.isfinite(np.asarray(y))
+    return gone.reshape(len(gone), -1).any(axis=1)
+
+  pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+  return np.any([lost(x, y) for x, y in pairs], axis=0)

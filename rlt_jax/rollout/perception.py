@@ -6,15 +6,17 @@ proprioception and the reference chunk.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.rollout import token_ablations
 from rlt_jax.serving.embedder import Embedder
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.tasks.task import State, Task
-from rlt_jax.types import Features, PRNGKey
+from rlt_jax.types import Array, Features, PRNGKey
 
 
 class Perception(NamedTuple):
@@ -25,6 +27,8 @@ class Perception(NamedTuple):
   perceive_each: (State [S * B], keys [S]) -> Features [S * B]; as `perceive`
     for each group of B worlds with its key, in one call.
   space: the action space of references and actions.
+  sample: (State [B], noise [B, N, H, A], prompt=None) -> the VLA's chunks
+    [B, N, H, A] for given initial noise.
   """
 
   perceive: Callable[..., Features]
@@ -33,6 +37,8 @@ class Perception(NamedTuple):
   z_dim: int
   proprio_dim: int
   action_dim: int
+  horizon: int = 0
+  sample: Callable[..., Array] | None = None
 
 
 def make(
@@ -40,6 +46,7 @@ def make(
   task: Task,
   embedder: Embedder,
   token_ablation: str = 'none',
+  num_candidates: int = 0,
 ) -> Perception:
   """Builds the perception of one task.
 
@@ -47,6 +54,7 @@ def make(
     task: its cameras, proprioception and instruction.
     embedder: the frozen VLA and its token; it fits the task.
     token_ablation: replacement of the token, see `token_ablations.make`.
+    num_candidates: N of `Features.candidates`; 0 for None.
 
   Raises:
     ValueError: an ablation that is unknown or does not fit the task.
@@ -57,11 +65,25 @@ def make(
   )
 
   def features(embed, state, keys, prompt):
-    z_rl, proprio, reference = embed(
-      task.render(state), task.proprio(state), prompt, keys
-    )
+    images, measured = task.render(state), task.proprio(state)
+    pose = task.joint_positions(state)
+    joints = {'joints': pose} if embedder.takes_joints else {}
+    z_rl, proprio, reference = embed(images, measured, prompt, keys, **joints)
     z_rl = ablate(state, z_rl, proprio)
-    return Features(z_rl, proprio, reference, task.joint_positions(state))
+    candidates = None
+    if num_candidates:
+      noise = _draw_noise(keys, len(measured), num_candidates - 1, spec)
+      more = embedder.sample(images, measured, prompt, noise, **joints)
+      candidates = jnp.concatenate([reference[:, None], more], axis=1)
+    return Features(z_rl, proprio, reference, pose, candidates)
+
+  def sample(state: State, noise: Array, prompt: str | None = None) -> Array:
+    prompt = task.spec.instruction if prompt is None else prompt
+    pose = task.joint_positions(state)
+    joints = {'joints': pose} if embedder.takes_joints else {}
+    return embedder.sample(
+      task.render(state), task.proprio(state), prompt, noise, **joints
+    )
 
   def perceive(
     state: State, key: PRNGKey, prompt: str | None = None
@@ -81,4 +103,22 @@ def make(
     z_dim=spec.z_dim,
     proprio_dim=spec.proprio_dim,
     action_dim=spec.action_dim,
+    horizon=spec.horizon,
+    sample=sample,
+  )
+
+
+def _draw_noise(keys: PRNGKey, rows: int, draws: int, spec: Any) -> Array:
+  """Returns noise [B, draws, H, A] of one key, or of S keys in order.
+
+  Args:
+    keys: of `embed`, which has consumed them itself.
+    rows: B, together for all keys.
+    draws: for each row.
+    spec: has `horizon` and `action_dim`.
+  """
+  groups = jnp.atleast_2d(keys)
+  shape = rows // len(groups), draws, spec.horizon, spec.action_dim
+  return jnp.concatenate(
+    [jax.random.normal(jax.random.fold_in(key, 1), shape) for key in groups]
   )

@@ -14,12 +14,18 @@ from rlt_jax.serving.codec import MessageError
 from rlt_jax.serving.sync_client import ServerError
 
 CONNECTING, READY, LOST = 'connecting', 'ready', 'lost'
+_CLOSED = 'closed by its owner'
 _LOG = logging.getLogger(__name__)
 _FIRST_DELAY_S, _LAST_DELAY_S = 0.1, 2.0  # between attempts, doubling
 
 
 class _MisfitError(Exception):
   """The server is another than the one expected."""
+
+
+class _Peer(NamedTuple):
+  address: str
+  token: str
 
 
 class Answer(NamedTuple):
@@ -80,7 +86,7 @@ class VlaClient:
       ValueError: the address is not a ws:// or wss:// URL.
     """
     sync_client.check_address(address)
-    self._address, self._token = address, token
+    self._peer = _Peer(address, token)
     self._expected = dict(expected or {})
     self._parse, self._clock = parse, clock
     self._reply_timeout_s = reply_timeout_s
@@ -90,6 +96,7 @@ class VlaClient:
     self._metadata: dict[str, Any] | None = None
     self._unsent: tuple[bytes, Any] | None = None
     self._answer: Answer | None = None
+    self._closing = False
     started = threading.Event()
     self._thread = threading.Thread(
       target=lambda: asyncio.run(self._main(started)), daemon=True
@@ -145,15 +152,21 @@ class VlaClient:
       if self._status.state == READY:
         return self._metadata
       cause = self._status.cause or f'no answer within {timeout_s:g} s'
-    raise MessageError(f'{self._address} must be ready: {cause}')
+    raise MessageError(f'{self._peer.address} must be ready: {cause}')
 
   def close(self) -> None:
     """Ends the connection and the thread; may be called again."""
     try:
-      self._task.get_loop().call_soon_threadsafe(self._task.cancel)
+      self._task.get_loop().call_soon_threadsafe(self._end)
     except RuntimeError:  # closed before
       return
     self._thread.join()
+
+  def _end(self) -> None:
+    # A cancellation can be lost: on Python 3.11 `asyncio.wait_for` returns the
+    # reply that came in the same moment. The flag cannot.
+    self._closing = True
+    self._task.cancel()
 
   async def _main(self, started: threading.Event) -> None:
     self._task = asyncio.current_task()
@@ -162,14 +175,14 @@ class VlaClient:
     try:
       await self._keep_connected()
     except asyncio.CancelledError:
-      self._note(LOST, 'closed by its owner')
+      self._note(LOST, _CLOSED)
 
   async def _keep_connected(self) -> None:
     delay = _FIRST_DELAY_S
-    while True:
+    while not self._closing:
       try:
         async with websockets.connect(
-          self._address, **sync_client.options(self._token)
+          self._peer.address, **sync_client.options(self._peer.token)
         ) as connection:
           try:
             await self._greet(connection)
@@ -178,19 +191,24 @@ class VlaClient:
           finally:  # else the server would log an internal error
             await connection.close()
       except Exception as error:
+        if self._closing:
+          break
         # Any failure must be reported in the status; the thread goes on.
         cause = sync_client.describe(error)
         if cause != self._status.cause:
           _LOG.warning(
-            'No connection to %s: %s; trying again.', self._address, cause
+            'No connection to %s: %s; trying again.', self._peer.address, cause
           )
         self._note(LOST, cause, refused=isinstance(error, _MisfitError))
       await asyncio.sleep(delay)
       delay = min(2.0 * delay, _LAST_DELAY_S)
+    self._note(LOST, _CLOSED)
 
   async def _greet(self, connection: websockets.ClientConnection) -> None:
-    async with asyncio.timeout(sync_client.CONNECT_TIMEOUT_S):
-      metadata = sync_client.read(await connection.recv())
+    # asyncio.timeout needs Python 3.11.
+    first = connection.recv()
+    first = await asyncio.wait_for(first, sync_client.CONNECT_TIMEOUT_S)
+    metadata = sync_client.read(first)
     try:
       schema.check(metadata, **self._expected)
     except ValueError as error:
@@ -205,17 +223,18 @@ class VlaClient:
         frame, stamp = await self._next(closed)
         start = self._clock()
         try:
-          async with asyncio.timeout(self._reply_timeout_s):
-            await connection.send(frame)
-            frame = await connection.recv()
-        except TimeoutError:
+          frame = await asyncio.wait_for(
+            _exchange(connection, frame), self._reply_timeout_s
+          )
+        # Python 3.10 has two of this name.
+        except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041
           raise ConnectionError(
             f'no reply within {self._reply_timeout_s:g} s'
           ) from None
         try:
           reply = self._parse(sync_client.read(frame))
         except (ServerError, ValueError) as error:
-          _LOG.warning('No answer from %s: %s', self._address, error)
+          _LOG.warning('No answer from %s: %s', self._peer.address, error)
           self._note(READY, sync_client.describe(error))
           continue
         self._answer = Answer(reply, stamp, self._clock() - start)
@@ -225,6 +244,8 @@ class VlaClient:
 
   async def _next(self, closed: asyncio.Task) -> tuple[bytes, Any]:
     while True:
+      if self._closing:
+        raise ConnectionError(_CLOSED)
       self._wake.clear()
       with self._lock:
         request, self._unsent = self._unsent, None
@@ -243,3 +264,10 @@ class VlaClient:
       self._refused = refused
       self._status = Status(state, cause)
       self._lock.notify_all()
+
+
+async def _exchange(
+  connection: websockets.ClientConnection, frame: bytes
+) -> bytes | str:
+  await connection.send(frame)
+  return await connection.recv()

@@ -2,7 +2,8 @@
 
 A message is msgpack. An array is a map with bytes for keys: `__ndarray__`
 (true), `data` (C order), `dtype` (NumPy's string), `shape`; a NumPy scalar is
-`__npgeneric__` (true), `data` (a plain number), `dtype`. A frame may be
+`__npgeneric__` (true), `data` (a plain number), `dtype`. An array of one text,
+as openpi's transforms make of a prompt, is read as a str. A frame may be
 hostile: sizes are checked before anything is allocated, and every fault of a
 frame raises `MessageError`.
 """
@@ -31,6 +32,7 @@ _DTYPES = {
   + ('f4', 'f8')
   for order in '<>'
 }
+_MAX_NAME = 12  # characters of the dtype of a text
 _PLAIN = (bool, int, float, str, bytes)
 
 
@@ -189,7 +191,9 @@ def _fields(value: dict, *names: bytes) -> list[Any]:
   return [value[name] for name in names]
 
 
-def _read_array(data: Any, name: Any, shape: Any) -> np.ndarray:
+def _read_array(data: Any, name: Any, shape: Any) -> np.ndarray | str:
+  if isinstance(name, str) and name[1:2] == 'U':
+    return _read_text(data, name, shape)
   dtype = _read_dtype(name)
   if not isinstance(data, bytes):
     raise MessageError(
@@ -213,7 +217,24 @@ def _read_array(data: Any, name: Any, shape: Any) -> np.ndarray:
   return array.astype(dtype.newbyteorder('='))
 
 
-def _read_scalar(data: Any, name: Any) -> np.generic:
+def _read_text(data: Any, name: str, shape: Any) -> str:
+  """Returns the text of an array of one; its dtype is such as '<U12'."""
+  codec = {'<': 'utf-32-le', '>': 'utf-32-be'}.get(name[0])
+  if codec is None or not name[2:].isdecimal() or len(name) > _MAX_NAME:
+    raise MessageError("The dtype of a text must be NumPy's, such as <U12.")
+  if shape not in ([], [1]) or not isinstance(data, bytes):
+    raise MessageError('An array of text must hold one text.')
+  if len(data) != 4 * int(name[2:]):
+    raise MessageError(f'The bytes of a text must fit {name}: {len(data)}.')
+  try:
+    return data.decode(codec).rstrip('\0')
+  except UnicodeDecodeError:
+    raise MessageError('The text of an array must be valid UTF-32.') from None
+
+
+def _read_scalar(data: Any, name: Any) -> np.generic | str:
+  if isinstance(name, str) and name[1:2] == 'U' and isinstance(data, str):
+    return data
   dtype = _read_dtype(name)
   kinds = {'b': bool, 'i': int, 'u': int, 'f': float}
   if type(data) is not kinds[dtype.kind]:

@@ -8,7 +8,10 @@ reference steps, Z width of the RL token. A request:
   prompt           str, the instruction
   noise            float32 [H, A] initial noise of the flow; may be left out.
                    Only for a server with `takes_noise`
+  want             'tokens', for the tokens in place of z_rl; may be left out.
+                   Only for a server with `num_image_tokens`
 
+Images have the height and width of `image_shapes` where the server states them.
 A reply has openpi's `actions` and our own keys beside it:
 
   actions      float32 [H, A] absolute joint targets, rad and m
@@ -16,9 +19,14 @@ A reply has openpi's `actions` and our own keys beside it:
   reference    float32 [H, A] the same chunk in normalized units
   fingerprint  {'vla': str, 'token': str}
 
+Where tokens were wanted, two arrays stand in place of z_rl:
+
+  tokens       [N, D] image tokens of all cameras, of the server's token_dtype
+  token_mask   bool [N], False is padding
+
 Where the server's `max_batch` is above 1, a request may hold several
 observations with one prompt: every array leads with [B], B up to max_batch,
-and so do the arrays of the reply.
+and so do the arrays of the reply. With tokens B is at most `batch_limit`.
 """
 
 from collections.abc import Mapping
@@ -28,17 +36,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-_IMAGE = 'images/'
-_SIZES = (
-  'image_size',
-  'proprio_dim',
-  'horizon',
-  'action_dim',
-  'z_dim',
-  'max_batch',
-)
-_NAMES = ('cameras', 'joint_names')
-_NUMBERS = ('action_scale', 'proprio_mean', 'proprio_std')
+from rlt_jax.serving.serving_spec import ServingSpec
+
+IMAGE = 'images/'
+_OTHER_BYTES = 1 << 16  # of a request, for the prompt and the keys
+TOKENS = 'tokens'  # the value of want
 
 
 class Request(NamedTuple):
@@ -48,6 +50,7 @@ class Request(NamedTuple):
   proprio: np.ndarray
   prompt: str
   noise: np.ndarray | None = None
+  want: str = ''
 
   @property
   def batch_size(self) -> int | None:
@@ -63,73 +66,13 @@ class Reply(NamedTuple):
   reference: np.ndarray
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class ServingSpec:
-  """Inputs and outputs of a server: its first frame, field by field.
+class TokenReply(NamedTuple):
+  """One answer with tokens; shapes and units in the module's text."""
 
-  Fields that a `BundleSpec` of the robot has as well have the same names.
-  """
-
-  cameras: tuple[str, ...]
-  image_size: int  # S
-  proprio_dim: int  # P
-  horizon: int  # H
-  action_dim: int  # A
-  z_dim: int  # Z
-  joint_names: tuple[str, ...]  # [A], the order of every action
-  action_mode: str  # 'offset' or 'increment'
-  action_scale: tuple[float, ...]  # [A] rad or m per normalized unit
-  vla_fingerprint: str
-  token_fingerprint: str
-  # A server may omit the following fields: practice in simulation needs them,
-  # a robot does not.
-  control_hz: float | None = None  # steps of a chunk per second
-  proprio_mean: tuple[float, ...] = ()  # [P] of the VLA's normalization
-  proprio_std: tuple[float, ...] = ()  # [P]
-  max_batch: int = 1  # observations in one request
-  takes_noise: bool = False  # whether a request may hold the flow's noise
-
-  def __post_init__(self):
-    for field in dataclasses.fields(self):
-      value = getattr(self, field.name)
-      if isinstance(value, list):  # as msgpack reads a tuple
-        object.__setattr__(self, field.name, tuple(value))
-    for name in _SIZES:
-      value = getattr(self, name)
-      if type(value) is not int or value < 1:
-        raise ValueError(f'{name} must be an integer from 1 on: {value!r}.')
-    if type(self.takes_noise) is not bool:
-      raise ValueError(f'takes_noise must be a bool: {self.takes_noise!r}.')
-    rate = self.control_hz
-    if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
-      raise ValueError(f'control_hz must be a positive number: {rate!r}.')
-    for name in (*_NAMES, *_NUMBERS):
-      value = getattr(self, name)
-      if not isinstance(value, tuple):
-        raise ValueError(f'{name} must be a list: {value!r}.')
-      kind = str if name in _NAMES else (int, float)
-      if not all(isinstance(x, kind) for x in value):
-        raise ValueError(f'{name} must hold numbers or names: {value}.')
-    for name in _NAMES:
-      value = getattr(self, name)
-      if len(set(value)) != len(value):
-        raise ValueError(f'{name} must be distinct: {value}.')
-    for name in ('joint_names', 'action_scale'):
-      if len(getattr(self, name)) != self.action_dim:
-        raise ValueError(
-          f'{name} must have action_dim entries, {self.action_dim}: '
-          f'{len(getattr(self, name))}.'
-        )
-    for name in ('proprio_mean', 'proprio_std'):
-      if len(getattr(self, name)) not in (0, self.proprio_dim):
-        raise ValueError(
-          f'{name} must have proprio_dim entries, {self.proprio_dim}, or none: '
-          f'{len(getattr(self, name))}.'
-        )
-
-  def metadata(self) -> dict[str, Any]:
-    """Returns the server's first message."""
-    return dataclasses.asdict(self)
+  actions: np.ndarray
+  reference: np.ndarray
+  tokens: np.ndarray
+  mask: np.ndarray
 
 
 def read_metadata(metadata: Mapping[str, Any]) -> ServingSpec:
@@ -171,6 +114,7 @@ def make_request(
   proprio: np.ndarray,
   prompt: str,
   noise: np.ndarray | None = None,
+  want: str = '',
 ) -> dict[str, Any]:
   """Returns the message of one observation, or of a batch with a leading [B].
 
@@ -180,17 +124,60 @@ def make_request(
     proprio: [P] as measured; any float dtype.
     prompt: the instruction.
     noise: [H, A] initial noise of the flow; None leaves it to the server.
+    want: TOKENS, or '' for z_rl.
 
   Raises:
     ValueError: what breaks the schema, by name.
   """
-  message = {f'{_IMAGE}{name}': image for name, image in images.items()}
+  message = {f'{IMAGE}{name}': image for name, image in images.items()}
   message['proprio'] = np.asarray(proprio, np.float32)
   message['prompt'] = prompt
   if noise is not None:
     message['noise'] = np.asarray(noise, np.float32)
+  if want:
+    message['want'] = want
   read_request(spec, message)
   return message
+
+
+def request_keys(spec: ServingSpec) -> set[str]:
+  """Returns the keys that every request has."""
+  return {f'{IMAGE}{name}' for name in spec.cameras} | {'proprio', 'prompt'}
+
+
+def make_blank_request(
+  spec: ServingSpec, proprio: Any, prompt: str, want: str = ''
+) -> dict[str, Any]:
+  """Returns a request with black images, to compile or to try a server."""
+  images = {
+    name: np.zeros((*spec.image_shape(name), 3), np.uint8)
+    for name in spec.cameras
+  }
+  return make_request(
+    spec, images=images, proprio=proprio, prompt=prompt, want=want
+  )
+
+
+def batch_limit(spec: ServingSpec, want: str = '') -> int:
+  """Returns how many observations one request may hold."""
+  return min(spec.max_batch, spec.token_batch() if want else spec.max_batch)
+
+
+def check_has_token(spec: ServingSpec) -> None:
+  """Raises a ValueError for a server that has no RL token yet."""
+  if not spec.z_dim:
+    raise ValueError(
+      'The server must have an RL token: it gives the tokens of a VLA only. '
+      'Train one with experiments.train_token --vla=ws://..., and start the '
+      'server with it.'
+    )
+
+
+def max_request_bytes(spec: ServingSpec) -> int:
+  """Returns the size of the largest frame that a client has reason to send."""
+  numbers = spec.proprio_dim + spec.horizon * spec.action_dim  # with the noise
+  # Twice the size of a float32: a script may send float64.
+  return spec.max_batch * (spec.image_bytes() + 8 * numbers) + _OTHER_BYTES
 
 
 def read_request(spec: ServingSpec, message: Mapping[str, Any]) -> Request:
@@ -200,18 +187,25 @@ def read_request(spec: ServingSpec, message: Mapping[str, Any]) -> Request:
     ValueError: a key that is missing or unknown, a shape, a dtype, a number
       that is not finite; by name.
   """
-  known = {f'{_IMAGE}{name}' for name in spec.cameras} | {'proprio', 'prompt'}
+  known = request_keys(spec)
   optional = {'noise'} if spec.takes_noise else set()
+  optional |= {'want'} if spec.num_image_tokens else set()
   if set(message) - optional != known:
     raise ValueError(
       f'A request must have the keys {sorted(known)}; missing '
       f'{sorted(known - set(message))}, unknown '
       f'{sorted(set(message) - known - optional)}.'
     )
-  lead = _leading(spec, message['proprio'])
-  side = spec.image_size
+  want = message.get('want', '')
+  if want not in ('', TOKENS):
+    raise ValueError(f'want must be {TOKENS!r} or left out: {want!r}.')
+  if not want:
+    check_has_token(spec)
+  lead = _leading(message['proprio'], batch_limit(spec, want))
   images = {
-    name: _array(message, f'{_IMAGE}{name}', (*lead, side, side, 3), np.uint8)
+    name: _array(
+      message, f'{IMAGE}{name}', (*lead, *spec.image_shape(name), 3), np.uint8
+    )
     for name in spec.cameras
   }
   proprio = _array(message, 'proprio', (*lead, spec.proprio_dim), np.float32)
@@ -221,18 +215,16 @@ def read_request(spec: ServingSpec, message: Mapping[str, Any]) -> Request:
   if 'noise' in message:
     chunk = (*lead, spec.horizon, spec.action_dim)
     noise = _array(message, 'noise', chunk, np.float32)
-  return Request(images, proprio, message['prompt'], noise)
+  return Request(images, proprio, message['prompt'], noise, want)
 
 
-def _leading(spec: ServingSpec, proprio: Any) -> tuple[int, ...]:
+def _leading(proprio: Any, limit: int) -> tuple[int, ...]:
   """Returns (B,) of a batch, () of a single observation."""
   if not isinstance(proprio, np.ndarray) or proprio.ndim != 2:
     return ()
   size = len(proprio)
-  if not 1 <= size <= spec.max_batch:
-    raise ValueError(
-      f'A request must hold 1 to {spec.max_batch} observations: {size}.'
-    )
+  if not 1 <= size <= limit:
+    raise ValueError(f'A request must hold 1 to {limit} observations: {size}.')
   return (size,)
 
 
@@ -285,10 +277,64 @@ def read_reply(
     _array(message, 'z_rl', (*lead, spec.z_dim), np.float32),
     _array(message, 'reference', chunk, np.float32),
   )
+  _check_fingerprint(spec, message)
+  return reply
+
+
+def make_token_reply(
+  spec: ServingSpec,
+  *,
+  actions: np.ndarray,
+  reference: np.ndarray,
+  tokens: np.ndarray,
+  mask: np.ndarray,
+) -> dict[str, Any]:
+  """Returns the message of an answer with tokens; a batch leads with [B].
+
+  Args:
+    spec: of the server.
+    actions, reference: as for `make_reply`.
+    tokens: [N, D] of any float dtype; sent as the server's token_dtype.
+    mask: bool [N].
+
+  Raises:
+    ValueError: what breaks the schema, by name; tokens beyond the range of
+      token_dtype are not finite.
+  """
+  with np.errstate(over='ignore'):  # refused below
+    tokens = np.asarray(tokens).astype(spec.token_dtype)
+  message = {
+    'actions': np.asarray(actions, np.float32),
+    'reference': np.asarray(reference, np.float32),
+    'tokens': tokens,
+    'token_mask': np.asarray(mask, bool),
+    'fingerprint': _fingerprint(spec),
+  }
+  read_token_reply(spec, message, len(tokens) if tokens.ndim == 3 else None)
+  return message
+
+
+def read_token_reply(
+  spec: ServingSpec, message: Mapping[str, Any], batch_size: int | None = None
+) -> TokenReply:
+  """Returns the answer of a message with tokens; raises as `read_reply`."""
+  lead = () if batch_size is None else (batch_size,)
+  chunk = (*lead, spec.horizon, spec.action_dim)
+  rows, dtype = (*lead, spec.num_image_tokens), np.dtype(spec.token_dtype)
+  reply = TokenReply(
+    _array(message, 'actions', chunk, np.float32),
+    _array(message, 'reference', chunk, np.float32),
+    _array(message, 'tokens', (*rows, spec.token_dim), dtype.type),
+    _array(message, 'token_mask', rows, np.bool_),
+  )
+  _check_fingerprint(spec, message)
+  return reply
+
+
+def _check_fingerprint(spec: ServingSpec, message: Mapping[str, Any]) -> None:
   found = message.get('fingerprint')
   if found != _fingerprint(spec):
     raise ValueError(f'fingerprint must be {_fingerprint(spec)}: {found}.')
-  return reply
 
 
 def _fingerprint(spec: ServingSpec) -> dict[str, str]:

@@ -28,7 +28,8 @@ import logging
 import pathlib
 import threading
 import time
-from typing import Any
+import traceback
+from typing import Any, NamedTuple
 
 from websockets.asyncio import server as websockets
 from websockets.exceptions import ConnectionClosed
@@ -42,6 +43,9 @@ PORT = 8000
 _LOG = logging.getLogger(__name__)
 _SUPERSEDED = codec.pack({'superseded': True})
 _MAX_ERROR = 2000  # characters
+_MAX_LOG = 300  # characters of a client's in a line of the log
+_LINES_PER_MINUTE = 60
+MAX_CONNECTIONS = 16  # a robot has one, practice has one
 
 
 def read_secret(path: str) -> str:
@@ -53,7 +57,7 @@ def read_secret(path: str) -> str:
   """
   if not path:
     return ''
-  text = pathlib.Path(path).read_text().strip()
+  text = pathlib.Path(path).read_text('utf-8').strip()
   if not text:
     raise ValueError(f'token_file must hold a token: {path}.')
   return text
@@ -69,6 +73,34 @@ def check_host(host: str, token: str) -> None:
     raise ValueError(
       f'host must be loopback, such as 127.0.0.1, without a token: {host!r}.'
     )
+
+
+class LineLimit(logging.Filter):
+  """Lets so many lines of a logger pass each minute, and counts the others.
+
+  What a hostile or broken client makes a server say must not fill the disk.
+  """
+
+  def __init__(
+    self,
+    per_minute: int = _LINES_PER_MINUTE,
+    clock: Callable[[], float] = time.monotonic,
+  ):
+    """Takes the number, and the clock, s."""
+    super().__init__()
+    self._per_minute, self._clock = per_minute, clock
+    self._minute, self._passed, self._left_out = clock(), 0, 0
+
+  def filter(self, record: logging.LogRecord) -> bool:
+    """Returns whether a line passes."""
+    now = self._clock()
+    if now - self._minute >= 60.0:
+      if self._left_out:
+        record.msg = f'({self._left_out} lines were left out.) {record.msg}'
+      self._minute, self._passed, self._left_out = now, 0, 0
+    self._passed += 1
+    self._left_out += self._passed > self._per_minute
+    return self._passed <= self._per_minute
 
 
 class _Inbox:
@@ -92,6 +124,13 @@ class _Inbox:
     return frame, arrived, superseded
 
 
+class _Caps(NamedTuple):
+  """What clients may use of the server."""
+
+  frame_bytes: int
+  connections: int
+
+
 class PolicyServer:
   """A websocket server around `infer`.
 
@@ -107,6 +146,7 @@ class PolicyServer:
     port: int = PORT,
     token: str = '',
     max_frame_bytes: int = codec.MAX_FRAME_BYTES,
+    max_connections: int = MAX_CONNECTIONS,
   ):
     """Opens nothing yet.
 
@@ -117,7 +157,9 @@ class PolicyServer:
       host: address to listen on. Beyond loopback it needs a token.
       port: 0 takes a free one; `port` is then the one taken.
       token: what clients must send, as `Authorization: Api-Key <token>`.
-      max_frame_bytes: a larger request ends its connection.
+      max_frame_bytes: a larger request ends its connection. Each connection
+        may hold one that is not finished.
+      max_connections: further ones are refused with HTTP 503.
 
     Raises:
       ValueError: a host beyond loopback without a token.
@@ -128,7 +170,11 @@ class PolicyServer:
     self._infer = infer
     self._hello = codec.pack(metadata)
     self._token = token
-    self._max_frame_bytes = max_frame_bytes
+    self._caps = _Caps(max_frame_bytes, max_connections)
+    self._num_connections = 0
+    self._log = logging.Logger(_LOG.name)
+    self._log.parent = _LOG
+    self._log.addFilter(LineLimit())
     self._ready = threading.Event()
     self._failure: BaseException | None = None
 
@@ -162,6 +208,7 @@ class PolicyServer:
 
   async def _main(self) -> None:
     self._loop = asyncio.get_running_loop()
+    self._loop.set_exception_handler(self._on_fault)
     self._stop = asyncio.Event()
     self._turn = asyncio.Lock()  # FIFO, which is what makes turns fair
     self._pool = futures.ThreadPoolExecutor(1, 'infer')
@@ -171,24 +218,42 @@ class PolicyServer:
         self.host,
         self.port,
         compression=None,
-        max_size=self._max_frame_bytes,
+        max_size=self._caps.frame_bytes,
         max_queue=2,
         origins=[None],
         close_timeout=1.0,
         process_request=self._admit,
+        logger=self._log,
       ) as server:
         self.port = server.sockets[0].getsockname()[1]
-        _LOG.info('Serving on %s, port %d.', self.host, self.port)
+        self._log.info('Serving on %s, port %d.', self.host, self.port)
         self._ready.set()
         await self._stop.wait()
     finally:
       self._pool.shutdown(wait=False, cancel_futures=True)
+
+  def _on_fault(
+    self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+  ) -> None:
+    """Logs in a line what asyncio would log with a traceback each time."""
+    del loop
+    error = context.get('exception')
+    self._log.error('%s: %s', context.get('message'), _short(error))
 
   def _admit(
     self, connection: websockets.ServerConnection, request: Request
   ) -> Response | None:
     if request.path == '/healthz':
       return connection.respond(http.HTTPStatus.OK, 'OK\n')
+    if self._num_connections >= self._caps.connections:
+      self._log.warning(
+        'Refused %s: at most %d connections may be open.',
+        connection.remote_address,
+        self._caps.connections,
+      )
+      return connection.respond(
+        http.HTTPStatus.SERVICE_UNAVAILABLE, 'Too many connections are open.\n'
+      )
     if not self._token:
       return None
     given = request.headers.get_all('Authorization')
@@ -197,7 +262,7 @@ class PolicyServer:
       given[0].encode('utf-8', 'surrogateescape'), wanted
     ):
       return None
-    _LOG.warning(
+    self._log.warning(
       'Refused %s: it did not send the token.', connection.remote_address
     )
     return connection.respond(
@@ -207,14 +272,16 @@ class PolicyServer:
   async def _serve(self, connection: websockets.ServerConnection) -> None:
     peer = connection.remote_address
     inbox = _Inbox()
+    self._num_connections += 1
     answering = asyncio.create_task(self._answer(connection, inbox))
     try:
       async for frame in connection:
         inbox.put(frame)
     except ConnectionClosed as error:
       # Not an error of ours: a cut link, or a frame that was refused.
-      _LOG.warning('Lost %s: %s.', peer, error)
+      self._log.warning('Lost %s: %s.', peer, _short(error))
     finally:
+      self._num_connections -= 1
       answering.cancel()
       await asyncio.gather(answering, return_exceptions=True)
 
@@ -253,7 +320,7 @@ class PolicyServer:
     try:
       request = codec.unpack(frame)
     except codec.MessageError as error:
-      _LOG.warning('Refused a frame of %s: %s', peer, error)
+      self._log.warning('Refused a frame of %s: %s', peer, _short(error))
       return _text(error), CloseCode.INVALID_DATA
     try:
       start = time.monotonic()
@@ -262,11 +329,24 @@ class PolicyServer:
       reply['server_timing'] = {'infer_ms': infer_ms} | timing
       return codec.pack(reply), None
     except ValueError as error:
-      _LOG.warning('Refused a request of %s: %s', peer, error)
+      self._log.warning('Refused a request of %s: %s', peer, _short(error))
       return _text(error), None
     except Exception as error:  # the traceback is for the log, not the client
-      _LOG.exception('A request of %s failed.', peer)
+      self._log.error('A request of %s failed.\n%s', peer, _trace(error))
       return _text(error), None
+
+
+def _short(error: BaseException | None) -> str:
+  """Returns an error's text for the log, which a client may have written."""
+  text = str(error)
+  more = f'... ({len(text)} characters)' if len(text) > _MAX_LOG else ''
+  return repr(text[:_MAX_LOG] + more)[1:-1]  # without line breaks
+
+
+def _trace(error: BaseException) -> str:
+  """Returns an error's traceback, without the part that a client wrote."""
+  lines = traceback.format_tb(error.__traceback__)
+  return ''.join([*lines, f'{type(error).__name__}: {_short(error)}'])
 
 
 def _text(error: Exception) -> str:

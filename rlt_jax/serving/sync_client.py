@@ -1,7 +1,9 @@
 """Asks a policy server and waits for the reply, for scripts."""
 
+import asyncio
 from collections.abc import Mapping
 import contextlib
+import pathlib
 from typing import Any
 from urllib import parse
 
@@ -14,6 +16,8 @@ from websockets.sync import client
 
 from rlt_jax.serving import codec, schema
 
+# What `SyncClient` may raise where no server of ours answers.
+NO_SERVER = (OSError, ConnectionClosed, InvalidHandshake, codec.MessageError)
 CONNECT_TIMEOUT_S = 5.0  # to open, and again for the metadata
 
 
@@ -122,7 +126,8 @@ def describe(error: Exception) -> str:
   """Returns what went wrong with a connection, without a full stop."""
   if isinstance(error, ServerError):
     return f'the server answered with an error: {error}'
-  if isinstance(error, TimeoutError):
+  # Python 3.10 has two of this name.
+  if isinstance(error, (TimeoutError, asyncio.TimeoutError)):  # noqa: UP041
     return f'no connection within {CONNECT_TIMEOUT_S:g} s'
   if isinstance(error, ConnectionRefusedError):
     return 'nothing listens there'
@@ -136,3 +141,50 @@ def describe(error: Exception) -> str:
   if isinstance(error, InvalidHandshake):
     return f'this is no policy server: {error}'
   return str(error) or type(error).__name__
+
+
+def read_address(text: str) -> tuple[str, str]:
+  """Returns the address and the path of the token file in a text.
+
+  Args:
+    text: 'ws://host:port' or 'ws://host:port?token_file=PATH'.
+
+  Raises:
+    ValueError: any other query.
+  """
+  url = parse.urlsplit(text)
+  query = parse.parse_qs(url.query, keep_blank_values=True)
+  if set(query) - {'token_file'}:
+    raise ValueError(
+      f"A VLA's address may have '?token_file=PATH' and no other query: "
+      f'{text!r}.'
+    )
+  address = parse.urlunsplit(url._replace(query=''))
+  return address, query.get('token_file', [''])[0]
+
+
+def resolve_token_file(text: str, folder: pathlib.Path) -> str:
+  """Returns an address whose token file is seen from `folder`."""
+  address, token_file = read_address(text)
+  if not token_file:
+    return address
+  query = parse.urlencode({'token_file': str(folder / token_file)}, safe='/')
+  return f'{address}?{query}'
+
+
+def read_token(path: str) -> str:
+  """Returns the text that a server asks for; '' for the path ''.
+
+  Raises:
+    ValueError: there is no such file, or it is empty.
+  """
+  if not path:
+    return ''
+  file = pathlib.Path(path)
+  token = file.read_text('utf-8').strip() if file.is_file() else ''
+  if not token:
+    raise ValueError(
+      'token_file in the address of a VLA must be the file with the text that '
+      f'the server asks for: {path!r}.'
+    )
+  return token

@@ -1,29 +1,41 @@
 """The frozen VLA and its token as one function from message to message."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import time
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.rl_token.rl_token import RlToken
-from rlt_jax.serving import codec, schema
+from rlt_jax.serving import observation_keys, schema, serving_spec
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.types import Observation
 from rlt_jax.vlas.vla import draw_noise, FrozenVla
 
-_MAX_BATCH = 64  # observations in one request, if a frame can hold them
+
+def check_task(task: Any) -> None:
+  """Raises a ValueError for a task whose joints a reply cannot start from.
+
+  Args:
+    task: its `TaskSpec`. The 'actions' of a reply are absolute joint targets,
+      and a reference counts from the joints that begin proprioception.
+  """
+  if not task.proprio_has_joints:
+    raise ValueError(
+      'A served VLA answers with joint targets, so joint positions must begin '
+      f"the task's proprioception: {list(task.proprio_names[:3])} ... Give "
+      '--set=task.proprio=joints.'
+    )
 
 
 def make_spec(vla: FrozenVla, token: RlToken) -> schema.ServingSpec:
   """Returns the spec of a server of these two."""
   stats = vla.proprio_stats()
-  side = vla.spec.image_size
-  images = len(vla.spec.cameras) * side * side * 3  # bytes of an observation
-  return schema.ServingSpec(
+  spec = schema.ServingSpec(
     cameras=vla.spec.cameras,
-    image_size=side,
+    image_size=vla.spec.image_size,
     proprio_dim=vla.spec.proprio_dim,
     horizon=vla.spec.horizon,
     action_dim=vla.spec.action_dim,
@@ -36,14 +48,21 @@ def make_spec(vla: FrozenVla, token: RlToken) -> schema.ServingSpec:
     control_hz=float(vla.spec.control_hz),
     proprio_mean=tuple(float(x) for x in np.asarray(stats.mean)),
     proprio_std=tuple(float(x) for x in np.asarray(stats.std)),
-    # Half a frame leaves room for everything that is not an image.
-    max_batch=min(_MAX_BATCH, max(1, codec.MAX_FRAME_BYTES // (2 * images))),
     takes_noise=True,
+    reads_joints=vla.reads_joints or vla.spec.state == 'joints',
+    num_image_tokens=token.spec.num_image_tokens,
+    token_dim=token.spec.token_dim,
+    token_dtype='float16',
   )
+  return serving_spec.with_batches(spec)
 
 
 def make_infer(
-  vla: FrozenVla, token: RlToken, spec: schema.ServingSpec, seed: int
+  vla: FrozenVla,
+  token: RlToken,
+  spec: schema.ServingSpec,
+  seed: int,
+  keys: Sequence[str] = (),
 ) -> Callable[[dict[str, Any]], dict[str, Any]]:
   """Builds the function from request to reply, and compiles it.
 
@@ -56,7 +75,9 @@ def make_infer(
     seed: the n-th request that is answered, from 0, consumes the key
       fold_in(key(seed), n), whichever client sent it. One that brings its own
       noise consumes none.
+    keys: see `observation_keys`; for clients that name observations otherwise.
   """
+  translate = observation_keys.make(spec, keys) if keys else dict
   query = _make_query(vla, token, spec)
   params, key = (vla.params, token.params), jax.random.key(seed)
   draw = jax.jit(
@@ -66,8 +87,10 @@ def make_infer(
   count = 0
 
   def infer(message: dict[str, Any]) -> dict[str, Any]:
+    return answer(schema.read_request(spec, translate(message)))
+
+  def answer(request: schema.Request) -> dict[str, Any]:
     nonlocal count
-    request = schema.read_request(spec, message)
     prompt = vla.tokenize(request.prompt)
     rows, noise = request.batch_size or 1, request.noise
     start = time.monotonic()
@@ -78,31 +101,28 @@ def make_infer(
     if request.batch_size is None:
       images, proprio = jax.tree.map(lambda x: x[None], (images, proprio))
       noise = np.reshape(noise, (1, *noise.shape[-2:]))
-    batch = Observation(images, proprio, np.tile(prompt, (rows, 1)))
+    state = proprio[:, : vla.spec.state_dim]
+    batch = Observation(images, state, np.tile(prompt, (rows, 1)))
     padded = jax.tree.map(_pad, (batch, noise))
-    out = jax.device_get(query(params, *padded))
+    out = query(params, *padded)
+    unwanted = ('z_rl',) if request.want else ('tokens', 'mask')
+    out = {name: x for name, x in out.items() if name not in unwanted}
+    out = jax.device_get(out)
     infer_ms = (time.monotonic() - start) * 1e3
-    out = [x[:rows] if request.batch_size else x[0] for x in out]
-    actions, z_rl, reference = out
-    reply = schema.make_reply(
-      spec, actions=actions, z_rl=z_rl, reference=reference
-    )
+    out = {k: x[:rows] if request.batch_size else x[0] for k, x in out.items()}
+    make = schema.make_token_reply if request.want else schema.make_reply
+    reply = make(spec, **out)
     return reply | {'policy_timing': {'infer_ms': infer_ms}}
 
-  side = (spec.image_size, spec.image_size, 3)
-  blank = schema.make_request(
-    spec,
-    images={name: np.zeros(side, np.uint8) for name in spec.cameras},
-    proprio=np.zeros(spec.proprio_dim),
-    prompt='none',
-  )
-  infer(blank)
+  prompt = vla.sample_instruction()
+  blank = schema.make_blank_request(spec, spec.proprio_mean, prompt)
+  answer(schema.read_request(spec, blank))
   count = 0
   return infer
 
 
 def _make_query(vla, token, spec):
-  """Returns (params, Observation [B], noise) -> actions, z_rl, reference."""
+  """Returns (params, Observation [B], noise) -> arrays of both replies."""
   space = ActionSpace(
     np.asarray(vla.spec.action_scale, np.float32), vla.spec.action_mode
   )
@@ -112,9 +132,18 @@ def _make_query(vla, token, spec):
     vla_params, token_params = params
     out = vla.apply_with_noise(vla_params, observation, noise)
     z_rl = token.apply(token_params, out.tokens, out.mask)
-    # Proprioception begins with the joint positions.
+    # Proprioception begins with the joint positions, see `check_task`.
     pose = observation.proprio[:, : spec.action_dim]
-    return space.decode(out.reference, pose), z_rl, out.reference
+    count = token.spec.num_image_tokens
+    mask = out.mask[:, :count]
+    return {
+      'actions': space.decode(out.reference, pose),
+      'reference': out.reference,
+      'z_rl': z_rl,
+      # Padding may hold anything, and is sent as zeros.
+      'tokens': jnp.where(mask[..., None], out.tokens[:, :count], 0.0),
+      'mask': mask,
+    }
 
   return query
 

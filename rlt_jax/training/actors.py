@@ -9,10 +9,22 @@ import numpy as np
 
 from rlt_jax.agents.agent import Agent
 from rlt_jax.batching import tree_select
-from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
+from rlt_jax.rollout.chunk_rollout import (
+  find_diverged,
+  RolloutFns,
+  Trajectory,
+)
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Array, Features, Params, PRNGKey, Segment, Source
+from rlt_jax.types import (
+  Array,
+  Features,
+  Outcome,
+  Params,
+  PRNGKey,
+  Segment,
+  Source,
+)
 
 
 @chex.dataclass(frozen=True)
@@ -33,7 +45,9 @@ class CollectOutput(NamedTuple):
   """One round: the segment for replay, and the episodes that ended in it.
 
   steps: int [E] control steps executed. ended: bool [E], the episode ended in
-  this round. outcome, length: int32 [E], of the ended ones.
+  this round. outcome, length: int32 [E], of the ended ones. diverged: bool [E],
+  the numbers of the world were no longer finite: its episode has failed, and
+  nothing of it is in the segment.
   """
 
   segment: Segment
@@ -41,6 +55,7 @@ class CollectOutput(NamedTuple):
   ended: np.ndarray
   outcome: np.ndarray
   length: np.ndarray
+  diverged: np.ndarray
 
 
 class Actors:
@@ -63,8 +78,11 @@ class Actors:
       num_envs: E; the config's if None.
 
     Raises:
-      ValueError: a delay with actions that are not offsets.
+      ValueError: a delay with actions that are not offsets, or an agent that
+        steers the VLA with a delay or with rows that start inside a chunk.
     """
+    if agent.prior_noise is not None:
+      _check_steering(config)
     if config.inference_delay and perception.space.mode != 'offset':
       raise ValueError(
         'A delay needs actions that are offsets from the observed pose: '
@@ -96,27 +114,38 @@ class Actors:
       policy: the agent's policy params, as `drive` takes them; None lets the
         VLA drive.
 
+    A world whose state is no longer finite begins a new episode.
+
     Raises:
-      FloatingPointError: an action or observation that is not finite, named.
+      FloatingPointError: an action or an observation of a finite world that is
+        not finite, named.
     """
     act_key, perceive_key, reset_key, first_key, key = self.split(state.key, 5)
     now = jax.tree.map(lambda x: x[:, 0], state.features)
-    if policy is None:
+    noise = None
+    if self._agent.prior_noise is not None:
+      noise, source = self.steer(policy, now, act_key)
+      chunk = self._perception.sample(state.env_states, noise[:, None])
+      chunk = chunk[:, 0, : self._config.chunk_size]
+    elif policy is None:
       chunk = now.reference
       source = np.full(self.num_envs, Source.VLA, np.int32)
     else:
       chunk, source = self.drive(policy, now, act_key)
     check_finite(action_chunk=chunk)
-    trajectory = self._rollout.chunk(
+    driven = self._rollout.chunk(
       state.env_states, self._decode(chunk, now.pose)
     )
+    diverged = find_diverged(state.env_states, driven.final)
+    trajectory = without(diverged, state.env_states, driven)
     features = jax.tree.map(
       lambda before, new: jnp.concatenate([before, new], axis=1),
       state.features,
       self._features_during(trajectory, perceive_key),
     )
     check_finite(observation=features, command=trajectory.command)
-    output = self._output(trajectory, features, source)
+    segment = self._segment(trajectory, features, source, noise)
+    output = _output(segment, driven, diverged)
     num_rows = self._config.chunk_size // self._config.replay_stride
     env_states = trajectory.final
     features = jax.tree.map(lambda x: x[:, num_rows:], features)
@@ -148,6 +177,15 @@ class Actors:
     chunk = self._act(policy, now, key, True)
     return chunk, np.full(self.num_envs, Source.ACTOR, np.int32)
 
+  def steer(
+    self, policy: Params | None, now: Features, key: PRNGKey
+  ) -> tuple[Array, np.ndarray]:
+    """Returns the VLA's initial noise [E, H, A] and `Source`, int32 [E]."""
+    if policy is not None:
+      return self.drive(policy, now, key)
+    noise = self._agent.prior_noise(key, self.num_envs)
+    return noise, np.full(self.num_envs, Source.VLA, np.int32)
+
   def _reset(self, key: PRNGKey) -> Any:
     return self._rollout.begin(self.env_keys(key), self.num_envs)
 
@@ -156,7 +194,7 @@ class Actors:
     config = self._config
     seen = self.perceive(env_states, key)
     features = [
-      slice_reference(seen, config.chunk_size, step)
+      seen.steps(step, step + config.chunk_size)
       for step in range(0, config.inference_delay + 1, config.replay_stride)
     ]
     return jax.tree.map(lambda *x: jnp.stack(x, axis=1), *features)
@@ -177,20 +215,25 @@ class Actors:
       inside,
       trajectory.final,
     )
-    features = slice_reference(
-      self.perceive(env_states, key), config.chunk_size, config.inference_delay
+    delay = config.inference_delay
+    features = self.perceive(env_states, key).steps(
+      delay, delay + config.chunk_size
     )
     return jax.tree.map(
       lambda x: jnp.swapaxes(x.reshape(-1, num_envs, *x.shape[1:]), 0, 1),
       features,
     )
 
-  def _output(
-    self, trajectory: Trajectory, features: Features, source: np.ndarray
-  ) -> CollectOutput:
+  def _segment(
+    self,
+    trajectory: Trajectory,
+    features: Features,
+    source: np.ndarray,
+    noise: Array | None,
+  ) -> Segment:
     chunk_size = self._config.chunk_size
     num_rows = chunk_size // self._config.replay_stride
-    segment = Segment(
+    return Segment(
       features=jax.tree.map(lambda x: x[:, :num_rows], features),
       final=jax.tree.map(lambda x: x[:, num_rows], features),
       command=trajectory.command,
@@ -199,23 +242,81 @@ class Actors:
       terminated=trajectory.terminated,
       truncated=trajectory.truncated,
       source=jnp.asarray(np.repeat(source[:, None], chunk_size, axis=1)),
-    )
-    return CollectOutput(
-      segment=segment,
-      steps=np.asarray(trajectory.valid.sum(axis=1)),
-      ended=np.asarray(trajectory.terminated | trajectory.truncated),
-      outcome=np.asarray(trajectory.final.outcome),
-      length=np.asarray(trajectory.final.steps),
+      noise=noise,
     )
 
 
-def slice_reference(
-  features: Features, chunk_size: int, delay: int = 0
-) -> Features:
-  """Keeps C steps of the reference [..., H, A], from step `delay` on."""
-  return features._replace(
-    reference=features.reference[:, delay : delay + chunk_size]
+def _output(
+  segment: Segment, driven: Trajectory, diverged: np.ndarray
+) -> CollectOutput:
+  """Returns a round; a diverged world has failed, at the time limit if not so.
+
+  Args:
+    segment: without the diverged worlds.
+    driven: with them.
+    diverged: bool [E].
+  """
+  outcome = np.asarray(driven.final.outcome)
+  failed = outcome > Outcome.SUCCESS
+  return CollectOutput(
+    segment=segment,
+    steps=np.asarray(driven.valid.sum(axis=1)),
+    ended=np.asarray(segment.terminated | segment.truncated),
+    outcome=np.where(diverged & ~failed, Outcome.TIME_OUT, outcome),
+    length=np.asarray(driven.final.steps),
+    diverged=diverged,
   )
+
+
+def without(
+  worlds: np.ndarray, before: Any, trajectory: Trajectory
+) -> Trajectory:
+  """Returns a trajectory in which some worlds stand still and are cut off.
+
+  No row is built from their steps, nor one that would end in them.
+
+  Args:
+    worlds: bool [E].
+    before: states [E] before the first step, finite.
+    trajectory: of E worlds.
+  """
+  if not worlds.any():
+    return trajectory
+  none = jax.tree.map(jnp.zeros_like, trajectory)
+  still = none._replace(
+    states=jax.tree.map(
+      lambda x, like: jnp.broadcast_to(x, like.shape), before, none.states
+    ),
+    final=before,
+    truncated=jnp.ones_like(trajectory.truncated),
+  )
+  states = tree_select(
+    worlds,
+    *(jax.tree.map(_worlds_first, x.states) for x in (still, trajectory)),
+  )
+  kept = tree_select(
+    worlds, still._replace(states=None), trajectory._replace(states=None)
+  )
+  return kept._replace(states=jax.tree.map(_worlds_first, states))
+
+
+def _worlds_first(x: Array) -> Array:
+  """Swaps the step and the world, [C, E, ...] and [E, C, ...]."""
+  return jnp.swapaxes(x, 0, 1)
+
+
+def _check_steering(config: PracticeConfig) -> None:
+  # The noise is known at the starts of chunks alone, and decides at once.
+  if config.replay_stride != config.chunk_size:
+    raise ValueError(
+      'replay_stride must be chunk_size for an agent that steers the VLA, '
+      f'{config.chunk_size}: {config.replay_stride}.'
+    )
+  if config.inference_delay:
+    raise ValueError(
+      'inference_delay must be 0 for an agent that steers the VLA: '
+      f'{config.inference_delay}.'
+    )
 
 
 def check_finite(**arrays: Any) -> None:

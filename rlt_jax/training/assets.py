@@ -1,27 +1,28 @@
 """The frozen parts a run starts from, checked against the task."""
 
 import importlib.resources
-import json
 import pathlib
 from typing import Any
 
-from rlt_jax import vlas
+from rlt_jax import files, vlas
 from rlt_jax.reporting import statistics
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.rl_token import rl_token
-from rlt_jax.serving import remote_embedder
+from rlt_jax.serving import sync_client
 from rlt_jax.serving.embedder import Embedder, LocalEmbedder
 from rlt_jax.serving.remote_embedder import RemoteEmbedder
 from rlt_jax.tasks.task import TaskSpec
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas import vla as vla_lib
+from rlt_jax.vlas.pi_small import pi_vla
 from rlt_jax.vlas.vla import FrozenVla
 
 _SHIPPED = PracticeConfig.vla
 
 
 def load(
-  folder: str, config: PracticeConfig, task: TaskSpec
+  folder: str, config: PracticeConfig, task: TaskSpec | None
 ) -> tuple[FrozenVla, rl_token.RlToken, dict[str, Any]]:
   """Loads the frozen VLA, its token and the token's measured diagnostics.
 
@@ -29,20 +30,21 @@ def load(
     folder: holds token/ and, for the VLA 'pi_small', vla/. Empty for the
       shipped ones.
     config: of the run; its `vla` is opened in this process.
-    task: spec of the task.
+    task: spec of the task; None for an arm without a simulated task, whose
+      station is compared with the VLA instead.
 
   Raises:
     ValueError: what does not fit, by name.
   """
-  text = config.vla
-  if folder and text == _SHIPPED:
-    text = f'{_SHIPPED}:{pathlib.Path(folder) / "vla"}'
-  vla = vlas.load(text)
-  check_fit(vla.spec, config, task)
-  check_instructions(vla, task)
-  token_dir = _find_token(folder, config.vla)
+  vla = vlas.load(_find_vla(folder, config.vla, task))
+  if task is not None:
+    vla = vla.for_task(task)
+    check_fit(vla.spec, config, task)
+    vla_lib.check_proprio(vla, task)
+    check_instructions(vla, task)
+  token_dir = _find_token(folder, config.vla, task)
   token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
-  record = json.loads((token_dir / 'token.json').read_text())
+  record = files.read_json(token_dir / 'token.json', ('metrics',))
   return vla, token, record['metrics']
 
 
@@ -66,21 +68,11 @@ def load_embedder(
       '--assets must be empty for a VLA behind a socket, which serves its own '
       f'token: {folder!r} with {config.vla!r}.'
     )
-  address, token_file = remote_embedder.read_address(config.vla)
-  text = _read_secret(token_file) if token_file else ''
-  embedder = RemoteEmbedder(address, token=text)
+  address, token_file = sync_client.read_address(config.vla)
+  embedder = RemoteEmbedder(address, token=sync_client.read_token(token_file))
   check_fit(embedder.spec, config, task)
+  vla_lib.check_proprio(embedder.spec, task)
   return embedder
-
-
-def _read_secret(path: str) -> str:
-  """Returns the text that a server asks for."""
-  if not pathlib.Path(path).is_file():
-    raise ValueError(
-      'token_file in --vla= must be the file with the text that the server '
-      f'asks for: {path!r}.'
-    )
-  return pathlib.Path(path).read_text().strip()
 
 
 def check_fit(spec: Any, config: PracticeConfig, task: TaskSpec) -> None:
@@ -104,7 +96,7 @@ def check_fit(spec: Any, config: PracticeConfig, task: TaskSpec) -> None:
 
 def check_instructions(vla: FrozenVla, task: TaskSpec) -> None:
   """Raises a ValueError unless a VLA can read all instructions of a task."""
-  for text in (task.instruction, *task.other_instructions):
+  for text in (task.instruction, *task.phrasings, *task.other_instructions):
     try:
       vla.tokenize(text)
     except ValueError as error:
@@ -113,13 +105,24 @@ def check_instructions(vla: FrozenVla, task: TaskSpec) -> None:
       ) from error
 
 
-def _find_token(folder: str, vla: str) -> pathlib.Path:
+def _find_vla(folder: str, vla: str, task: TaskSpec | None) -> str:
+  """Returns what `vlas.load` opens: the folder of weights for the default."""
+  if vla != _SHIPPED:
+    return vla
+  found = pathlib.Path(folder) / 'vla' if folder else None
+  return f'{_SHIPPED}:{found or pi_vla.shipped_folder(task)}'
+
+
+def _find_token(
+  folder: str, vla: str, task: TaskSpec | None = None
+) -> pathlib.Path:
   """Returns the folder of the token that belongs to a VLA."""
   if folder:
     found = pathlib.Path(folder) / 'token'
-  elif vla == _SHIPPED:
+  elif vla == _SHIPPED:  # the weights and their token have folders of one name
     package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
-    found = package / 'rl_token' / 'assets' / 'ethernet'
+    name = pi_vla.shipped_folder(task).name
+    found = package / 'rl_token' / 'assets' / name
   else:
     raise ValueError(
       f'The VLA {vla!r} needs a token trained on it: train one with '
@@ -133,26 +136,27 @@ def _find_token(folder: str, vla: str) -> pathlib.Path:
   return found
 
 
-def demonstrations(folder: str, vla: str) -> Episodes | None:
+def demonstrations(
+  folder: str, vla: str, task: TaskSpec | None = None
+) -> Episodes | None:
   """Returns how the demonstrations ended that the VLA learned from.
 
   They are in demos.json of the VLA's folder, as `experiments.train_vla` leaves
   it; None without the file, or for a VLA without such a folder.
 
   Args:
-    folder: as for `load`.
+    folder, task: as for `load`. A VLA of several tasks has the file of each in
+      a folder of the task's name.
     vla: of the run's settings.
   """
   name, _, own = vla.partition(':')
   if name != _SHIPPED:
     return None
-  if own:
-    path = pathlib.Path(own) / 'demos.json'
-  elif folder:
-    path = pathlib.Path(folder) / 'vla' / 'demos.json'
-  else:
-    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
-    path = package / 'vlas' / 'pi_small' / 'assets' / 'ethernet' / 'demos.json'
+  path = pathlib.Path(own or _find_vla(folder, vla, task).partition(':')[2])
+  record = files.read_json(path / 'vla.json')
+  if task is not None and len(known := record.get('tasks', ())) > 1:
+    path /= known_tasks.find(known_tasks.read(known), task).name
+  path /= 'demos.json'
   if not path.exists():
     return None
-  return statistics.from_plain(json.loads(path.read_text()))
+  return statistics.from_plain(files.read_json(path, ('outcome', 'steps')))

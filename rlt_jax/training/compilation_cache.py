@@ -1,5 +1,6 @@
 """Compiled programs, kept between runs."""
 
+import logging
 import os
 import pathlib
 import sys
@@ -23,9 +24,11 @@ def keep_compiled() -> None:
       raise PermissionError(f'no permission to write to {folder}')
   except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
     print(
-      f'Compiled programs are not kept between runs: {error}. Name a folder '
-      'with JAX_COMPILATION_CACHE_DIR.',
+      f'Compiled programs are not kept between runs: {str(error).rstrip(".")}. '
+      'Name a folder with JAX_COMPILATION_CACHE_DIR.',
       file=sys.stderr,
     )
+    # It would say the same of its own folder, in three lines.
+    logging.getLogger('matplotlib').setLevel(logging.ERROR)
     return
   jax.config.update('jax_compilation_cache_dir', str(folder))

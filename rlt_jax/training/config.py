@@ -9,15 +9,21 @@ from rlt_jax import tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import AgentConfig
 from rlt_jax.agents.rlt.config import RltConfig
-from rlt_jax.replay import INTERVENTION_REFERENCES
 from rlt_jax.rollout import TOKEN_ABLATIONS
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.task import TaskConfig
+from rlt_jax.types import INTERVENTION_REFERENCES
 
 _COUNTS = (
   'num_envs', 'num_env_steps', 'chunk_size', 'replay_stride', 'utd_ratio',
   'replay_capacity',
   'open_loop_steps', 'num_eval_episodes', 'num_final_episodes',
+)  # fmt: skip
+# What a resumed run may change: it decides how long a run goes on and what is
+# measured, not what was computed so far. The VLA's fingerprint is checked.
+CHANGEABLE = (
+  'vla', 'num_env_steps', 'eval_at_minutes', 'num_eval_episodes',
+  'num_final_episodes', 'num_eval_videos', 'checkpoint_minutes',
 )  # fmt: skip
 
 
@@ -28,33 +34,61 @@ class PracticeConfig:
   # 'pi_small[:FOLDER]', 'ws://host:port' of a server, or 'module:function'.
   vla: str = 'pi_small'
   task_name: str = 'ethernet'  # or 'module:function'
-  task: TaskConfig = EthernetConfig()
+  task: TaskConfig = EthernetConfig()  # settings of the task
   agent_name: str = 'rlt'  # or 'module:function'
-  agent: AgentConfig = RltConfig()
+  agent: AgentConfig = RltConfig()  # settings of the agent
+  # Of networks, start states and exploration. The same seed repeats a run.
   seed: int = 0
-  num_envs: int = 8  # E; a round lasts as long as its slowest environment
-  num_env_steps: int = 45_000  # of all environments; 15 minutes at 50 Hz
-  vla_warmup_steps: int = 6_000  # first control steps, driven by the VLA
-  chunk_size: int = 10  # C, 0.2 s
-  replay_stride: int = 2  # control steps between row starts
+  # Environments that practice side by side (E). More need fewer rounds, but a
+  # round lasts as long as its slowest environment.
+  num_envs: int = 8
+  # Control steps of practice, all environments together; the default is 15
+  # minutes at 50 steps per second.
+  num_env_steps: int = 45_000
+  # First control steps, driven by the VLA. The critics learn from them; without
+  # a success among them the actor learns nothing.
+  vla_warmup_steps: int = 6_000
+  # Control steps of an action chunk (C); the default is 0.2 s.
+  chunk_size: int = 10
+  # Control steps between the starts of two replay rows; divides chunk_size.
+  # Overlapping rows use every step for several rows.
+  replay_stride: int = 2
   # Control steps from an observation to the first step that it decides. 0 in
   # simulation, which waits for the VLA; on an arm the VLA's response time.
   inference_delay: int = 0
-  intervention_reference: str = 'human'  # see replay.INTERVENTION_REFERENCES
-  gamma: float = 0.99  # discount per control step; rewards speed
-  utd_ratio: int = 5  # critic updates per stored row (G)
-  learning_starts: int = 1_000  # rows stored before the first update
-  replay_capacity: int = 30_000  # rows; 15 minutes store 22,500
-  token_ablation: str = 'none'  # see rollout.token_ablations
-  open_loop_steps: int = (
-    20  # control steps of a VLA chunk that are run without agent
-  )
-  eval_at_minutes: tuple[float, ...] = (5.0, 10.0)  # besides 0 and the end
-  num_eval_episodes: int = 40  # during practice; E * C / s, one batch
-  num_final_episodes: int = 100  # before and after practice
-  eval_seed: int = 10_000  # seed of the start states of all evaluations
-  num_eval_videos: int = 4  # 0 makes no video
-  checkpoint_minutes: float = 5.0  # minutes of control steps between two
+  # Reference in the rows of steps that a human drove: 'human', the human's
+  # commands, so that beta pulls the actor toward them; or 'vla'.
+  intervention_reference: str = 'human'
+  # Discount per control step, at most 1. Below 1 it rewards speed.
+  gamma: float = 0.99
+  # Critic updates per stored row (G). More learn faster from the same practice
+  # and cost computing time.
+  utd_ratio: int = 5
+  # Rows stored before the first update.
+  learning_starts: int = 1_000
+  # Rows that the replay buffer holds; then the oldest are replaced. 15 minutes
+  # store 22,500.
+  replay_capacity: int = 30_000
+  # 'none', or what replaces the RL token to measure its use: 'zeros',
+  # 'socket_blind' (proprioception only) or 'true_pose' (the task's own pose).
+  token_ablation: str = 'none'
+  # Control steps of a VLA's chunk that run before the next query while the VLA
+  # drives alone.
+  open_loop_steps: int = 20
+  # Robot minutes at which the agent is evaluated, besides the end. Marks beyond
+  # the end are left out.
+  eval_at_minutes: tuple[float, ...] = (5.0, 10.0)
+  # Episodes of an evaluation during practice. The default is one batch,
+  # num_envs * chunk_size / replay_stride.
+  num_eval_episodes: int = 40
+  # Episodes of the evaluations before practice and at its end.
+  num_final_episodes: int = 100
+  # Seed of the start states of all evaluations, so that they are comparable.
+  eval_seed: int = 10_000
+  # Pairs of episodes in film.gif, before and after practice; 0 makes no film.
+  num_eval_videos: int = 4
+  # Robot minutes between two checkpoints.
+  checkpoint_minutes: float = 5.0
 
   def __post_init__(self):
     for name in _COUNTS:
@@ -80,11 +114,9 @@ class PracticeConfig:
       raise ValueError(
         f'checkpoint_minutes must be positive: {self.checkpoint_minutes}.'
       )
-    limit = self.minutes(self.num_env_steps)
-    if any(not 0.0 < m <= limit for m in self.eval_at_minutes):
+    if any(not m > 0.0 for m in self.eval_at_minutes):
       raise ValueError(
-        f'eval_at_minutes must lie in (0, {limit:g}], the minutes of '
-        f'num_env_steps {self.num_env_steps}: {self.eval_at_minutes}. Without '
+        f'eval_at_minutes must be positive: {self.eval_at_minutes}. Without '
         'evaluations on the way: --set=eval_at_minutes= (nothing after =).'
       )
     self._check_chunks()
@@ -138,6 +170,19 @@ class PracticeConfig:
     """Returns robot minutes of control steps."""
     return steps / self.task.control_hz / 60.0
 
+  def marks(self) -> tuple[float, ...]:
+    """Returns robot minutes of all evaluations of the agent, the end last.
+
+    Marks of `eval_at_minutes` from the end on are left out.
+    """
+    end = self.minutes(self.num_env_steps)
+    return (*sorted({m for m in self.eval_at_minutes if m < end}), end)
+
+  def marks_left_out(self) -> tuple[float, ...]:
+    """Returns the marks of `eval_at_minutes` beyond the end of the run."""
+    end = self.minutes(self.num_env_steps)
+    return tuple(m for m in self.eval_at_minutes if m > end)
+
 
 def make_config(
   assignments: Sequence[str] = (),
@@ -147,6 +192,8 @@ def make_config(
   agent: str = '',
 ) -> PracticeConfig:
   """Returns the default settings of a task, VLA and agent with changes.
+
+  What suits the task, `TaskConfig.practice_settings`, counts as a default.
 
   Args:
     assignments: 'field=value', as `config.override` reads them.
@@ -165,15 +212,19 @@ def make_config(
         f'--set={flag}.FIELD=VALUE: --set={text}.'
       )
   config = PracticeConfig()
-  if task:
+  # The defaults need no code of their task and agent, so no JAX.
+  if task and task != config.task_name:
     cls = tasks.config_class(task)
     config = dataclasses.replace(config, task_name=task, task=cls())
-  if agent:
+  if agent and agent != config.agent_name:
     cls = registry.config_class(agent)
     config = dataclasses.replace(config, agent_name=agent, agent=cls())
   if vla:
     config = dataclasses.replace(config, vla=vla)
-  return config_lib.override(config, assignments)
+  suited = config.task.practice_settings
+  if config.agent_name != PracticeConfig().agent_name:
+    suited = [text for text in suited if not text.startswith('agent.')]
+  return config_lib.override(config, [*suited, *assignments])
 
 
 def read_config(text: str) -> PracticeConfig:

@@ -3,8 +3,7 @@
 `practice_run` drives one run and `sweep` several; both use this record.
 """
 
-from collections.abc import Callable, Mapping
-import functools
+from collections.abc import Mapping
 import json
 import pathlib
 import time
@@ -18,18 +17,22 @@ from rlt_jax import files
 from rlt_jax.agents.agent import Diagnosis
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.export import checkpoint
+from rlt_jax.lock import Lock
 from rlt_jax.reporting import provenance, statistics
-from rlt_jax.reporting.metrics import MetricsWriter
+from rlt_jax.reporting.metrics import MetricsWriter, read_metrics
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.training import assets as assets_lib
+from rlt_jax.training import advice, run_folder
 from rlt_jax.training import config as config_module
-from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.setup import TaskSetup
+from rlt_jax.training.run_folder import CONFIG_FILE, EVALUATIONS_FILE, Record
+from rlt_jax.training.shared import Shared
 from rlt_jax.types import Params
 
+# In the lines that say what comes next.
+COMPILING = (
+  'compiling first, which takes about a minute where nothing is cached'
+)
 _WINDOW = 50  # episodes in the running figures
-_REFERENCE_SAMPLES = 8  # R, see `Shared`
 
 
 class Progress(NamedTuple):
@@ -60,111 +63,6 @@ class Timer:
     self._table[self._name] = self._table.get(self._name, 0.0) + spent
 
 
-class Record:
-  """Evaluations in a JSON file, so that a resumed run has them too."""
-
-  def __init__(self, path: pathlib.Path):
-    """Reads the file if it exists."""
-    self._path = path
-    self.data: dict[str, Any] = {}
-    if path.exists():
-      self.data = json.loads(path.read_text())
-
-  def put(self, name: str, value: Any) -> None:
-    """Stores a JSON value under a name."""
-    self.data[name] = value
-    files.write_atomically(self._path, json.dumps(self.data))
-
-  def put_episodes(self, name: str, episodes: Episodes) -> None:
-    """Stores episodes under a name."""
-    self.put(name, statistics.to_plain(episodes))
-
-  def episodes(self, name: str) -> Episodes:
-    """Returns episodes stored under a name."""
-    return statistics.from_plain(self.data[name])
-
-
-class Shared(NamedTuple):
-  """Objects shared by all runs of one process.
-
-  setup: task, VLA with its token, and agent. evaluator: runs policies.
-  raise_if_stopped: called between two evaluations; may raise KeyboardInterrupt.
-  sample_references: () -> the VLA's chunks [R, B, C, A], sampled R times at the
-    same B states; the same for every seed, computed once.
-  demonstrations: what the VLA learned from; None if that is not known.
-  """
-
-  setup: TaskSetup
-  evaluator: evaluator_lib.Evaluator
-  raise_if_stopped: Callable[[], None]
-  sample_references: Callable[[], np.ndarray]
-  demonstrations: Episodes | None
-
-
-def make_shared(
-  setup: TaskSetup,
-  config: PracticeConfig,
-  raise_if_stopped: Callable[[], None],
-  assets: str = '',
-) -> Shared:
-  """Builds the objects shared by the runs of one process.
-
-  Args:
-    setup, raise_if_stopped: see `Shared`.
-    config: of the runs; its seed is not used.
-    assets: folder with vla/ and token/; empty for the shipped ones.
-  """
-  evaluator = setup_lib.make_evaluator(setup, config)
-
-  @functools.cache
-  def sample_references() -> np.ndarray:
-    # The evaluator's batch size, so that nothing new is compiled.
-    worlds = evaluator.initial_states(evaluator.sizes.large)
-    chunks = [
-      setup.perception.perceive(worlds, jax.random.PRNGKey(i)).reference
-      for i in range(_REFERENCE_SAMPLES)
-    ]
-    return np.stack(chunks)[:, :, : config.chunk_size]
-
-  return Shared(
-    setup=setup,
-    evaluator=evaluator,
-    raise_if_stopped=raise_if_stopped,
-    sample_references=sample_references,
-    demonstrations=assets_lib.demonstrations(assets, config.vla),
-  )
-
-
-def check_workdir(workdir: pathlib.Path, resume: bool) -> None:
-  """Raises ValueError if a run can neither start nor continue."""
-  if workdir.exists() and not resume:
-    raise ValueError(
-      f'workdir must be new (or pass --resume to continue): {workdir}.'
-    )
-  if resume and checkpoint.latest(workdir) is None:
-    raise ValueError(
-      f'A run needs a checkpoint to be opened or resumed: {workdir} has none.'
-    )
-
-
-def read_config(workdir: pathlib.Path) -> PracticeConfig:
-  """Returns the settings of the run in a workdir.
-
-  Raises:
-    ValueError: settings of another version, named.
-    OSError: no run in the workdir.
-  """
-  path = workdir / 'config.json'
-  if not path.is_file():
-    raise FileNotFoundError(
-      f'workdir must be the folder of a run: {workdir} has no config.json.'
-    )
-  try:
-    return config_module.read_config(path.read_text())
-  except ValueError as error:
-    raise ValueError(f'{path} cannot be used: {error}') from error
-
-
 class Experiment:
   """The record of one run; its caller sets `progress`."""
 
@@ -177,7 +75,7 @@ class Experiment:
     command: str,
     name: str = '',
   ):
-    """Reads the files in the workdir; writes nothing.
+    """Reads the files in the workdir; writes nothing until `open`.
 
     Args:
       workdir: of the run.
@@ -190,7 +88,7 @@ class Experiment:
     # Read now: the code may change before the report is written.
     self.commit = provenance.commit()
     self.shared = shared
-    self.record = Record(workdir / 'evaluations.json')
+    self.record = Record(workdir / EVALUATIONS_FILE)
     self.meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {
@@ -200,10 +98,39 @@ class Experiment:
     )
     self.progress: Progress | None = None
     self.latest_metrics: dict[str, Any] = {}  # of the agent, after the warm-up
-    self.seconds: dict[str, float] = {}
+    self.seconds = self.record.seconds()  # of all processes of the run
     self._name = f'{name}: ' if name else ''
-    self._updates_before: int | None = None
+    self._updates_before = 0
     self._metrics: MetricsWriter | None = None
+    self._lock: Lock | None = None
+
+  def open(self, resume: bool) -> None:
+    """Locks the workdir for this process.
+
+    A new run deletes what an earlier one without a checkpoint left there.
+
+    Raises:
+      ValueError: the workdir has become one that cannot be used.
+      OSError: another process writes there, or this one cannot.
+    """
+    self._lock = run_folder.lock(self.workdir)
+    try:
+      # Once more: another process may have been quicker.
+      run_folder.check_workdir(self.workdir, resume)
+    except ValueError:
+      self.close()
+      raise
+    if not resume:
+      run_folder.clear(self.workdir)
+    self.record = Record(self.workdir / EVALUATIONS_FILE)
+    self.seconds = self.record.seconds()
+
+  def close(self) -> None:
+    """Gives the workdir back to other processes."""
+    self.close_metrics()
+    if self._lock is not None:
+      self._lock.release()
+      self._lock = None
 
   def check_checkpoint(self) -> None:
     """Raises ValueError if it is of other settings or assets, named."""
@@ -216,28 +143,70 @@ class Experiment:
       ValueError: it is of other settings or assets, named.
     """
     restored = checkpoint.restore(
-      self.workdir, like, expected_meta=self._expected_meta()
+      self.workdir, like, expected_meta=self._expected_meta(), set_aside=True
     )
     self.print_line(f'Resumed at {restored.env_steps} control steps.')
     return restored
 
+  def restore_policy(self) -> checkpoint.Restored:
+    """Returns the agent's policy in the newest checkpoint; writes nothing."""
+    agent = self.shared.setup.agent
+    params = agent.policy_params(agent.init(jax.random.PRNGKey(0)))
+    return checkpoint.restore(
+      self.workdir,
+      jax.tree.map(np.asarray, params),
+      part='policy',  # of PracticeState
+      expected_meta=self._expected_meta(),
+    )
+
   def save(self, state: Any, env_steps: int, **kwargs: Any) -> None:
-    """Writes a checkpoint; see `checkpoint.save` for `kwargs`."""
+    """Writes a checkpoint; see `checkpoint.save` for `kwargs`.
+
+    What belongs to it is on the disk before it.
+    """
+    if self._metrics is not None:
+      self._metrics.sync()
     checkpoint.save(self.workdir, env_steps, state, self.meta, **kwargs)
 
   def write_config(self) -> None:
-    """Makes the workdir, with the settings in it."""
-    self.workdir.mkdir(parents=True, exist_ok=True)
+    """Writes the settings into the workdir."""
     text = config_lib.to_json(self.config) + '\n'
-    (self.workdir / 'config.json').write_text(text)
+    files.write_atomically(self.workdir / CONFIG_FILE, text)
 
   def open_metrics(self, resume_steps: int | None) -> None:
-    """Opens metrics.jsonl; `log_round` writes to it. See MetricsWriter."""
+    """Opens metrics.jsonl; `log_round` writes to it. See MetricsWriter.
+
+    A resumed run takes from it what the run before the stop knew.
+    """
     self._metrics = MetricsWriter(self.workdir, resume_steps=resume_steps)
+    self._updates_before = self.progress.critic_updates
+    if resume_steps is not None:
+      for row in read_metrics(self.workdir):
+        if _learned(row):
+          self.latest_metrics = row
 
   def close_metrics(self) -> None:
-    """Closes metrics.jsonl."""
-    self._metrics.close()
+    """Closes metrics.jsonl, if it is open."""
+    if self._metrics is not None:
+      self._metrics.close()
+      self._metrics = None
+
+  def all_seconds(
+    self, shared: Mapping[str, float] | None = None
+  ) -> dict[str, float]:
+    """Returns the wall-clock seconds so far by part.
+
+    Args:
+      shared: this run's share of what several runs spent together.
+    """
+    seconds = dict(self.seconds)
+    for name, spent in (shared or {}).items():
+      seconds[name] = seconds.get(name, 0.0) + spent
+    return seconds
+
+  def keep_seconds(self, shared: Mapping[str, float] | None = None) -> None:
+    """Keeps `all_seconds` for the report of a resumed run."""
+    self.record.put_seconds(self.all_seconds(shared))
 
   def log_round(
     self, progress: Progress, metrics: Mapping[str, Any]
@@ -256,10 +225,10 @@ class Experiment:
       row['throughput_per_10min'] = statistics.throughput_per_10min(
         recent, self.config.task.control_hz
       )
-    updates = progress.critic_updates
-    before = updates if self._updates_before is None else self._updates_before
-    row['critic_updates'] = self._updates_before = updates
-    row['updates_per_s'] = (updates - before) / max(metrics['round_s'], 1e-9)
+    row['critic_updates'] = progress.critic_updates
+    new = progress.critic_updates - self._updates_before
+    self._updates_before = progress.critic_updates
+    row['updates_per_s'] = new / max(metrics['round_s'], 1e-9)
     row |= metrics
     self._metrics.write(row)
     return row
@@ -274,8 +243,7 @@ class Experiment:
     Args:
       metrics: of a round.
     """
-    # A round that made no update has no metrics of the agent.
-    if metrics['phase'] == 'warm-up' or 'finite' not in metrics:
+    if not _learned(metrics):
       return
     self.latest_metrics = dict(metrics)
     if 'diagnosis' in self.record.data:
@@ -291,27 +259,34 @@ class Experiment:
     Args:
       metrics: of a round that made updates.
     """
-    diagnose = self.shared.setup.agent.diagnose
-    if diagnose is None:
-      return None
-    return diagnose(metrics, self.shared.sample_references())
+    return advice.advise(
+      self.shared.setup.agent,
+      metrics,
+      self.progress.episodes,
+      self.shared.sample_references,
+    )
 
   def evaluate_base(self) -> None:
     """Evaluates the VLA alone, unless the record has its result."""
+    if marks := self.config.marks_left_out():
+      self.print_line(
+        'No evaluation is made at the minutes '
+        f'{", ".join(f"{m:g}" for m in marks)}: the run ends at '
+        f'{self.config.minutes(self.config.num_env_steps):g}.'
+      )
     if 'base' in self.record.data:
       return
     self.print_line(
       f'Evaluating the VLA in {self.config.num_final_episodes} episodes; '
-      'compiling first, which takes about a minute where nothing is cached.'
+      f'{COMPILING}.'
     )
-    with Timer(self.seconds, 'evaluation_s'):
-      episodes, _ = self.shared.evaluator.run(
-        evaluator_lib.base_policy(self.config.open_loop_steps),
-        self.config.num_final_episodes,
-      )
+    episodes = self._evaluate(
+      evaluator_lib.base_policy(self.config.open_loop_steps),
+      self.config.num_final_episodes,
+    )
     self.record.put_episodes('base', episodes)
     print('base:', self.describe(episodes), flush=True)
-    self.shared.raise_if_stopped()
+    self.shared.stop.raise_if_stopped()
 
   @property
   def _steps_per_minute(self) -> float:
@@ -326,7 +301,7 @@ class Experiment:
     end = self.config.num_env_steps
     return [
       (minutes, min(round(minutes * self._steps_per_minute), end))
-      for minutes in (*self.config.eval_at_minutes, self.config.minutes(end))
+      for minutes in self.config.marks()
     ]
 
   def evaluate_agent(self, minutes: float, steps: int) -> None:
@@ -335,20 +310,37 @@ class Experiment:
     count = (
       self.config.num_final_episodes if final else self.config.num_eval_episodes
     )
-    for name, explore in (('mean', False), ('exploring', True)):
-      key = f'{name}@{minutes:g}'
-      if key in self.record.data:
-        continue
-      with Timer(self.seconds, 'evaluation_s'):
-        episodes, _ = self.shared.evaluator.run(self.policy(explore), count)
-      self.record.put_episodes(key, episodes)
+    due = {
+      f'{name}@{minutes:g}': (name, explore)
+      for name, explore in (('mean', False), ('exploring', True))
+      if f'{name}@{minutes:g}' not in self.record.data
+    }
+    if due:
       print()  # ends the live line
+      self.print_line(
+        f'Evaluating without and with exploration, {count} episodes each; '
+        'takes about half a minute on two cores.'
+      )
+    for key, (name, explore) in due.items():
+      episodes = self._evaluate(self.policy(explore), count)
+      self.record.put_episodes(key, episodes)
       self.print_line(
         f'{minutes:.3g} min, {name} policy: {self.describe(episodes)}'
       )
-      self.shared.raise_if_stopped()
+      self.shared.stop.raise_if_stopped()
 
-  def policy(self, explore: bool) -> evaluator_lib.Policy:
+  def _evaluate(
+    self, policy: evaluator_lib.Policy | evaluator_lib.Steering, count: int
+  ) -> Episodes:
+    """Evaluates a policy in `count` episodes, or is stopped by a signal."""
+    stop = self.shared.stop
+    stoppable = evaluator_lib.with_check(policy, stop.raise_if_stopped)
+    with Timer(self.seconds, 'evaluation_s'):
+      return stop.call(self.shared.evaluator.run, stoppable, count)[0]
+
+  def policy(
+    self, explore: bool
+  ) -> evaluator_lib.Policy | evaluator_lib.Steering:
     """Returns the current agent as a policy, with or without exploration."""
     return evaluator_lib.agent_policy(
       self.shared.setup.agent,
@@ -362,4 +354,16 @@ class Experiment:
     return statistics.describe(episodes, self.config.task.control_hz)
 
   def _expected_meta(self) -> dict[str, Any]:
-    return {name: self.meta[name] for name in ('config', 'fingerprints')}
+    settings = self.meta['config'].items()
+    return {
+      'config': {
+        k: v for k, v in settings if k not in config_module.CHANGEABLE
+      },
+      'fingerprints': self.meta['fingerprints'],
+    }
+
+
+def _learned(metrics: Mapping[str, Any]) -> bool:
+  """Returns whether the metrics of a round have the agent's, after warm-up."""
+  # A round that made no update has none.
+  return metrics['phase'] != 'warm-up' and 'finite' in metrics

@@ -6,6 +6,7 @@ last checkpoint and reads again what came after. Weights go out as a snapshot
 after every episode; the control loop loads the newest between two episodes.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -22,11 +23,13 @@ from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.export import bundle as bundle_lib
 from rlt_jax.export import checkpoint
+from rlt_jax.lock import lock_folder
 from rlt_jax.reporting.metrics import MetricsWriter
-from rlt_jax.robot.outcomes import RowEnd
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.recording import episodes, segments
+from rlt_jax.robot.recording import episodes, identity, segments
+from rlt_jax.robot.recording import journal as journal_lib
+from rlt_jax.robot.recording.journal import JournalError
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner
@@ -69,6 +72,7 @@ class JournalLearner:
     Raises:
       ValueError: the config's chunk, delay or networks are not the bundle's,
         or the checkpoint is of another config, VLA or token.
+      LockedError: another learner works in the workdir.
     """
     self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
     check_bundle(spec, self._agent, config)
@@ -80,39 +84,55 @@ class JournalLearner:
       jax.random.PRNGKey(config.seed),
       _segment_spec(sizes_of(spec), config.replay_stride),
     )
-    # after: index of the last episode learned from.
+    # after, file: index and file number of the last episode learned from.
     self._progress = dict.fromkeys(
-      ('after', 'version', 'late_queries', 'env_steps'), 0
-    ) | {'after': -1}
+      ('after', 'file', 'version', 'late_queries', 'env_steps'), 0
+    ) | {'after': -1, 'file': -1}
+    self._missed: set[int] = set()  # files, said once
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
-    )
-    self._workdir.mkdir(parents=True, exist_ok=True)
-    if checkpoint.latest(self._workdir) is not None:
-      self._restore()
-    # Rows after the checkpoint are written again.
-    self._metrics = MetricsWriter(
-      self._workdir, resume_steps=self._progress['env_steps']
-    )
-    self._publish()
+    ) | {'journal': ''}
+    with contextlib.ExitStack() as stack:
+      stack.callback(lock_folder(self._workdir).release)
+      if checkpoint.latest(self._workdir) is not None:
+        self._restore()
+      # Rows after the checkpoint are written again.
+      self._metrics = MetricsWriter(
+        self._workdir, resume_steps=self._progress['env_steps']
+      )
+      stack.callback(self._metrics.close)
+      self._publish()
+      self._stack = stack.pop_all()
 
   @property
   def version(self) -> int:
     """Of the newest snapshot."""
     return self._progress['version']
 
-  def catch_up(self) -> int:
+  def catch_up(self, stop: threading.Event | None = None) -> int:
     """Learns from the episodes that are new; returns how many there were.
+
+    Says in words what it cannot learn from: a journal that is another one than
+    before, and is read from its beginning; a file that is missing; an episode
+    that gives no row.
+
+    Args:
+      stop: ends it after the present episode.
 
     Raises:
       FloatingPointError: a loss or parameter is no longer finite; the last
         snapshot and checkpoint stay.
+      JournalError: a file is damaged; the episodes before it were learned.
     """
+    self._check_journal()
     count = 0
     for episode in episodes.read(self._journal, self._progress['after']):
+      if stop is not None and stop.is_set():
+        break
       self._learn(episode)
       self._progress['after'] = episode.index
+      self._progress['file'] = episode.file_number
       self._publish()
       count += 1
     return count
@@ -120,13 +140,12 @@ class JournalLearner:
   def save(self) -> None:
     """Writes a checkpoint: the journal before it need not be read again."""
     state = {'learner': self._state, **self._progress}
-    checkpoint.save(
-      self._workdir, self._progress['after'] + 1, state, self._meta
-    )
+    steps = self._progress['env_steps']
+    checkpoint.save(self._workdir, steps, state, self._meta)
 
   def close(self) -> None:
-    """Closes metrics.jsonl."""
-    self._metrics.close()
+    """Closes metrics.jsonl and unlocks the workdir."""
+    self._stack.close()
 
   def follow(
     self, stop: threading.Event, *, save_every_s: float, poll_s: float
@@ -139,28 +158,63 @@ class JournalLearner:
       stop: may be set by a signal handler or another thread.
       save_every_s: s between two checkpoints.
       poll_s: s between two reads of the journal.
+
+    Raises:
+      JournalError, FloatingPointError: see `catch_up`. Before a JournalError
+        what was learned is saved.
     """
     print(f'version {self.version} is published', flush=True)
     saved = time.monotonic()
-    while not stop.is_set():
-      if self.catch_up():
-        print(f'version {self.version} is published', flush=True)
-      if time.monotonic() - saved > save_every_s:
-        self.save()
-        saved = time.monotonic()
-      stop.wait(poll_s)
-    self.save()
-    self.close()
+    try:
+      while not stop.is_set():
+        if self.catch_up(stop):
+          print(f'version {self.version} is published', flush=True)
+        if time.monotonic() - saved > save_every_s:
+          self.save()
+          saved = time.monotonic()
+        stop.wait(poll_s)
+      self.save()
+    except JournalError:
+      self.save()
+      raise
+    finally:
+      self.close()
+
+  def _check_journal(self) -> None:
+    """Begins another journal at its beginning; says which files are gone."""
+    name, before = identity.read(self._journal), self._meta['journal']
+    if name and name != before:
+      if before:
+        print(
+          f'{self._journal} is another journal than before: it is read from '
+          'its beginning, and what was learned is kept.',
+          flush=True,
+        )
+        self._progress |= {'after': -1, 'file': -1}
+      self._meta = self._meta | {'journal': name}
+    gone = journal_lib.missing_numbers(self._journal, self._progress['file'])
+    if new := sorted(set(gone) - self._missed):
+      self._missed.update(new)
+      print(
+        f'{self._journal} must have files with the numbers {new}: they are '
+        'missing, and what is in them is not learned.',
+        flush=True,
+      )
 
   def _learn(self, episode: episodes.Episode) -> None:
     start = time.perf_counter()
-    steps, end = episodes.without_gap(episode, self._config.replay_stride)
     before = int(self._agent.num_updates(self._state.agent))
-    metrics: dict[str, Any] = {}
-    if end is not None and steps:
-      metrics = self._learn_steps(episode, steps, end)
+    rows_before, metrics = self._state.rows, {}
+    parts = episodes.learnable_parts(episode, self._config.replay_stride)
+    for part in parts:
+      metrics = self._learn_part(episode, part) or metrics
+    num_steps = sum(len(part.steps) for part in parts)
+    if episode.end is not None and self._state.rows == rows_before:
+      self._say(episode, 'gave no row: the answers of the VLA are missing')
+    elif parts and parts[-1].end != episode.end:
+      self._say(episode, 'lost its label: what was seen before it is missing')
     updates = int(self._agent.num_updates(self._state.agent))
-    self._progress['env_steps'] += len(steps)
+    self._progress['env_steps'] += num_steps
     self._metrics.write({
       'env_steps': self._progress['env_steps'],
       'rows': self._state.rows,
@@ -170,28 +224,34 @@ class JournalLearner:
       'update_to_data': updates / max(self._state.rows, 1),
       'episode': episode.index,
       'outcome': episode.outcome,
-      'steps': len(steps),
-      'dropped_steps': len(episode.steps) - len(steps),
+      'steps': num_steps,
+      'dropped_steps': episode.num_steps - num_steps,
       'policy_version': episode.begin.get('policy_version'),
       'late_queries': self._progress['late_queries'],
     } | metrics)  # fmt: skip
 
-  def _learn_steps(
-    self, episode: episodes.Episode, steps: list[segments.Step], end: RowEnd
+  def _say(self, episode: episodes.Episode, what: str) -> None:
+    outcome = episode.outcome or 'interrupted'
+    print(
+      f'Episode {episode.file_number} ({outcome}, {episode.num_steps} steps) '
+      f'{what}.',
+      flush=True,
+    )
+
+  def _learn_part(
+    self, episode: episodes.Episode, part: episodes.Part
   ) -> dict[str, float]:
-    """Learns from an episode's steps; returns the metrics of its updates."""
+    """Learns from a part; returns the metrics of its updates."""
     config, metrics = self._config, {}
     cut = segments.cut(
-      steps,
-      episode.features,
+      part.steps,
+      part.features,
       chunk_size=config.chunk_size,
       replay_stride=config.replay_stride,
       inference_delay=config.inference_delay,
-      end=end,
+      end=part.end,
     )
-    self._progress['late_queries'] += sum(
-      step < len(steps) for step in episode.late
-    )
+    self._progress['late_queries'] += part.late
     # None stores the last rows at once; else the reward would wait for the
     # next episode.
     for segment in (*cut, None):
@@ -222,7 +282,11 @@ class JournalLearner:
   def _restore(self) -> None:
     like = {'learner': self._state, **self._progress}
     wanted = {name: self._meta[name] for name in ('config', 'fingerprints')}
-    found = checkpoint.restore(self._workdir, like, expected_meta=wanted).state
+    restored = checkpoint.restore(
+      self._workdir, like, expected_meta=wanted, set_aside=True
+    )
+    self._meta = self._meta | {'journal': restored.meta['journal']}
+    found = restored.state
     self._state = found.pop('learner')
     self._progress = {name: int(value) for name, value in found.items()}
 

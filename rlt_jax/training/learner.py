@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax import replay
@@ -18,7 +19,7 @@ class LearnerConfig(Protocol):
 
   gamma: float  # discount of a control step
   replay_stride: int  # control steps between row starts
-  intervention_reference: str  # of `replay.INTERVENTION_REFERENCES`
+  intervention_reference: str  # of `types.INTERVENTION_REFERENCES`
   replay_capacity: int  # rows
   learning_starts: int  # rows stored before the first update
   utd_ratio: int  # updates per stored row
@@ -57,7 +58,9 @@ class Learner:
       config: of the run.
     """
     self._agent, self._config = agent, config
-    self._ring = replay.make_ring(config.replay_capacity, agent.batch_size)
+    self._ring = replay.make_ring(
+      config.replay_capacity, agent.batch_size, vla_share=agent.vla_share
+    )
     self._update = jax.jit(self._update_agent, donate_argnums=0)
     self._encode = encode
     self._build_rows = jax.jit(self._rows_of)
@@ -112,6 +115,13 @@ class Learner:
     jax.block_until_ready(agent.policy_params(agent_state))
     return state, mean_metrics(jax.device_get(metrics))
 
+  def compile(self, state: LearnerState, segment: Segment) -> None:
+    """Compiles what `learn` runs; the state is not consumed."""
+    rows, keep = self._build_rows(state.previous, segment)
+    agent_state, replay_state = copied((state.agent, state.replay))
+    replay_state = self._ring.add(replay_state, rows, keep)
+    jax.block_until_ready(self._update(agent_state, replay_state))
+
   def _update_agent(self, agent_state: Any, replay_state: ReplayState):
     return self._agent.update(agent_state, replay_state, self._ring.sample)
 
@@ -128,6 +138,13 @@ class Learner:
       intervention_reference=config.intervention_reference,
     )
     return replay.select_fields(rows, self._agent.row_spec), keep
+
+
+def copied(tree: Any) -> Any:
+  """Returns the tree with JAX arrays of its own, to be donated."""
+  return jax.tree.map(
+    lambda x: jnp.copy(x) if isinstance(x, jax.Array) else x, tree
+  )
 
 
 def mean_metrics(

@@ -94,6 +94,14 @@ class Practice:
       length=append(none, first.length[first.ended]),
     )
 
+  def compile(self, state: PracticeState) -> None:
+    """Compiles what a round will run; the state does not change.
+
+    A round consumes the learner's state and cannot be given up: nothing that
+    lasts may be left to it.
+    """
+    self._learner.compile(state.learner, state.pending)
+
   def run(
     self, state: PracticeState, until: int, on_round: OnRound
   ) -> PracticeState:
@@ -122,7 +130,7 @@ class Practice:
       )
     finally:
       learner_state, metrics = learning.result()
-    metrics = metrics or {}
+    metrics = (metrics or {}) | {'diverged_worlds': int(output.diverged.sum())}
     state = PracticeState(
       actors=actors_state,
       learner=learner_state,
@@ -142,6 +150,16 @@ class Practice:
   def _policy(self, state: LearnerState) -> Params:
     # A copy, since the learner donates its params to the next update.
     return jax.tree.map(np.asarray, self._agent.policy_params(state.agent))
+
+
+def check_whole(state: PracticeState) -> None:
+  """Raises RuntimeError if a round that ended in a fault consumed the state."""
+  for leaf in jax.tree.leaves(state):
+    if isinstance(leaf, jax.Array) and leaf.is_deleted():
+      raise RuntimeError(
+        'A state to save must be of a complete round: the last one ended in a '
+        'fault. The run can be resumed from its last checkpoint.'
+      )
 
 
 def to_episodes(outcome: np.ndarray, length: np.ndarray) -> Episodes:

@@ -105,11 +105,12 @@ class MultiSeed:
       while (active := state.env_steps < config.num_env_steps).any():
         start = time.perf_counter()
         warmup = state.env_steps < config.vla_warmup_steps
-        state, metrics = self._round(pool, state, active, warmup)
+        state, metrics, diverged = self._round(pool, state, active, warmup)
         _check_finite(self._seeds, state, metrics)
         round_s = time.perf_counter() - start
         on_round(state, [
           (metrics[i] or {}) | {
+            'diverged_worlds': int(diverged[i]),
             'round_s': round_s,
             'phase': 'warm-up' if warmup[i] else 'practice',
           } if active[i] else None
@@ -117,27 +118,29 @@ class MultiSeed:
         ])  # fmt: skip
     return state
 
+  def compile(self, state: PracticeState) -> None:
+    """Compiles what a round will run; see `loop.Practice.compile`."""
+    self._learner.compile(state.learner, state.pending)
+
   def split(self, state: PracticeState) -> list[PracticeState]:
     """Returns one PracticeState per seed, as of `loop.Practice`."""
+    return [self.split_one(state, i) for i in range(len(self._seeds))]
+
+  def split_one(self, state: PracticeState, index: int) -> PracticeState:
+    """Returns the PracticeState of one seed, as of `loop.Practice`."""
     rest, env_leaves = _split_env_leaves(state)
     count = self._config.num_envs
-
-    def state_of(i: int) -> PracticeState:
-      envs = slice(i * count, (i + 1) * count)
-      state = jax.tree.map(lambda x: x[i], rest)
-      learner = state.learner
-      state = state.replace(
-        env_steps=int(state.env_steps),
-        policy=jax.tree.map(np.asarray, state.policy),
-        learner=learner.replace(
-          pending_updates=int(learner.pending_updates), rows=int(learner.rows)
-        ),
-      )
-      return _join_env_leaves(
-        state, jax.tree.map(lambda x: x[envs], env_leaves)
-      )
-
-    return [state_of(i) for i in range(len(self._seeds))]
+    envs = slice(index * count, (index + 1) * count)
+    rest = jax.tree.map(lambda x: x[index], rest)
+    learner = rest.learner
+    rest = rest.replace(
+      env_steps=int(rest.env_steps),
+      policy=jax.tree.map(np.asarray, rest.policy),
+      learner=learner.replace(
+        pending_updates=int(learner.pending_updates), rows=int(learner.rows)
+      ),
+    )
+    return _join_env_leaves(rest, jax.tree.map(lambda x: x[envs], env_leaves))
 
   def join(self, states: Sequence[PracticeState]) -> PracticeState:
     """Inverts `split`; the seeds need not be in the same round."""
@@ -153,7 +156,8 @@ class MultiSeed:
     state: PracticeState,
     active: np.ndarray,
     warmup: np.ndarray,
-  ) -> tuple[PracticeState, list[RoundMetrics]]:
+  ) -> tuple[PracticeState, list[RoundMetrics], np.ndarray]:
+    """Returns the state, each seed's metrics, and its diverged worlds [S]."""
     learning = pool.submit(
       self._learner.learn, state.learner, state.pending, active
     )
@@ -166,7 +170,10 @@ class MultiSeed:
       )
     finally:
       learner_state, metrics = learning.result()
-    steps = output.steps.reshape(len(self._seeds), -1).sum(1)
+    steps, diverged = (
+      x.reshape(len(self._seeds), -1).sum(1)
+      for x in (output.steps, output.diverged)
+    )
     actors_state, pending = self._select(
       active, (actors_state, output.segment), (state.actors, state.pending)
     )
@@ -179,7 +186,7 @@ class MultiSeed:
       env_steps=state.env_steps + steps * active,
       outcome=_append(state.outcome, outcome, ended, active),
       length=_append(state.length, length, ended, active),
-    )), metrics  # fmt: skip
+    )), metrics, diverged  # fmt: skip
 
   def _policy(self, agent_state: Any) -> Any:
     # A copy, since the learner donates its params to the next update.

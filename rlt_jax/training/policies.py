@@ -6,21 +6,110 @@ import pathlib
 from typing import NamedTuple
 
 from rlt_jax.evaluation import evaluator as evaluator_lib
+from rlt_jax.evaluation import physics_study
+from rlt_jax.evaluation.physics_study import Variant
+from rlt_jax.reporting.statistics import Episodes
+from rlt_jax.serving.embedder import Embedder
+from rlt_jax.signals import StopRequest
+from rlt_jax.tasks.task import Bench, TaskSpec
 from rlt_jax.training import assets as assets_lib
-from rlt_jax.training import experiment, practice_run
+from rlt_jax.training import experiment as experiment_lib
+from rlt_jax.training import run_folder
 from rlt_jax.training import setup as setup_lib
+from rlt_jax.training import shared as shared_lib
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import Params
 
 
 class Evaluation(NamedTuple):
   """An evaluator and the policies to run on it, by name.
 
-  control_hz: control steps per second of the task.
+  spec: of the task. config: of the run, or of the VLA alone. about: what is
+  evaluated, in a sentence. embedder: the VLA and its token.
   """
 
   evaluator: evaluator_lib.Evaluator
   policies: Mapping[str, evaluator_lib.Policy]
-  control_hz: float
+  spec: TaskSpec
+  config: PracticeConfig
+  about: str
+  embedder: Embedder
+
+  def trials(self, instructions: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Returns (label, policy, instruction) of what is to be run.
+
+    Each policy hears the task's own instruction, and then others in its place.
+
+    Args:
+      instructions: the others.
+
+    Raises:
+      ValueError: one that the VLA cannot read.
+    """
+    for text in instructions:
+      self.embedder.check_instruction(text)
+    own = self.spec.instruction
+    return [(name, name, own) for name in self.policies] + [
+      (f'{name}, {text!r}', name, text)
+      for text in instructions
+      for name in self.policies
+    ]
+
+  def run(
+    self, name: str, episodes: int, instruction: str | None = None
+  ) -> Episodes:
+    """Evaluates one of the policies.
+
+    Args:
+      name: of the policy.
+      episodes: how many start states.
+      instruction: to the VLA; None is the task's own.
+
+    Raises:
+      KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP came; the evaluation is given
+        up at once.
+    """
+    with StopRequest('at once; this evaluation is given up') as stop:
+      policy = self.policies[name]
+      run = self.evaluator.run
+      return stop.call(run, policy, episodes, prompt=instruction)[0]
+
+
+class OpenedRun(NamedTuple):
+  """A run that is only read: its record, newest policy and where that is from.
+
+  experiment: its record. policy: params. env_steps: of practice.
+  """
+
+  experiment: experiment_lib.Experiment
+  policy: Params
+  env_steps: int
+
+
+def open_run(workdir: pathlib.Path, assets: str) -> OpenedRun:
+  """Opens a run that may be finished or still be practicing; writes nothing.
+
+  Args:
+    workdir: of the run.
+    assets: as the run had it.
+
+  Raises:
+    ValueError: there is no checkpoint, or it does not fit the assets.
+    OSError: no run in the workdir.
+  """
+  config = run_folder.read_config(workdir)
+  run_folder.check_workdir(workdir, resume=True)
+  setup = setup_lib.make(config, assets)
+  experiment = experiment_lib.Experiment(
+    workdir=workdir,
+    config=config,
+    shared=shared_lib.make_shared(
+      setup, config, StopRequest('at once'), assets
+    ),
+    command='',
+  )
+  restored = experiment.restore_policy()
+  return OpenedRun(experiment, restored.state, restored.env_steps)
 
 
 def of_base(
@@ -47,7 +136,10 @@ def of_base(
   return Evaluation(
     setup_lib.make_evaluator(setup, config, seed),
     {f'base, {h} steps': evaluator_lib.base_policy(h) for h in horizons},
-    setup.task.spec.control_hz,
+    setup.task.spec,
+    config,
+    f'The VLA {config.vla} alone.',
+    setup.embedder,
   )
 
 
@@ -63,12 +155,49 @@ def of_run(workdir: pathlib.Path, assets: str, seed: int) -> Evaluation:
     ValueError: a run of other assets or of another version.
     OSError: no run in the workdir.
   """
-  config = experiment.read_config(workdir)
-  run = practice_run.PracticeRun(
-    workdir=workdir, config=config, resume=True, assets=assets
-  ).experiment
+  experiment, params, steps = open_run(workdir, assets)
+  setup, config = experiment.shared.setup, experiment.config
   return Evaluation(
-    setup_lib.make_evaluator(run.shared.setup, config, seed),
-    {'mean': run.policy(explore=False), 'exploring': run.policy(explore=True)},
-    run.shared.setup.task.spec.control_hz,
+    setup_lib.make_evaluator(setup, config, seed),
+    {
+      name: evaluator_lib.agent_policy(
+        setup.agent, params, chunk_size=config.chunk_size, explore=explore
+      )
+      for name, explore in (('mean', False), ('exploring', True))
+    },
+    setup.task.spec,
+    config,
+    f'The agent of {workdir} after {config.minutes(steps):.4g} robot minutes, '
+    f'{steps} control steps.',
+    setup.embedder,
+  )
+
+
+def in_physics(
+  config: PracticeConfig,
+  assets: str,
+  seed: int,
+  world: Variant,
+  engine: Variant,
+) -> tuple[evaluator_lib.Evaluator, Bench | None]:
+  """Returns an evaluator in a world of `physics_study`, and its bench.
+
+  Args:
+    config: of the run, or of the VLA alone.
+    assets: as the run had them.
+    seed: of the start states.
+    world, engine: what differs from the config.
+
+  Raises:
+    ValueError: a change that does not fit, or C MuJoCo for a task without it.
+  """
+  config = physics_study.changed(config, world, engine)
+  setup = setup_lib.make(config, assets)
+  rollout_fns = physics_study.rollout_of(engine, setup.task, setup.rollout_fns)
+  make_bench = setup.task.make_bench
+  return (
+    setup_lib.make_evaluator(
+      setup._replace(rollout_fns=rollout_fns), config, seed
+    ),
+    make_bench() if make_bench else None,
   )

@@ -3,17 +3,18 @@
 import datetime
 import os
 import pathlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 
+from rlt_jax.agents.agent import Agent
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.tasks.task import numbers
-from rlt_jax.training import practice_run
+from rlt_jax.training import policies
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training.config import PracticeConfig, read_config
+from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.setup import TaskSetup
 from rlt_jax.types import Params
 
@@ -42,15 +43,9 @@ def from_run(workdir: str | os.PathLike[str], assets: str = '') -> Source:
   Raises:
     ValueError: there is no checkpoint, or it does not fit the assets.
   """
-  workdir = pathlib.Path(workdir)
-  text = (workdir / 'config.json').read_text('utf-8')
-  config = read_config(text)
-  run = practice_run.PracticeRun(
-    workdir=workdir, config=config, resume=True, assets=assets
-  )
-  steps = int(run.state.env_steps)
-  setup = run.experiment.shared.setup
-  return Source(run.state.policy, setup, config, str(workdir), steps)
+  experiment, policy, steps = policies.open_run(pathlib.Path(workdir), assets)
+  setup, config = experiment.shared.setup, experiment.config
+  return Source(policy, setup, config, str(workdir), steps)
 
 
 def fresh(config: PracticeConfig, assets: str = '') -> Source:
@@ -70,21 +65,11 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
   Raises:
     ValueError: the agent's policy cannot run on a robot host.
   """
-  setup, config = source.setup, source.config
-  policy = bundle.exportable(setup.agent)
+  setup = source.setup
   task, served = setup.task.spec, setup.embedder.spec
   return BundleSpec(
-    chunk_size=config.chunk_size,
-    inference_delay=config.inference_delay,
-    replay_stride=config.replay_stride,
+    **policy_fields(setup.agent, source.config),
     z_dim=setup.perception.z_dim,
-    hidden_dims=policy.hidden_dims,
-    reference_input=policy.reference_input,
-    frozen_action_dims=policy.frozen_action_dims,
-    exploration_std=policy.exploration_std,
-    exploration_noise=policy.exploration_noise,
-    gamma=config.gamma,
-    intervention_reference=config.intervention_reference,
     control_hz=task.control_hz,
     joint_names=task.joint_names,
     joint_units=task.joint_units,
@@ -100,16 +85,51 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
     prompt=task.instruction,
     vla_fingerprint=served.vla_fingerprint,
     token_fingerprint=served.token_fingerprint,
-    run={
-      'workdir': source.workdir,
-      'task': task.name,
-      'env_steps': source.env_steps,
-      'command': command,
-      'commit': provenance.commit(),
-      'created': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
-      'versions': provenance.versions(),
-    },
+    run=origin(source.workdir, task.name, source.env_steps, command),
   )
+
+
+def policy_fields(agent: Agent, config: PracticeConfig) -> dict[str, Any]:
+  """Returns the fields of a `BundleSpec` that agent and practice decide.
+
+  Raises:
+    ValueError: the agent's policy cannot run on a robot host.
+  """
+  policy = bundle.exportable(agent)
+  return {
+    'chunk_size': config.chunk_size,
+    'inference_delay': config.inference_delay,
+    'replay_stride': config.replay_stride,
+    'hidden_dims': policy.hidden_dims,
+    'reference_input': policy.reference_input,
+    'frozen_action_dims': policy.frozen_action_dims,
+    'exploration_std': policy.exploration_std,
+    'exploration_noise': policy.exploration_noise,
+    'gamma': config.gamma,
+    'intervention_reference': config.intervention_reference,
+  }
+
+
+def origin(
+  workdir: str, task: str, env_steps: int, command: str
+) -> dict[str, Any]:
+  """Returns `BundleSpec.run`: where a policy comes from, made now.
+
+  Args:
+    workdir: of the run, '' for a fresh policy.
+    task: name of the task, or of the station.
+    env_steps: control steps of practice.
+    command: command line that writes the bundle.
+  """
+  return {
+    'workdir': workdir,
+    'task': task,
+    'env_steps': env_steps,
+    'command': command,
+    'commit': provenance.commit(),
+    'created': datetime.datetime.now(datetime.UTC).isoformat('T', 'seconds'),
+    'versions': provenance.versions(),
+  }
 
 
 def export(

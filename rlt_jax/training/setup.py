@@ -11,8 +11,10 @@ from rlt_jax.rollout import perception as perception_lib
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.serving.embedder import Embedder
+from rlt_jax.serving.serving_spec import ServingSpec
 from rlt_jax.tasks.task import Task
 from rlt_jax.training import assets as assets_lib
+from rlt_jax.training import precision
 from rlt_jax.training.config import PracticeConfig
 
 
@@ -35,8 +37,9 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
       shipped ones.
 
   Raises:
-    ValueError: assets that do not fit, by name.
+    ValueError: assets that do not fit, by name; JAX in 64-bit mode.
   """
+  precision.check()
   task = tasks.load(config.task_name, config.task)
   if task.render is None:
     raise ValueError(
@@ -44,39 +47,41 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
       f'{config.task_name!r} has none.'
     )
   embedder = assets_lib.load_embedder(assets, config, task.spec)
+  spec, frozen = embedder.spec, task.spec.frozen_action_dims
+  agent = make_agent(config, spec, frozen)
   perception = perception_lib.make(
-    task=task, embedder=embedder, token_ablation=config.token_ablation
+    task=task,
+    embedder=embedder,
+    token_ablation=config.token_ablation,
+    num_candidates=agent.num_candidates,
   )
   return TaskSetup(
-    embedder,
-    task,
-    chunk_rollout_lib.make(task),
-    perception,
-    make_agent(config, perception, task.spec.frozen_action_dims),
+    embedder, task, chunk_rollout_lib.make(task), perception, agent
   )
 
 
 def make_agent(
   config: PracticeConfig,
-  perception: Perception,
+  vla: ServingSpec | Perception,
   frozen_action_dims: tuple[int, ...] = (),
 ) -> Agent:
   """Builds the agent of a run.
 
   Args:
     config: of the run.
-    perception: gives the sizes.
+    vla: gives the sizes.
     frozen_action_dims: of the task.
 
   Raises:
     ValueError: settings that do not fit, by name.
   """
   sizes = Sizes(
-    perception.z_dim,
-    perception.proprio_dim,
+    vla.z_dim,
+    vla.proprio_dim,
     config.chunk_size,
-    perception.action_dim,
+    vla.action_dim,
     frozen_action_dims,
+    vla.horizon,
   )
   return registry.make(config.agent_name, config.agent, sizes)
 

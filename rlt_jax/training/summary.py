@@ -5,7 +5,7 @@ from typing import Any
 
 from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator
-from rlt_jax.reporting import provenance, report
+from rlt_jax.reporting import metrics, provenance, report
 from rlt_jax.reporting.video import write_film
 from rlt_jax.training.experiment import Experiment, Timer
 
@@ -25,6 +25,10 @@ def write(
   config, record = experiment.config, experiment.record
   prompt = {}
   if filmed := film and config.num_eval_videos > 0:
+    experiment.print_line(
+      'Filming the same start states before and after practice; takes about '
+      'a quarter of a minute on two cores.'
+    )
     with Timer(seconds, 'film_s'):
       _film(experiment)
   if film:
@@ -44,6 +48,10 @@ def write(
     control_hz=experiment.shared.setup.task.spec.control_hz,
     outcomes=experiment.shared.setup.task.spec.outcomes,
     demonstrations=experiment.shared.demonstrations,
+    diverged_worlds=sum(
+      row.get('diverged_worlds', 0)
+      for row in metrics.read_metrics(experiment.workdir)
+    ),
     along=[report.Evaluation(0.0, record.episodes('base')), *along],
     token=dict(experiment.shared.setup.embedder.token_metrics),
     prompt=prompt,
@@ -80,7 +88,9 @@ def _film(experiment: Experiment) -> None:
     evaluator.base_policy(experiment.config.open_loop_steps),
     experiment.policy(explore=False),
   ):
-    episodes, states = shared.evaluator.run(policy, pairs, film=pairs)
+    episodes, states = shared.stop.call(
+      shared.evaluator.run, policy, pairs, film=pairs
+    )
     clips.append(
       evaluator.clips(
         states,
@@ -109,7 +119,12 @@ def _try_prompts(experiment: Experiment) -> dict[str, Any]:
     return {}
   shared = experiment.shared
   right = experiment.record.episodes('base').success[:_PROMPT_EPISODES]
-  wrong, _ = shared.evaluator.run(
+  experiment.print_line(
+    f'Trying another instruction in {len(right)} episodes; takes about a '
+    'quarter of a minute on two cores.'
+  )
+  wrong, _ = shared.stop.call(
+    shared.evaluator.run,
     evaluator.base_policy(experiment.config.open_loop_steps),
     len(right),
     prompt=others[0],

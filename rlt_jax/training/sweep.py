@@ -6,6 +6,7 @@ seeds' checkpoints, on any number of devices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import pathlib
@@ -14,16 +15,18 @@ from typing import Any
 import jax
 
 from rlt_jax import sharding
-from rlt_jax.reporting import statistics
+from rlt_jax.export import checkpoint
+from rlt_jax.reporting import pooled_report, pooling, statistics
 from rlt_jax.reporting.metrics import LiveLine
 from rlt_jax.reporting.statistics import Episodes
+from rlt_jax.signals import StopRequest
 from rlt_jax.training import experiment as experiment_lib
 from rlt_jax.training import loop as loop_lib
 from rlt_jax.training import multi_seed as multi_seed_lib
+from rlt_jax.training import run_folder, summary
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training import summary
+from rlt_jax.training import shared as shared_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.interrupt import StopRequest
 
 _WINDOW = 50  # episodes in the live line
 
@@ -50,10 +53,12 @@ class Sweep:
 
     Args:
       workdir: of the sweep; a seed's own folder must be new, or with `resume`
-        one with a checkpoint.
+        one of the sweep. The folders are locked until `close` or the end
+        of the process.
       config: of every seed; only `seed` differs.
       seeds: S different seeds.
-      resume: continue from the seeds' last checkpoints.
+      resume: continue from the seeds' last checkpoints. A seed that was begun
+        and has none begins again, if others have one.
       devices: number of devices to split the seeds over.
       assets: folder with vla/ and token/; empty for the shipped ones.
       command: recorded in the reports.
@@ -61,13 +66,13 @@ class Sweep:
     Raises:
       ValueError: seeds that repeat or that the devices do not divide, a
         seed's folder that exists, or assets or checkpoints that do not fit.
+      OSError: another process writes a folder, or this one cannot.
     """
     self.workdir, self.config, self.seeds = workdir, config, tuple(seeds)
     place = _placing(len(self.seeds), devices)
     folders = [workdir / f'seed-{seed}' for seed in self.seeds]
-    for folder in folders:
-      experiment_lib.check_workdir(folder, resume)
-    self._stop = StopRequest()
+    resumed = _check_folders(folders, resume)
+    self._stop = StopRequest('after this round; then all seeds are saved')
     self._seconds = {'practice_s': 0.0}  # of all seeds together
     self._rounds: list[tuple[int, float]] = []  # updates, s; where it learned
     setup = setup_lib.make(config, assets)
@@ -79,9 +84,7 @@ class Sweep:
       self.seeds,
       place,
     )
-    shared = experiment_lib.make_shared(
-      setup, config, self._stop.raise_if_stopped, assets
-    )
+    shared = shared_lib.make_shared(setup, config, self._stop, assets)
     self.runs = [
       experiment_lib.Experiment(
         workdir=folder,
@@ -94,20 +97,35 @@ class Sweep:
     ]
     self.state: loop_lib.PracticeState | None = None
     self._resumed_steps: list[int | None] = [None] * len(self.seeds)
+    self._saved_steps = list(self._resumed_steps)  # of the newest checkpoints
     self._live = LiveLine()
-    if resume:
-      self._restore()
+    try:
+      self._open(resumed)
+    except BaseException:
+      self.close()
+      raise
+
+  def close(self) -> None:
+    """Gives the folders back to other processes."""
     for run in self.runs:
-      run.write_config()
+      run.close()
 
   def save(self) -> None:
-    """Writes every seed's checkpoint, if there was a round."""
+    """Writes every seed's last complete round, unless it is written."""
     if self.state is None:
       return
-    states = self.loop.split(self.state)
-    for run, state in zip(self.runs, states, strict=True):
-      # Only the newest: the replay buffers of all seeds need much space.
-      run.save(state, state.env_steps, keep=1)
+    loop_lib.check_whole(self.state)
+    self._keep_seconds()
+    for i, run in enumerate(self.runs):
+      steps = int(self.state.env_steps[i])
+      if steps != self._saved_steps[i]:
+        # Only the newest: the replay buffers of all seeds need much space.
+        run.save(self.loop.split_one(self.state, i), steps, keep=1)
+        self._saved_steps[i] = steps
+
+  def is_saved(self) -> bool:
+    """Returns whether there are checkpoints to resume from."""
+    return any(steps is not None for steps in self._saved_steps)
 
   def practice(self) -> None:
     """Practices all seeds, with the evaluations of a run for each.
@@ -115,37 +133,44 @@ class Sweep:
     The VLA alone is evaluated once for all seeds.
 
     Raises:
-      KeyboardInterrupt: after the round in which Ctrl-C came.
+      KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP came; the last round is
+        saved.
       FloatingPointError: a seed's number is no longer finite; the last good
         checkpoints stay as they are.
     """
-    self._stop.install_handler()
-    self._evaluate_base()
-    with experiment_lib.Timer(self._seconds, 'compile_and_start_s'):
-      self._set_state(self.state or self.loop.init())
-    for run, steps in zip(self.runs, self._resumed_steps, strict=True):
-      run.open_metrics(steps)
-    # The stopped sweep may have ended before the evaluations of its last round.
-    self._evaluate_due()
-    self.loop.run(self.state, self._on_round)
-    self.save()
-    self._live.close()
-    for run in self.runs:
-      run.close_metrics()
+    with self._stop:
+      try:
+        self._practice()
+      except KeyboardInterrupt:
+        self.save()
+        raise
+      finally:
+        self._live.close()
+        with contextlib.suppress(OSError):  # a full disk is said by what failed
+          self._keep_seconds()
+        for run in self.runs:
+          run.close_metrics()
 
   def report(self) -> None:
-    """Writes every seed's report; shared seconds are split between the seeds.
+    """Writes every seed's report and a common one.
+
+    Shared seconds are split between the seeds.
 
     There is no video: `experiments.practice --resume` adds it to a seed.
     """
     total = 0.0
-    for run in self.runs:
-      print(f'\nseed {run.config.seed}', flush=True)
-      seconds = dict(run.seconds)
-      for name, shared in self._seconds.items():
-        seconds[name] = seconds.get(name, 0.0) + shared / len(self.runs)
-      summary.write(run, seconds, film=False)
-      total += sum(seconds.values())
+    with self._stop:
+      for run in self.runs:
+        self._stop.raise_if_stopped()
+        print(f'\nseed {run.config.seed}', flush=True)
+        seconds = run.all_seconds(self._share_of_seconds())
+        summary.write(run, seconds, film=False)
+        total += sum(seconds.values())
+    name = f'{len(self.runs)} seeds'
+    pooled = pooling.pool_seeds(name, [run.workdir for run in self.runs])
+    pooled_report.write(self.workdir, [pooled], command=self.runs[0].command)
+    print(f'\n{pooling.markdown([pooled])}')
+    print(f'\nReport of all seeds: {self.workdir / "report.md"}')
     print(
       f'\n{len(self.runs)} seeds: {self.updates_per_s():.0f} updates per '
       f'second all together, {total:.0f} s, {total / len(self.runs):.0f} s per '
@@ -162,13 +187,51 @@ class Sweep:
     seconds = sum(round_s for _, round_s in rounds)
     return sum(updates for updates, _ in rounds) / seconds if rounds else 0.0
 
-  def _restore(self) -> None:
+  def _practice(self) -> None:
+    self._evaluate_base()
+    print(f'Starting practice; {experiment_lib.COMPILING}.', flush=True)
+    with experiment_lib.Timer(self._seconds, 'compile_and_start_s'):
+      self._set_state(self.state or self._stop.call(self.loop.init))
+      self._stop.call(self.loop.compile, self.state)
+    for run, steps in zip(self.runs, self._resumed_steps, strict=True):
+      run.open_metrics(steps)
+    # The stopped sweep may have ended before the evaluations of its last round.
+    self._evaluate_due()
+    self.loop.run(self.state, self._on_round)
+    self.save()
+
+  def _open(self, resumed: Sequence[bool]) -> None:
+    """Opens the folders and restores the seeds that have a checkpoint."""
+    for run, own in zip(self.runs, resumed, strict=True):
+      if own:
+        run.check_checkpoint()  # before anything compiles
+    for run, own in zip(self.runs, resumed, strict=True):
+      run.open(own)
+    if any(resumed):
+      self._restore(resumed)
     for run in self.runs:
-      run.check_checkpoint()  # before anything compiles
-    like = self.loop.split(self.loop.init())
-    found = [run.restore(x) for run, x in zip(self.runs, like, strict=True)]
-    self._resumed_steps = [x.env_steps for x in found]
-    self.state = self.loop.join([x.state for x in found])
+      run.write_config()
+
+  def _share_of_seconds(self) -> dict[str, float]:
+    """Returns one seed's share of what all seeds spent together."""
+    return {k: x / len(self.runs) for k, x in self._seconds.items()}
+
+  def _keep_seconds(self) -> None:
+    for run in self.runs:
+      run.keep_seconds(self._share_of_seconds())
+
+  def _restore(self, resumed: Sequence[bool]) -> None:
+    print(f'Opening the checkpoints; {experiment_lib.COMPILING}.', flush=True)
+    with self._stop:
+      states = self.loop.split(self._stop.call(self.loop.init))
+    for i, run in enumerate(self.runs):
+      if resumed[i]:
+        found = run.restore(states[i])
+        states[i] = found.state
+        self._resumed_steps[i] = self._saved_steps[i] = found.env_steps
+      else:
+        run.print_line('There is no checkpoint yet, this seed begins again.')
+    self.state = self.loop.join(states)
 
   def _set_state(self, state: loop_lib.PracticeState) -> None:
     self.state = state
@@ -218,6 +281,8 @@ class Sweep:
     self._live.show(
       statistics.pool(recent),
       env_steps=sum(run.progress.env_steps for run in self.runs),
+      goal_steps=self.config.num_env_steps * len(self.runs),
+      round_s=row['round_s'],
       updates_per_s=updates_per_s,
       phase=row['phase'],
       control_hz=self.runs[0].shared.setup.task.spec.control_hz,
@@ -235,10 +300,11 @@ class Sweep:
 
   def _evaluate_base(self) -> None:
     first, *others = self.runs
+    before = dict(first.seconds)
     with experiment_lib.Timer(self._seconds, 'evaluation_s'):
       first.evaluate_base()
     # They are counted in `_seconds`, which are split between the seeds.
-    first.seconds.clear()
+    first.seconds = before
     for run in others:
       run.record.put('base', first.record.data['base'])
 
@@ -247,6 +313,22 @@ class Sweep:
       for minutes, steps in run.eval_schedule():
         if run.progress.env_steps >= steps:
           run.evaluate_agent(minutes, steps)
+
+
+def _check_folders(folders: Sequence[pathlib.Path], resume: bool) -> list[bool]:
+  """Returns which seeds have a checkpoint to resume from.
+
+  A sweep that was killed while it saved for the first time may have some
+  without; these begin again.
+
+  Raises:
+    ValueError: a seed can neither begin nor continue.
+  """
+  resumed = [resume and checkpoint.latest(x) is not None for x in folders]
+  for folder, own in zip(folders, resumed, strict=True):
+    begun = any(resumed) and (folder / run_folder.CONFIG_FILE).exists()
+    run_folder.check_workdir(folder, own or (resume and not begun))
+  return resumed
 
 
 def _placing(num_seeds: int, devices: int) -> Callable[[Any], Any] | None:

@@ -18,7 +18,7 @@ from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.training.actors import Actors
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.learner import Learner, LearnerState, mean_metrics
+from rlt_jax.training.learner import copied, Learner, LearnerState, mean_metrics
 from rlt_jax.types import Array, Features, PRNGKey, Segment, Source
 
 
@@ -72,10 +72,7 @@ class VmappedLearner(Learner):
       The state, and each seed's mean metrics; None where it made no update.
     """
     agent, config = self._agent, self._config
-    rows, keep = jax.tree.map(
-      lambda x: x.reshape(self._num_seeds, -1, *x.shape[1:]),
-      self._build_rows(state.previous, segment),
-    )
+    rows, keep = self._reshaped_rows(state.previous, segment)
     keep &= active[:, None]
     num_stored = np.asarray(keep.sum(axis=1))
     replay_state = self._add(state.replay, rows, keep)
@@ -99,6 +96,21 @@ class VmappedLearner(Learner):
     return state, [
       seed_metrics(dispatches, seed) for seed in range(self._num_seeds)
     ]
+
+  def compile(self, state: LearnerState, segment: Segment) -> None:
+    """Compiles what `learn` runs; the state is not consumed."""
+    active = np.ones(self._num_seeds, bool)
+    rows, keep = self._reshaped_rows(state.previous, segment)
+    agent_state, replay_state = copied((state.agent, state.replay))
+    replay_state = self._add(replay_state, rows, keep & active[:, None])
+    jax.block_until_ready(self._update(agent_state, replay_state, active))
+
+  def _reshaped_rows(self, previous: Segment, segment: Segment) -> Any:
+    """Returns rows and which to keep, both leading with [S]."""
+    return jax.tree.map(
+      lambda x: x.reshape(self._num_seeds, -1, *x.shape[1:]),
+      self._build_rows(previous, segment),
+    )
 
   def _update_seeds(self, agent_state: Any, replay_state: Any, mask: Array):
     """Updates all seeds; keeps the result where the mask, bool [S], is True."""
@@ -151,17 +163,32 @@ class VmappedActors(Actors):
       policy: policy params [S], and bool [S] where the VLA still drives.
       now: [S * E]. key: [S], consumed.
     """
+    return self._act_or(policy, now, key, now.reference)
+
+  def steer(
+    self, policy: Any, now: Features, key: PRNGKey
+  ) -> tuple[Array, np.ndarray]:
+    """Returns noise [S * E, H, A] and `Source`; see `drive`."""
+    count = self._config.num_envs
+    prior = jnp.concatenate([self._agent.prior_noise(k, count) for k in key])
+    if policy is None:
+      return prior, np.full(self.num_envs, Source.VLA, np.int32)
+    return self._act_or(policy, now, key, prior)
+
+  def _act_or(
+    self, policy: Any, now: Features, key: PRNGKey, warmup_choice: Array
+  ) -> tuple[Array, np.ndarray]:
     params, warmup = policy
     count = self._config.num_envs
     by_seed = jax.tree.map(
       lambda x: x.reshape(self._num_seeds, count, *x.shape[1:]), now
     )
-    chunk = self._act(params, by_seed, key, True)
+    chosen = self._act(params, by_seed, key, True)
     warmup = np.repeat(warmup, count)
-    chunk = tree_select(
-      warmup, now.reference, chunk.reshape(now.reference.shape)
+    chosen = tree_select(
+      warmup, warmup_choice, chosen.reshape(warmup_choice.shape)
     )
-    return chunk, np.where(warmup, Source.VLA, Source.ACTOR).astype(np.int32)
+    return chosen, np.where(warmup, Source.VLA, Source.ACTOR).astype(np.int32)
 
 
 def regroup(tree: Any, a: int, b: int, count: int) -> Any:

@@ -11,7 +11,10 @@ from rlt_jax import plugins
 from rlt_jax.vlas import vla as vla_lib
 from rlt_jax.vlas.vla import FrozenVla
 
-SHIPPED = {'pi_small': 'rlt_jax.vlas.pi_small.pi_vla:open_vla'}
+SHIPPED = {
+  'pi_small': 'rlt_jax.vlas.pi_small.pi_vla:open_vla',
+  'openpi': 'rlt_jax.vlas.openpi.openpi_vla:open_vla',
+}
 _WHAT = 'A VLA'
 
 
@@ -24,8 +27,8 @@ def load(text: str) -> FrozenVla:
   """Opens a VLA in this process.
 
   Args:
-    text: 'pi_small', 'pi_small:FOLDER', 'module:function' or
-      'module:function:ARGUMENT'.
+    text: 'pi_small', 'pi_small:FOLDER', 'openpi:CONFIGURATION:CHECKPOINT',
+      'module:function' or 'module:function:ARGUMENT'.
 
   Raises:
     ValueError: no such VLA, a function that does not take the argument or
@@ -33,9 +36,9 @@ def load(text: str) -> FrozenVla:
   """
   if is_address(text):
     raise ValueError(
-      'A VLA behind a socket hands out no tokens and no weights: '
-      f'{text!r}. Only practice, sweep and evaluate can use it; give here the '
-      "VLA itself, by name or as 'module:function'."
+      f'A VLA behind a socket hands out no weights: {text!r}. Only practice, '
+      'sweep, evaluate and train_token can use it; give here the VLA itself, '
+      "by name or as 'module:function'."
     )
   if '://' in text:
     raise ValueError(

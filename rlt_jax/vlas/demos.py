@@ -3,30 +3,33 @@
 The letter F counts frames, over all episodes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 import dataclasses
-import json
+import hashlib
 import pathlib
 from typing import Any, NamedTuple
 
 import numpy as np
 
-# Beside the frames, how the episodes ended; a training copies it.
-OUTCOMES_FILE = 'demos.json'
-_FACTS = ('action_mode', 'action_scale', 'joint_names', 'control_hz')
+from rlt_jax import demo_files
+from rlt_jax.demo_files import TaskFacts
+from rlt_jax.vlas import demo_shards
+from rlt_jax.vlas.vla import VlaSpec
 
 
 class DemoBatch(NamedTuple):
   """Frames of demonstrations; arrays lead with [F].
 
   images: camera -> uint8 [F, S, S, 3].
-  proprio: float32 [F, P] positions (rad; grippers m), then velocities (per s).
+  proprio: float32 [F, P] what the VLA reads of the arms: what the task
+    measures, or the joints' positions.
   prompt: int32 [F, L] the instruction, as the VLA tokenizes it.
   chunk: float32 [F, H, A] commanded offsets from the frame's commands, in
     normalized action units; past the end of the demo the last one is held.
   chunk_valid: bool [F, H] False past the end of the demo.
   remaining_motion: float32 [F, 6] how the tool's tip has yet to move (m) and
-    turn (rotation vector, rad) until the end of the demo, in the tip's frame.
+    turn (rotation vector, rad) until the end of the demo, in the tip's frame;
+    None where the data cannot tell.
   episode: int32 [F].
   """
 
@@ -35,14 +38,8 @@ class DemoBatch(NamedTuple):
   prompt: np.ndarray
   chunk: np.ndarray
   chunk_valid: np.ndarray
-  remaining_motion: np.ndarray
+  remaining_motion: np.ndarray | None
   episode: np.ndarray
-
-
-# As stored; the images and the prompt are stored in another form.
-_COLUMNS = tuple(
-  name for name in DemoBatch._fields if name not in ('images', 'prompt')
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +49,8 @@ class Demos:
   action_scale: [A] rad or m per normalized unit.
   joint_names: [A] order of the actions and of the positions in proprio.
   control_hz: rate of the steps of a chunk, 1/s.
+  instructions: the texts of the prompts, each once.
+  tasks: what the demonstrations are of; empty where that is not known.
   """
 
   frames: DemoBatch
@@ -59,19 +58,108 @@ class Demos:
   action_scale: tuple[float, ...]
   joint_names: tuple[str, ...]
   control_hz: float
+  instructions: tuple[str, ...] = ()
+  tasks: tuple[TaskFacts, ...] = ()
 
   def __len__(self):
     return len(self.frames.proprio)
 
   def action_facts(self) -> dict[str, Any]:
     """Returns what `pi_vla.make` is told of the actions."""
-    return {name: getattr(self, name) for name in _FACTS}
+    return {name: getattr(self, name) for name in demo_shards.FACTS}
+
+  def describe(self) -> dict[str, Any]:
+    """Returns sizes and a digest, to tell other demonstrations from these.
+
+    The digest is of all columns but the images: joints are never twice the
+    same.
+    """
+    return describe(self.action_facts(), [self.frames])
+
+
+def describe(
+  facts: Mapping[str, Any], parts: Iterable[DemoBatch]
+) -> dict[str, Any]:
+  """Returns what `Demos.describe` does.
+
+  Args:
+    facts: of the actions.
+    parts: all frames, in parts that follow each other; images are not read.
+  """
+  digests = {name: hashlib.sha256() for name in DemoBatch._fields[1:]}
+  frames, episodes = 0, set()
+  for part in parts:
+    frames += len(part.proprio)
+    episodes.update(np.unique(part.episode).tolist())
+    for name, digest in digests.items():
+      column = getattr(part, name)
+      if column is not None:
+        digest.update(np.ascontiguousarray(column))
+  whole = hashlib.sha256(repr(facts).encode())
+  for digest in digests.values():
+    whole.update(digest.digest())
+  return {
+    'frames': frames,
+    'episodes': len(episodes),
+    'sha256': whole.hexdigest(),
+  }
+
+
+def check_fit(demos: Demos, spec: VlaSpec, *, actions: bool) -> None:
+  """Checks that demonstrations are such as a VLA can read.
+
+  Args:
+    demos: with prompts by the VLA's `tokenize`.
+    spec: of the VLA.
+    actions: whether its actions are trained too, not only its inputs read.
+
+  Raises:
+    ValueError: the first property that differs, with both values.
+  """
+  frames, facts = demos.frames, demos.action_facts()
+  if not set(frames.images) <= set(spec.cameras):
+    raise ValueError(
+      f'Demonstrations must have cameras of the VLA, {tuple(spec.cameras)}: '
+      f'{tuple(frames.images)}.'
+    )
+  rules = [
+    (
+      f'the shape of images of {name}',
+      image.shape[1:],
+      (*spec.image_shape(name), 3),
+    )
+    for name, image in frames.images.items()
+  ] + [
+    ('joint_names', facts['joint_names'], spec.joint_names),
+    ('proprio_dim', frames.proprio.shape[1], spec.proprio_dim),
+    ('action_dim', frames.chunk.shape[2], spec.action_dim),
+  ]
+  if actions:
+    rules += [
+      ('action_mode', facts['action_mode'], spec.action_mode),
+      ('control_hz', facts['control_hz'], spec.control_hz),
+      ('horizon', frames.chunk.shape[1], spec.horizon),
+      *_unlike_scale(facts['action_scale'], spec.action_scale),
+    ]
+  for name, value, expected in rules:
+    if value != expected:
+      raise ValueError(
+        f'Demonstrations must have {name} of the VLA, {expected}: {value}.'
+      )
+
+
+def _unlike_scale(value, expected):
+  """Yields the rule if scales differ by more than float32 files make them."""
+  if len(value) != len(expected) or not np.allclose(
+    value, expected, rtol=1e-6, atol=0.0
+  ):
+    yield 'action_scale', value, expected
 
 
 def take(frames: DemoBatch, rows: np.ndarray) -> DemoBatch:
   """Returns the frames at integer `rows` [B]."""
   images = {camera: x[rows] for camera, x in frames.images.items()}
-  rest = [x[rows] for x in frames[1:]]
+  rest = [None if x is None else x[rows] for x in frames[1:]]
   return DemoBatch(images, *rest)
 
 
@@ -79,6 +167,9 @@ def load(
   path: str | pathlib.Path,
   cameras: Sequence[str],
   tokenize: Callable[[str], np.ndarray],
+  say: Callable[[str], None] = lambda text: None,
+  *,
+  joints: bool = False,
 ) -> Demos:
   """Reads one .npz file, or every .npz of a folder in order of name.
 
@@ -86,44 +177,35 @@ def load(
     path: each file holds the arrays of `DemoBatch`, with images under
       'images/<camera>' and 'instruction', texts [F], in place of the prompt;
       and 'action_scale' [A], 'action_mode', 'joint_names' [A], 'control_hz'.
+      'remaining_motion' may be missing, in all of them.
     cameras: to read; others in the files are left out.
     tokenize: of the VLA, from an instruction to int32 [L].
+    say: called with a line of text on what is read and what is left out.
+    joints: whether `proprio` is to be the positions of the joints, which the
+      files then hold beside what the task measures.
 
   Raises:
-    ValueError: no files, or files that disagree.
+    ValueError: no files, files that disagree or are damaged, a column of
+      another form, or numbers that are not finite; each by its file.
   """
-  path = pathlib.Path(path)
-  files = sorted(path.rglob('*.npz')) if path.is_dir() else [path]
-  if not files:
-    raise ValueError(f'The folder must hold .npz files: {path}.')
-  names = [f'images/{camera}' for camera in cameras] + [*_COLUMNS]
-  needed = [*names, 'instruction', *_FACTS]
-  lengths, spaces, instructions = [], [], []
-  for file in files:
-    with np.load(file, allow_pickle=False) as shard:
-      missing = [name for name in needed if name not in shard.files]
-      if missing:
-        raise ValueError(
-          f'{file} must hold {needed}; it lacks {missing}. Record it with '
-          'experiments.make_demos.'
-        )
-      lengths.append(len(shard['proprio']))
-      instructions.append(shard['instruction'])
-      scale = tuple(float(x) for x in shard['action_scale'])
-      joints = tuple(str(x) for x in shard['joint_names'])
-      spaces.append(
-        (str(shard['action_mode']), scale, joints, float(shard['control_hz']))
-      )
-  if len(set(spaces)) > 1:
-    raise ValueError(f'Files must share one action space: {set(spaces)}.')
-  columns = _fill(files, names, lengths)
-  folders = np.repeat([str(file.parent) for file in files], lengths)
-  columns['episode'] = _number(columns['episode'], folders)
+  index = demo_shards.read_index(path, cameras, say, joints=joints)
+  files, lengths = index.files, [len(x) for x in index.instructions]
+  say(f'Reading {sum(lengths):,} frames from {len(lengths)} files.')
+  columns = _fill(files, [*index.columns, 'episode'], lengths)
+  columns['episode'] = np.concatenate(index.episodes)
+  if joints:
+    positions = columns['joints'][:, : columns['chunk'].shape[2]]
+    columns['proprio'] = np.ascontiguousarray(positions)
   images = {camera: columns[f'images/{camera}'] for camera in cameras}
-  columns['prompt'] = _tokenize(np.concatenate(instructions), tokenize)
-  rest = [columns[name] for name in DemoBatch._fields[1:]]
-  facts = dict(zip(_FACTS, spaces[0], strict=True))
-  return Demos(frames=DemoBatch(images, *rest), **facts)
+  instructions = np.concatenate(index.instructions)
+  columns['prompt'] = _tokenize(instructions, tokenize)
+  rest = [columns.get(name) for name in DemoBatch._fields[1:]]
+  return Demos(
+    frames=DemoBatch(images, *rest),
+    instructions=tuple(map(str, np.unique(instructions))),
+    tasks=tuple(index.tasks),
+    **index.facts,
+  )
 
 
 def load_outcomes(path: str | pathlib.Path) -> dict[str, Any] | None:
@@ -135,29 +217,22 @@ def load_outcomes(path: str | pathlib.Path) -> dict[str, Any] | None:
   Returns:
     What demos.json holds: lists 'outcome' and 'steps' of the episodes, and
     'command', those of the folders joined. None where a folder of frames has
-    no such file, since the figures of the rest would not be those of the data.
+    no such file, since the figures of the rest would not be those of the data,
+    and for data of another form.
 
   Raises:
-    ValueError: a file of another form.
+    ValueError: a demos.json of another form.
   """
-  path = pathlib.Path(path)
-  files = path.rglob('*.npz') if path.is_dir() else [path]
+  if pathlib.Path(path).is_dir() and not any(pathlib.Path(path).rglob('*.npz')):
+    return None
   merged = {'outcome': [], 'steps': []}
   commands = []
-  for folder in sorted({file.parent for file in files}):
-    file = folder / OUTCOMES_FILE
-    if not file.is_file():
+  for folder in demo_shards.folders(demo_files.find(path).shards):
+    table = demo_files.read_record(folder)
+    if table is None:
       return None
-    table = json.loads(file.read_text())
-    try:
-      if len(table['outcome']) != len(table['steps']):
-        raise ValueError
-      for name, column in merged.items():
-        column += table[name]
-    except (ValueError, KeyError, TypeError):
-      raise ValueError(
-        f"{file} must hold lists 'outcome' and 'steps' of one length."
-      ) from None
+    for name, column in merged.items():
+      column += table[name]
     commands += [table['command']] if table.get('command') else []
   return merged | {'command': '; '.join(commands)} if commands else merged
 
@@ -168,24 +243,15 @@ def _tokenize(instructions, tokenize):
   return np.stack([tokenize(str(text)) for text in texts])[rows.ravel()]
 
 
-def _number(episode, folders):
-  """Numbers episodes anew: two folders may both count from 0."""
-  pairs = np.stack([np.unique(folders, return_inverse=True)[1], episode])
-  return np.unique(pairs, axis=1, return_inverse=True)[1].astype(np.int32)
-
-
 def _fill(files, names, lengths):
   """Reads column by column, so that no array is held twice."""
   columns = {}
   for name in names:
     start, column = 0, None
     for file, length in zip(files, lengths, strict=True):
-      with np.load(file, allow_pickle=False) as shard:
-        part = shard[name]
-      if len(part) != length:
-        raise ValueError(
-          f'{file} must hold {length} rows of {name}: {len(part)}.'
-        )
+      with demo_files.open_shard(file) as shard:
+        part = shard.read(name)
+      demo_shards.check_length(file, name, part, length)
       if column is None:
         column = np.empty((sum(lengths), *part.shape[1:]), part.dtype)
       if part.dtype != column.dtype or part.shape[1:] != column.shape[1:]:
@@ -193,6 +259,7 @@ def _fill(files, names, lengths):
           f'{name} must be {column.dtype} {column.shape[1:]} in all files: '
           f'{part.dtype} {part.shape[1:]} in {file}.'
         )
+      demo_shards.check_values(file, name, part)
       column[start : start + length] = part
       start += length
     columns[name] = column

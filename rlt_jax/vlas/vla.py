@@ -14,6 +14,8 @@ import jax
 import numpy as np
 
 from rlt_jax.types import Array, Observation, Params, PRNGKey
+from rlt_jax.vlas import known_tasks
+from rlt_jax.vlas.known_tasks import KnownTask
 
 
 class VlaOutput(NamedTuple):
@@ -48,6 +50,9 @@ class VlaSpec:
   """Inputs and outputs of a VLA; compared by name before anything runs.
 
   cameras: names of the images it reads.
+  state: what the VLA itself reads as `Observation.proprio`: 'proprio', what the
+    task measures [P], or 'joints', the measured positions [A] of the joints.
+  proprio_dim: P, of what actor and critic measure.
   joint_names: [A] the order of every action and of the positions in proprio.
   control_hz: rate of the steps of a chunk, 1/s.
   action_mode: what an action is relative to, see `sim.action_space`.
@@ -69,6 +74,7 @@ class VlaSpec:
   action_mode: str
   action_scale: tuple[float, ...]
   fingerprint: str
+  state: str = 'proprio'
 
   def __post_init__(self):
     for field in dataclasses.fields(self):
@@ -84,6 +90,17 @@ class VlaSpec:
     if not self.control_hz > 0.0:
       raise ValueError(f'control_hz must be positive: {self.control_hz}.')
 
+  @property
+  def state_dim(self) -> int:
+    """Entries of `Observation.proprio`."""
+    return self.action_dim if self.state == 'joints' else self.proprio_dim
+
+  def image_shape(self, camera: str) -> tuple[int, int]:
+    """Returns height and width of a camera's images."""
+    if camera not in self.cameras:
+      raise ValueError(f'camera must be one of {self.cameras}: {camera!r}.')
+    return self.image_size, self.image_size
+
 
 class FrozenVla(abc.ABC):
   """A frozen VLA: images, proprioception and instruction to tokens and actions.
@@ -91,8 +108,14 @@ class FrozenVla(abc.ABC):
   spec: its inputs and outputs.
   params: pytree of arrays. They are an argument of every call, so that jit
     does not compile them into the program.
+  reads_joints: whether it needs the joints' measured positions as the first A
+    entries of proprio.
+  tasks: that it was trained on; empty where that is not recorded, so that any
+    task is let in.
   """
 
+  reads_joints: bool = False
+  tasks: tuple[KnownTask, ...] = ()
   spec: VlaSpec
   params: Params
 
@@ -122,6 +145,20 @@ class FrozenVla(abc.ABC):
   @abc.abstractmethod
   def proprio_stats(self) -> ProprioStats:
     """Returns the statistics that normalize proprioception."""
+
+  def for_task(self, task: Any) -> 'FrozenVla':
+    """Returns the VLA for a task, a `TaskSpec`.
+
+    Raises:
+      ValueError: a task that it was not trained on.
+    """
+    if self.tasks:
+      known_tasks.find(self.tasks, task)
+    return self
+
+  def sample_instruction(self) -> str:
+    """Returns an instruction that `tokenize` accepts."""
+    return self.tasks[0].instruction if self.tasks else 'none'
 
   def apply(
     self, params: Params, observation: Observation, key: PRNGKey
@@ -206,10 +243,10 @@ def check_shapes(vla: FrozenVla) -> None:
     ValueError: outputs, statistics or prompts of another shape or type.
   """
   spec, rows = vla.spec, 2
-  side, shape = spec.image_size, jax.ShapeDtypeStruct
+  shape = jax.ShapeDtypeStruct
   observation = Observation(
-    {c: shape((rows, side, side, 3), np.uint8) for c in spec.cameras},
-    shape((rows, spec.proprio_dim), np.float32),
+    {c: shape((rows, *spec.image_shape(c), 3), np.uint8) for c in spec.cameras},
+    shape((rows, spec.state_dim), np.float32),
     shape((rows, spec.prompt_length), np.int32),
   )
   noise = shape((rows, spec.horizon, spec.action_dim), np.float32)
@@ -218,7 +255,8 @@ def check_shapes(vla: FrozenVla) -> None:
     raise ValueError(
       f'apply_with_noise must return a VlaOutput: {type(out).__name__}.'
     )
-  stats, prompt = vla.proprio_stats(), vla.tokenize('none')
+  stats = vla.proprio_stats()
+  prompt = vla.tokenize(vla.sample_instruction())
   chunk = (spec.horizon, spec.action_dim)
   for name, value, expected, dtype in (
     ('tokens', out.tokens, (rows, spec.num_tokens, spec.token_dim), None),
@@ -258,8 +296,12 @@ def check_contract(spec: Any, task: Any) -> None:
     raise _misfit(
       'cameras', 'be cameras of the task', spec.cameras, tuple(task.cameras)
     )
+  for name in spec.cameras:
+    shape, side = spec.image_shape(name), task.image_size
+    if shape != (side, side):
+      value = shape[0] if shape[0] == shape[1] else f'{shape} of {name}'
+      raise _misfit('image_size', 'be that of the task', value, side)
   rules = (
-    ('image_size', spec.image_size, task.image_size),
     ('proprio_dim', spec.proprio_dim, len(task.proprio_names)),
     ('action_dim', spec.action_dim, len(task.joint_names)),
   )
@@ -272,6 +314,21 @@ def check_contract(spec: Any, task: Any) -> None:
   if abs(spec.control_hz - task.control_hz) > 1e-6 * task.control_hz:
     raise _misfit(
       'control_hz', 'be that of the task', spec.control_hz, task.control_hz
+    )
+
+
+def check_proprio(vla: Any, task: Any) -> None:
+  """Raises a ValueError if a VLA needs joints that a `TaskSpec` has not.
+
+  Args:
+    vla: a `FrozenVla`, or a server's `ServingSpec`.
+    task: `TaskSpec` of the task.
+  """
+  if vla.reads_joints and not task.proprio_has_joints:
+    raise ValueError(
+      "The VLA computes its commands from the joints' positions, which must "
+      f"begin the task's proprioception: {list(task.proprio_names[:3])} ... "
+      'Give --set=task.proprio=joints, or another VLA.'
     )
 
 

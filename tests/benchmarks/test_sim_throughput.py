@@ -58,6 +58,20 @@ def test_rates_are_a_control_step_and_a_simulated_second(capsys):
   assert '2,500' in capsys.readouterr().out
 
 
+def test_the_rows_of_another_task_are_named_and_compared_with_its_own(capsys):
+  timed = {
+    'physics, 8 worlds': timing.Timed(np.array([1.0]), 2.0),
+    'zip_tie: physics, 8 worlds': timing.Timed(np.array([4.0]), 2.0),
+    'zip_tie: c, 8 worlds': timing.Timed(np.array([8.0]), 0.1),
+    'c, 8 worlds': timing.Timed(np.array([100.0]), 0.1),
+  }
+  row = sim_throughput.report('physics', 8, timed, 0.0, 'zip_tie')
+  assert row['name'] == 'zip_tie: physics, 8 worlds'
+  assert row['value'] == pytest.approx(50 * 4)
+  assert row['ratio_to_best_peer'] == pytest.approx(0.5)
+  assert 'zip_tie: physics' in capsys.readouterr().out
+
+
 def test_the_playground_peer_has_that_tasks_sizes():
   model = playground_peg.model()
   assert (model.nq, model.nv, model.nu) == (30, 28, 14)

@@ -27,13 +27,15 @@ _CONFIG = CollectConfig(
 )
 
 
-def collect_into(folder, task=None, assignments=(), space=None, **changes):
+def collect_into(
+  folder, task=None, assignments=(), space=None, resume=False, **changes
+):
   task = task or point_demo_task.make()
   config = dataclasses.replace(_CONFIG, **changes)
   expert = collect.make_expert(task, assignments)
   lines = []
   table = collect.Collector(task, expert, config, space).run(
-    folder, command='made', report=lines.append
+    folder, resume=resume, command='made', report=lines.append
   )
   return table, lines
 
@@ -99,7 +101,7 @@ def test_failures_are_counted_and_left_out_of_the_frames(tmp_path):
   table, lines = collect_into(tmp_path / 'a', None, slow, like)
   assert table['outcome'] == [Outcome.TIME_OUT] * 4
   assert table['steps'] == [12] * 4
-  assert all('2 episodes' in line for line in lines)
+  assert all('2 demonstrations' in line for line in lines[1:])
   assert all(
     'go to the goal' not in shard['instruction']
     for shard in read(tmp_path / 'a')
@@ -108,10 +110,8 @@ def test_failures_are_counted_and_left_out_of_the_frames(tmp_path):
   with pytest.raises(ValueError, match='An action unit needs a demonstration'):
     collect_into(tmp_path / 'b', None, slow)
   # Nothing to store is no shard.
-  assert (
-    'shard 0: 0 episodes'
-    in collect_into(tmp_path / 'c', None, slow, like, other_every=0)[1][0]
-  )
+  _, lines = collect_into(tmp_path / 'c', None, slow, like, other_every=0)
+  assert lines[1].startswith('1 of 2: 0 demonstrations, 0 frames')
   assert not read(tmp_path / 'c')
 
 
@@ -167,6 +167,24 @@ def test_a_task_of_one_instruction_has_no_others():
   assert collect.choose_instructions(5, 2, 2).tolist() == [1, 0, 2, 0, 1]
 
 
+def test_the_tasks_own_instruction_is_said_in_all_its_phrasings(tmp_path):
+  task = point_demo_task.make()
+  spec = dataclasses.replace(task.spec, phrasings=('reach it', 'touch it'))
+  collect_into(tmp_path / 'a', dataclasses.replace(task, spec=spec))
+  prompts = [
+    row['instruction'][row['episode'] == episode][0]
+    for row in read(tmp_path / 'a')
+    for episode in np.unique(row['episode'])
+  ]
+  own = [spec.instruction, *spec.phrasings]
+  others = list(spec.other_instructions)
+  # Worlds 0 and 3 follow another instruction, 1 and 2 the task's own.
+  assert set(prompts) <= {*own[:2], *others}
+  assert {*own[:2]} <= set(prompts)
+  words = collect.choose_prompts(np.array([0, 2, 0, 0, 1, 0]), spec)
+  assert words == [own[0], others[1], own[1], own[2], others[0], own[0]]
+
+
 def test_an_expert_without_settings_refuses_them():
   task = point_demo_task.make()
   expert = task.make_expert(None)
@@ -192,7 +210,7 @@ def test_flags_choose_task_and_expert(tmp_path):
     *('--expert=speed=0.001', '--noframes', f'--out={tmp_path / "a"}'),
   )
   assert done.returncode == 0, done.stderr
-  assert done.stdout.startswith('success 0.00')
+  assert done.stdout.splitlines()[-1].startswith('success 0.00')
   table = json.loads((tmp_path / 'a' / 'demos.json').read_text())
   assert table['steps'] == [7] * 3
   assert table['command'].startswith('python -m experiments.make_demos --task=')

@@ -5,8 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from rlt_jax.demo_files import TaskFacts
 from rlt_jax.demonstrations import writer
 from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.vlas import demo_source
 from rlt_jax.vlas import demos as demos_lib
 
 _A = 7
@@ -17,6 +19,7 @@ class Demo(NamedTuple):
   images: dict
   frame_steps: np.ndarray
   proprio: np.ndarray
+  joints: np.ndarray
   commands: np.ndarray
   final_pose: np.ndarray
   prompt: str
@@ -29,7 +32,8 @@ def demo(steps, prompt='insert', rate=1.0):
   return Demo(
     images={'base': np.zeros((len(frames), 8, 8, 3), np.uint8)},
     frame_steps=frames,
-    proprio=np.hstack([commands - rate, np.zeros((steps, _A))]),
+    proprio=np.zeros((steps, 2 * _A)),
+    joints=commands - rate,
     commands=commands,
     final_pose=commands[-1],
     prompt=prompt,
@@ -42,6 +46,7 @@ def columns(demos, first=0):
     _SPACE,
     first=first,
     horizon=4,
+    control_hz=50.0,
     remaining_motion=lambda poses, goal: (goal - poses)[:, :6],
   )
 
@@ -56,11 +61,11 @@ def test_chunks_hold_the_last_command_past_the_end():
 
 def test_the_unit_is_that_of_whole_chunks_of_the_instruction():
   demos = [demo(5), demo(9, prompt='lift', rate=100.0)]
-  space = writer.measure_unit(demos, 'insert', chunk_size=4, mode='offset')
+  space = writer.measure_unit(demos, ('insert',), chunk_size=4, mode='offset')
   # One whole chunk: offsets 1 to 4 of the pose it began at.
   np.testing.assert_allclose(space.scale, np.sqrt(30 / 4), rtol=1e-6)
   with pytest.raises(ValueError, match='chunk_size steps long: none with 6'):
-    writer.measure_unit(demos, 'insert', chunk_size=6, mode='offset')
+    writer.measure_unit(demos, ('insert',), chunk_size=6, mode='offset')
 
 
 def test_columns_are_relative_to_the_pose_of_their_frame():
@@ -69,6 +74,9 @@ def test_columns_are_relative_to_the_pose_of_their_frame():
   assert found['chunk'][1, :, 0].tolist() == [2.0, 4.0, 6.0, 6.0]
   assert found['remaining_motion'][:, 0].tolist() == [5, 3, 1, 3, 1]
   assert found['instruction'].tolist() == ['insert'] * 3 + ['lift'] * 2
+  # Positions, then rates: a step of 1 at 50 a second, from rest.
+  assert found['joints'][:, 0].tolist() == [0, 2, 4, 0, 2]
+  assert found['joints'][:, _A].tolist() == [0, 50, 50, 0, 50]
 
 
 def test_training_reads_what_was_written(tmp_path):
@@ -92,6 +100,29 @@ def test_training_reads_what_was_written(tmp_path):
   assert space.mode == 'offset'
 
 
+def test_a_vla_of_several_tasks_reads_joints_and_task(tmp_path):
+  facts = TaskFacts('plug', 'insert', ('push',), ('lift',), ('x', 'y'))
+  writer.save_shard(
+    tmp_path / 'shard_0.npz',
+    columns([demo(5)]),
+    _SPACE,
+    joint_names=[f'joint{i}' for i in range(_A)],
+    control_hz=50.0,
+    task=facts,
+  )
+
+  def tokenize(text):
+    return np.array([len(text), 0], np.int32)
+
+  demos = demos_lib.load(tmp_path, ['base'], tokenize, joints=True)
+  assert demos.tasks == (facts,)
+  assert demos.frames.proprio.shape == (3, _A)
+  assert demos.frames.proprio[:, 0].tolist() == [0, 2, 4]
+  source = demo_source.NpzSource(tmp_path, ['base'], tokenize, joints=True)
+  np.testing.assert_array_equal(source.read(0).proprio, demos.frames.proprio)
+  assert source.describe() == demos.describe() and source.tasks == (facts,)
+
+
 def test_a_folder_without_demonstrations_is_refused(tmp_path):
-  with pytest.raises(ValueError, match='must hold .npz files'):
+  with pytest.raises(ValueError, match='a folder that holds some'):
     writer.load_space(tmp_path)

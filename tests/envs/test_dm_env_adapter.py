@@ -11,10 +11,10 @@ from rlt_jax.sim import action_space as action_space_lib
 from rlt_jax.sim import kinematics
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
-from rlt_jax.tasks.ethernet import measures
+from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.ethernet import scene as scene_lib
-from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
+from rlt_jax.tasks.insertion import measures
 
 _SHORT = EthernetConfig(time_limit=10)
 
@@ -102,7 +102,7 @@ def _put_in(environment):
   )(state.qpos[:6])
   turn = kinematics.small_rotvec(mat @ np.asarray(chain.base_mat).T)
   environment._state = state.replace(
-    socket_rot=turn, socket_pos=tip + 0.0115 * mat[:, 2]
+    socket_rot=turn, socket_pos=tip + 0.0115 * mat[:, 2], entered=np.bool_(True)
   )
 
 
@@ -157,7 +157,7 @@ def test_a_far_target_is_executed_as_far_as_the_task_lets_it(environment):
   target = np.full(14, 1.0, np.float32)
   environment.step(target)
   expected = action_space_lib.limit_command(
-    target, home, task_lib.max_reach(_SHORT), spec.minimum, spec.maximum
+    target, home, max_reach(_SHORT), spec.minimum, spec.maximum
   )
   np.testing.assert_allclose(environment.executed, expected, rtol=1e-6)
   assert (environment.executed < 0.2).all()

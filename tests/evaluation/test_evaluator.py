@@ -28,7 +28,7 @@ def test_groups_cover_every_row_once():
     ({'learning_starts': 1}, 'learning_starts must be at least'),
     ({'vla_warmup_steps': 100}, 'vla_warmup_steps must leave'),
     ({'token_ablation': 'magic'}, 'token_ablation must be one of'),
-    ({'eval_at_minutes': (99.0,)}, 'eval_at_minutes must lie in'),
+    ({'eval_at_minutes': (0.0,)}, 'eval_at_minutes must be positive'),
     ({'num_envs': 0}, 'num_envs must be at least 1: 0'),
     ({'replay_stride': 0}, 'replay_stride must be at least 1: 0'),
     ({'num_final_episodes': -1}, 'num_final_episodes must be at least 1: -1'),

@@ -50,7 +50,7 @@ def start(tmp_path):
     ('task', f'{_BAD}:task_joints', ['joint_names', '--vla=']),
     ('task', f'{_BAD}:task_cameras', ['cameras', 'front', '--vla=']),
     ('task', f'{_BAD}:task_image_size', ['image_size', '96: 64', '--vla=']),
-    ('task', f'{_BAD}:task_instruction', ["task's instruction 'insert insert"]),
+    ('task', f'{_BAD}:task_instruction', ["instruction, 'insert ", '--vla=']),
     ('task', f'{_BAD}:task_time_limit', ['spec.time_limit', '500: 300']),
     ('vla', 'pi_smal', ["mean 'pi_small'?", "'pi_smal'."]),
     ('vla', 'pi_small:', ['after its last colon']),
@@ -95,7 +95,7 @@ def test_a_module_that_fails_is_named_with_its_place(
     ('update.beta=1', ["it is now 'agent.beta'"]),
     ('checkpoint_minutes=0', ['checkpoint_minutes must be positive: 0']),
     ('replay_capacity=10', ['replay_capacity', 'agent.batch_size 64: 10']),
-    ('num_env_steps=9000', ['(0, 3]', '--set=eval_at_minutes=']),
+    ('eval_at_minutes=-1', ['positive', '--set=eval_at_minutes=']),
   ],
 )
 def test_a_setting_that_does_not_fit_is_refused(start, assignment, sentences):
@@ -129,8 +129,9 @@ def test_a_folder_without_a_run_of_this_version_is_refused(
   [
     ('evaluate', '--horizons=ten', 'must be integers of at least 1'),
     ('evaluate', '--horizons=0,10', 'must be integers of at least 1'),
+    ('evaluate', '--out=/proc/out/a.json', 'out/a.json cannot be written: No'),
     ('sweep', '--seeds=1,b', 'must be integers of at least 0'),
-    ('check_bundle', '--bundle=/no', 'be a file or folder /no/bundle.json'),
+    ('check_bundle', '--bundle=/no/bundle', 'folder /no/bundle'),
     ('robot_cell', '--num_base_episodes=-1', 'non-negative integer'),
   ],
 )

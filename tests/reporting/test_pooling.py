@@ -2,9 +2,11 @@
 
 import json
 
+import numpy as np
+from PIL import Image
 import pytest
 
-from rlt_jax.reporting import pooling
+from rlt_jax.reporting import pooled_report, pooling
 
 _POINT = 'mean@5'
 
@@ -66,3 +68,40 @@ def test_an_unfinished_run_is_refused(tmp_path):
   (run / 'report.json').unlink()
   with pytest.raises(ValueError, match='finished: report.json is not in .*a'):
     pooling.pool_seeds('full', [run])
+
+
+def test_runs_with_other_evaluations_are_refused(tmp_path):
+  runs = [write_run(tmp_path / x, [1], [10]) for x in 'ab']
+  (runs[1] / 'evaluations.json').write_text('{"base": {}}')
+  with pytest.raises(
+    ValueError, match=f'same evaluations: .*b has no {_POINT}'
+  ):
+    pooling.pool_seeds('full', runs)
+
+
+def test_a_report_that_is_no_json_is_named(tmp_path):
+  run = write_run(tmp_path / 'a', [1], [10])
+  (run / 'report.json').write_text('{"control_hz"')
+  with pytest.raises(ValueError, match='a/report.json must hold JSON'):
+    pooling.pool_seeds('full', [run])
+
+
+def test_figures_come_with_a_plot_over_robot_minutes(tmp_path, variant):
+  assert [m for m, _ in pooling.along(variant)] == [0.0, 5.0]
+  point = variant['points'][_POINT]
+  assert point['throughput_low'] < 450.0 < point['throughput_high']
+  plot = pooled_report.write_figures(tmp_path / 'out' / 'x.json', [variant])
+  assert json.loads((tmp_path / 'out' / 'x.json').read_text()) == [variant]
+  with Image.open(plot) as image:
+    pixels = np.asarray(image.convert('L'))
+  # Two panels with curves, bands and labels.
+  assert plot.name == 'x.png' and 0.005 < np.mean(pixels < 200) < 0.5
+
+
+def test_seeds_have_a_common_report(tmp_path, variant):
+  pooled_report.write(tmp_path, [variant], command='make sweep')
+  text = (tmp_path / 'report.md').read_text()
+  assert pooling.markdown([variant]) in text and 'make sweep' in text
+  assert f']({pooled_report.PLOT})' in text
+  assert (tmp_path / pooled_report.PLOT).stat().st_size > 10_000
+  assert json.loads((tmp_path / 'report.json').read_text())[0]['seeds'] == 2

@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import json
 import math
@@ -111,6 +112,26 @@ def test_the_beta_section_explains_ratio_and_distance_apart(folder):
   assert '| final_ratio | 2 |' in section
 
 
+def test_the_numbers_of_an_agent_without_beta_have_no_note_on_it(tmp_path):
+  data = dataclasses.replace(full(), beta={'after_warmup': {'width': 3}})
+  report.write_report(tmp_path, data)
+  text = (tmp_path / 'report.md').read_text()
+  assert (
+    "## The agent's settings" in text and '| after_warmup.width | 3 |' in text
+  )
+  assert 'Beta' not in text
+
+
+def test_a_diverged_world_is_reported(tmp_path, folder):
+  report.write_report(tmp_path, dataclasses.replace(full(), diverged_worlds=2))
+  text = (tmp_path / 'report.md').read_text()
+  assert '**2 simulated worlds diverged**' in text
+  assert json.loads((tmp_path / 'report.json').read_text())[
+    'diverged_worlds'
+  ] == 2  # fmt: skip
+  assert 'diverged' not in (folder / 'report.md').read_text()
+
+
 def test_more_entries_and_sections_are_appended(tmp_path):
   data = report.ReportData(
     base=_BASE,
@@ -128,10 +149,10 @@ def test_more_entries_and_sections_are_appended(tmp_path):
   assert actual['loop'] == {'ticks': 3, 'late_s': None}
   assert 'outcomes' not in actual['base']  # the codes have no names
   text = (tmp_path / 'report.md').read_text()
-  assert text.endswith(
+  assert (
     'A note.\n\n## Loop\n\n'
     '|  |  |\n| --- | --- |\n| ticks | 3 |\n| late\\|s | 0.1235 |\n'
-  )
+  ) in text
 
 
 def test_pictures_show_something(folder):
@@ -151,7 +172,8 @@ def test_optional_parts_are_left_out(tmp_path):
   )
   text = (tmp_path / 'report.md').read_text()
   assert [line for line in text.split('\n') if line.startswith('#')] == [
-    '# Practice report'
+    '# Practice report',
+    '## What the numbers of report.json mean',
   ]
   assert 'median time of a success' not in text
   assert 'demonstration' not in text

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from rlt_jax.reporting import robot_report
+from rlt_jax.reporting import definitions, robot_report
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.telemetry import blank_step, EpisodeRecord
+from rlt_jax.robot.operator.effort import Effort
 
 
 def _row(mode, outcome, steps, minutes):
@@ -16,22 +18,28 @@ def _row(mode, outcome, steps, minutes):
   }  # fmt: skip
 
 
-def _record(late_s, ticks=100):
+def _record(late_s, ticks=100, waited=0, held=0):
   record = EpisodeRecord(2)
   for i in range(ticks):
     tick = blank_step(0.02 * i, late_s, 2)
-    record.add(tick._replace(io_s=1e-3, source='vla', measured=np.zeros(2)))
+    source = CommandSource.WAIT if i < waited else CommandSource.VLA
+    verdict = 'A new chunk must come: late.' if i >= ticks - held else ''
+    tick = tick._replace(source=source, verdict=verdict)
+    record.add(tick._replace(io_s=1e-3, measured=np.zeros(2)))
   return record
 
 
 def _write(folder, rows):
-  by_mode = {'base': _record(1e-4), 'practice': _record(1e-2)}
+  by_mode = {
+    'base': _record(1e-4),
+    'practice': _record(1e-2, waited=7, held=3),
+  }
   total = _record(1e-4)
   total.merge(by_mode['practice'])
   return robot_report.write(
     folder, rows, total, by_mode,
     learner={'updates_per_s': 100.0, 'update_to_data': 5.0},
-    host={'priority': 'none', 'stolen': None}, human={'human_s': 0.0},
+    host={'priority': 'none', 'stolen': None}, human=Effort().report(),
     warmup_minutes=0.5, control_hz=50.0,
   )  # fmt: skip
 
@@ -56,9 +64,13 @@ def test_the_report_has_practices_keys_and_the_loops_by_mode(tmp_path, capsys):
   quiet, busy = loop['by_mode']['base'], loop['by_mode']['practice']
   assert quiet['steps'] == busy['steps'] == 100
   assert quiet['late_p99_s'] < 2e-4 and busy['late_p99_s'] > 5e-3
+  assert (quiet['waited'], quiet['held']) == (0, 0)
+  assert (busy['waited'], busy['held']) == (7, 3)
   assert report['episodes']['outcomes']['abort'] == 1
+  names = set(definitions.names(report))
+  assert names <= definitions.DEFINITIONS.keys()
   text = (tmp_path / 'report.md').read_text()
-  assert '## Lateness by mode' in text and '| practice | 100 |' in text
+  assert '## Control steps by mode' in text and '| practice | 100 |' in text
   assert capsys.readouterr().out
 
 

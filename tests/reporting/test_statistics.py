@@ -117,3 +117,23 @@ def test_one_line_describes_episodes():
     'success 0.50 (0.09-0.91) of 2, median 100 steps, 100 per 10 min'
   )
   assert 'median - steps' in statistics.describe(make([100], [0]), 50)
+
+
+def test_the_interval_of_the_throughput_holds_it_and_shrinks():
+  few = statistics.make_episodes([1, 0, 1, 1], [100, 500, 120, 80])
+  many = statistics.pool([few] * 50)
+  widths = []
+  for episodes in (few, many):
+    low, high = statistics.throughput_interval(episodes, 50.0)
+    assert low < statistics.throughput_per_10min(episodes, 50.0) < high
+    widths.append(high - low)
+  assert widths[1] < widths[0] / 3
+  again = statistics.throughput_interval(many, 50.0)
+  assert again == statistics.throughput_interval(many, 50.0)
+
+
+def test_the_difference_of_two_rates_has_newcombes_interval():
+  # 56 of 70 and 48 of 80, method 10 of the paper's table II.
+  first, second = (np.arange(n) < wins for wins, n in ((56, 70), (48, 80)))
+  interval = statistics.difference_interval(first, second)
+  assert interval == pytest.approx((0.0524, 0.3339), abs=1e-4)

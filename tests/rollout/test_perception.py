@@ -9,10 +9,11 @@ from rlt_jax import tasks
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rollout import perception
 from rlt_jax.serving.embedder import LocalEmbedder
-from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet.task import INSERT, LIFT
+from rlt_jax.tasks.insertion import measures
 from rlt_jax.vlas.pi_small import pi_vla
+from rlt_jax.vlas.vla import draw_noise
 
 
 @pytest.fixture(scope='module')
@@ -46,7 +47,9 @@ def _render(level):
 def _task(render, instruction=INSERT):
   """The Ethernet task with other cameras or another instruction."""
   task = tasks.load('ethernet')
-  spec = dataclasses.replace(task.spec, instruction=instruction)
+  spec = dataclasses.replace(
+    task.spec, instruction=instruction, other_instructions=()
+  )
   return dataclasses.replace(task, render=render, spec=spec)
 
 
@@ -90,7 +93,8 @@ def test_groups_see_what_each_sees_with_its_own_key(embedder):
     qvel=np.concatenate([w.qvel for w in worlds]),
   )
   apart = [seen.perceive(w, k) for w, k in zip(worlds, keys, strict=True)]
-  for x, *each in zip(seen.perceive_each(both, keys), *apart, strict=True):
+  found = map(jax.tree.leaves, (seen.perceive_each(both, keys), *apart))
+  for x, *each in zip(*found, strict=True):
     np.testing.assert_allclose(x, np.concatenate(each), atol=1e-4)
   assert not np.allclose(apart[0].reference, apart[1].reference)
 
@@ -144,3 +148,33 @@ def test_the_true_pose_needs_a_task_that_tells_it(embedder):
 def test_an_unknown_ablation_is_refused(embedder):
   with pytest.raises(ValueError, match='token_ablation must be one of'):
     _see(embedder, token_ablation='magic')
+
+
+def test_candidates_are_other_samples_at_the_same_state(embedder):
+  plain = perception.make(task=_task(_render(0)), embedder=embedder)
+  seen = perception.make(
+    task=_task(_render(0)), embedder=embedder, num_candidates=3
+  )
+  key = jax.random.PRNGKey(0)
+  one, more = (x.perceive(_world(), key) for x in (plain, seen))
+  assert one.candidates is None and more.candidates.shape == (3, 3, 50, 14)
+  np.testing.assert_array_equal(more.reference, one.reference)
+  np.testing.assert_array_equal(more.candidates[:, 0], one.reference)
+  assert np.ptp(more.candidates, axis=1).min() > 0.0
+  shorter = more.steps(2, 5)
+  np.testing.assert_array_equal(shorter.candidates, more.candidates[:, :, 2:5])
+
+
+def test_the_vla_answers_to_the_noise_that_is_chosen(embedder):
+  seen = perception.make(task=_task(_render(0)), embedder=embedder)
+  noise = np.random.default_rng(0).normal(size=(3, 2, 50, 14)).astype('f4')
+  chunks = seen.sample(_world(), noise)
+  swapped = seen.sample(_world(), noise[:, ::-1])
+  np.testing.assert_allclose(chunks, swapped[:, ::-1], atol=1e-5)
+  # The same noise gives the chunk that the VLA itself gives for it.
+  spec = embedder.spec
+  drawn = draw_noise(jax.random.PRNGKey(5), 3, spec)
+  alone = seen.perceive(_world(), jax.random.PRNGKey(5)).reference
+  np.testing.assert_allclose(
+    seen.sample(_world(), drawn[:, None])[:, 0], alone, atol=1e-4
+  )

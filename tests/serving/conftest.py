@@ -1,3 +1,3 @@
 """Untrained assets, shared with the tests of training."""
 
-from tests.training.conftest import assets  # noqa: F401
+from tests.training.conftest import assets, config  # noqa: F401

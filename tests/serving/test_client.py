@@ -7,6 +7,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync import server as sync
 
+from rlt_jax.serving import client as client_module
 from rlt_jax.serving import codec
 from rlt_jax.serving.client import LOST, READY, VlaClient
 from rlt_jax.serving.codec import MessageError
@@ -93,6 +94,23 @@ def test_leaving_is_no_fault(make, caplog):
       if make is VlaClient:
         client.wait_ready(_WAIT_S)
   assert not [r for r in caplog.records if r.levelname == 'WARNING']
+
+
+def test_it_closes_in_the_moment_an_answer_comes(server, monkeypatch):
+  exchange = client_module._exchange
+
+  async def close_then_answer(connection, frame):
+    reply = await exchange(connection, frame)
+    threading.Thread(target=client.close, daemon=True).start()
+    time.sleep(0.1)  # blocks the loop: its close waits beside the answer
+    return reply
+
+  monkeypatch.setattr(client_module, '_exchange', close_then_answer)
+  client = VlaClient(address(server))
+  client.ask(observation(1), 1)
+  client._thread.join(_WAIT_S)
+  assert not client._thread.is_alive()
+  assert client.status() == (LOST, 'closed by its owner')
 
 
 def test_an_older_request_that_waits_is_replaced():

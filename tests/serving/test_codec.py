@@ -208,3 +208,43 @@ def test_mutated_frames_raise_nothing_but_wire_errors():
     except MessageError:
       refused += 1
   assert refused > 1000
+
+
+def _openpi_array(value):
+  """Packs an array as openpi's msgpack_numpy does."""
+  value = np.asarray(value)
+  fields = {
+    b'__ndarray__': True,
+    b'data': value.tobytes(),
+    b'dtype': value.dtype.str,
+    b'shape': value.shape,
+  }
+  return msgpack.packb({'prompt': fields})
+
+
+@pytest.mark.parametrize('text', ['insert', '', 'größer → 零', 'a' * 4000])
+def test_openpis_prompt_array_is_a_str(text):
+  array = np.asarray(text)
+  for value in (array, array.astype(array.dtype.newbyteorder('>')), [text]):
+    message = codec.unpack(_openpi_array(value))
+    assert message == {'prompt': text} and type(message['prompt']) is str
+
+
+@pytest.mark.parametrize(
+  'change',
+  [
+    {b'dtype': '<U7'},
+    {b'dtype': '|U6'},
+    {b'dtype': '<U'},
+    {b'dtype': '<U' + '9' * 50},
+    {b'dtype': '<U-1'},
+    {b'shape': [2]},
+    {b'shape': None},
+    {b'data': 'insert'},
+    {b'data': b'\xff' * 24},
+  ],
+)
+def test_a_text_that_is_none_is_refused(change):
+  fields = msgpack.unpackb(_openpi_array('insert'))['prompt'] | change
+  with pytest.raises(codec.MessageError, match='text|UTF-32'):
+    codec.unpack(msgpack.packb({'prompt': fields}))

@@ -186,6 +186,7 @@ def test_what_is_sent_is_checked_too():
     ({'proprio_std': (1.0,)}, 'proprio_std must have proprio_dim entries, 6'),
     ({'max_batch': 0}, 'max_batch must be an integer from 1 on: 0'),
     ({'takes_noise': 1}, 'takes_noise must be a bool: 1'),
+    ({'reads_joints': 1}, 'reads_joints must be a bool: 1'),
     ({'control_hz': 0.0}, 'control_hz must be a positive number: 0.0'),
   ],
 )

@@ -2,7 +2,10 @@ import contextlib
 import json
 import logging
 import socket
+import subprocess
+import sys
 import threading
+import time
 import urllib.request
 
 import numpy as np
@@ -10,8 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync import client as sync
 
-from rlt_jax.serving import codec
-from rlt_jax.serving.server import PolicyServer
+from rlt_jax.serving import codec, schema
+from rlt_jax.serving.server import LineLimit, PolicyServer
+from tests.robot.fakes import WIRE
 
 _WAIT_S = 30.0  # only a failing test waits that long
 
@@ -224,3 +228,115 @@ def test_a_port_that_is_taken_is_said_so(server):
 def test_metadata_must_be_a_message():
   with pytest.raises(codec.MessageError, match='plain values'):
     PolicyServer(echo, {'x': json})
+
+
+def test_too_many_connections_are_refused_and_the_others_go_on():
+  with PolicyServer(echo, {'horizon': 50}, port=0, max_connections=3) as server:
+    with contextlib.ExitStack() as stack:
+      kept = [stack.enter_context(greeted(server)) for _ in range(3)]
+      for _ in range(20):
+        with pytest.raises(InvalidStatus, match='503'):
+          connect(server)
+      assert health(server) == 200
+      for i, connection in enumerate(kept):
+        assert ask(connection, {'n': i})['n'] == i
+    for _ in range(100):  # a place is free again once one has left
+      try:
+        with greeted(server) as connection:
+          assert ask(connection, {'n': 9})['n'] == 9
+        break
+      except InvalidStatus:
+        time.sleep(0.05)
+    else:
+      raise AssertionError('no place was given back')
+
+
+def test_a_frame_larger_than_a_request_ends_its_connection():
+  size = schema.max_request_bytes(WIRE)
+  request = schema.make_request(
+    WIRE, images={'wrist': np.zeros((8, 8, 3), np.uint8)},
+    proprio=np.zeros(6), prompt='x' * 2000,
+  )  # fmt: skip
+  assert len(codec.pack(request)) < size < 1 << 18
+  with PolicyServer(
+    echo, {'horizon': 50}, port=0, max_frame_bytes=size
+  ) as server:
+    with greeted(server) as connection:
+      assert ask(connection, request)['prompt'] == 'x' * 2000
+      with pytest.raises(ConnectionClosed, match='1009'):
+        ask(connection, {'prompt': 'x' * size})
+
+
+def test_a_line_of_the_log_is_short_whatever_the_client_sent(caplog):
+  def infer(request):
+    kind = {'value': ValueError, 'key': KeyError}[request['kind']]
+    raise kind(request['prompt'])
+
+  caplog.set_level(logging.INFO)
+  with PolicyServer(infer, {'horizon': 50}, port=0) as server:
+    with greeted(server) as connection:
+      for kind in ('value', 'key'):
+        text = ask(connection, {'prompt': 'a\n' * 500_000, 'kind': kind})
+        assert len(text) < 3000
+  assert 'Refused a request' in caplog.text and 'failed' in caplog.text
+  assert len(caplog.text) < 6000
+  assert '1000000 characters' in caplog.text
+
+
+def test_a_client_cannot_fill_the_log(caplog):
+  caplog.set_level(logging.INFO)
+  with PolicyServer(echo, {'horizon': 50}, port=0) as server:
+    with greeted(server) as connection:
+      for _ in range(500):
+        ask(connection, {'fail': 'value'})
+  lines = [x for x in caplog.records if 'Refused' in x.getMessage()]
+  assert 0 < len(lines) <= 60
+
+
+def test_the_lines_left_out_are_counted_a_minute_later():
+  now = [0.0]
+  limit = LineLimit(2, clock=lambda: now[0])
+  record = logging.makeLogRecord({'msg': 'again'})
+  assert [limit.filter(record) for _ in range(5)] == [True] * 2 + [False] * 3
+  now[0] = 61.0
+  assert limit.filter(record)
+  assert record.getMessage() == '(3 lines were left out.) again'
+
+
+def test_a_server_without_file_descriptors_says_so_in_lines(tmp_path):
+  """Its own process with 40 of them, and 80 connections that say nothing."""
+  code = """
+import logging, resource, sys
+from rlt_jax.serving.server import PolicyServer
+logging.basicConfig(level=logging.INFO)
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+with PolicyServer(dict, {'horizon': 50}, port=0) as server:
+  print(server.port, flush=True)
+  sys.stdin.readline()
+"""
+  with open(tmp_path / 'log', 'wb') as log:
+    process = subprocess.Popen(
+      [sys.executable, '-c', code], stdin=subprocess.PIPE,
+      stdout=subprocess.PIPE, stderr=log,
+    )  # fmt: skip
+    port = int(process.stdout.readline())
+    taken = []
+    for _ in range(80):
+      taken.append(socket.create_connection(('127.0.0.1', port)))
+    time.sleep(2.5)
+    for connection in taken:
+      connection.close()
+    deadline = time.monotonic() + _WAIT_S
+    while True:  # it has recovered
+      try:
+        with sync.connect(
+          f'ws://127.0.0.1:{port}', proxy=None, open_timeout=2
+        ) as connection:
+          connection.recv(_WAIT_S)
+        break
+      except OSError:
+        assert time.monotonic() < deadline
+    process.communicate(b'\n', timeout=_WAIT_S)
+  assert process.returncode == 0
+  assert 'out of system resource' in (tmp_path / 'log').read_text()
+  assert (tmp_path / 'log').stat().st_size < 100_000

@@ -1,5 +1,7 @@
 """Which observation a policy decides from: now, or `delay` steps ago."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +15,11 @@ from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.sim import two_arm_bench
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.tasks.ethernet import measures
 from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.insertion import measures
 from rlt_jax.training import actors
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Features
+from rlt_jax.types import Features, Source
 
 _CHUNK, _HORIZON = 10, 50
 _TASK = EthernetConfig(time_limit=40)  # the other tests', compiled once for all
@@ -134,3 +136,78 @@ def test_a_delay_needs_offsets(rollout_fns):
   config = _config(2)
   with pytest.raises(ValueError, match="offsets .*: 'increment'"):
     actors.Actors(rollout_fns, _perception('increment'), _agent(config), config)
+
+
+def _steering(config):
+  """An agent whose noise is 1, and 0.5 in the warm-up."""
+  shape = _HORIZON, two_arm_bench.ACTION_DIM
+  return dataclasses.replace(
+    _agent(config),
+    prior_noise=lambda key, rows: jnp.full((rows, *shape), 0.5),
+    act=lambda params, features, key, explore: jnp.ones(
+      (len(features.z_rl), *shape)
+    ),
+  )
+
+
+def _answering_perception(asked):
+  """The VLA's chunk is the noise it is asked with."""
+
+  def sample(worlds, noise, prompt=None):
+    del worlds, prompt
+    asked.append(noise.shape)
+    return noise
+
+  return _perception()._replace(sample=sample)
+
+
+def test_noise_that_an_agent_chooses_is_executed_and_stored(rollout_fns):
+  config = dataclasses.replace(
+    _config(0), replay_stride=_CHUNK, vla_warmup_steps=20_000
+  )
+  asked, decoded = [], []
+  perception = _answering_perception(asked)
+  collector = actors.Actors(rollout_fns, perception, _steering(config), config)
+  collector._decode = lambda chunk, pose: (
+    decoded.append(chunk) or jax.jit(perception.space.decode)(chunk, pose)
+  )
+  state = collector.init(jax.random.PRNGKey(0))
+  for policy, wanted, source in (
+    (None, 0.5, Source.VLA),
+    ({}, 1, Source.ACTOR),
+  ):
+    state, output = collector.collect(state, policy)
+    assert asked[-1] == (2, 1, _HORIZON, two_arm_bench.ACTION_DIM)
+    assert decoded[-1].shape == (2, _CHUNK, two_arm_bench.ACTION_DIM)
+    assert (np.asarray(decoded[-1]) == wanted).all()
+    assert output.segment.noise.shape == (2, *asked[-1][2:])
+    assert (np.asarray(output.segment.noise) == wanted).all()
+    assert (np.asarray(output.segment.source) == source).all()
+
+
+def test_noise_that_an_agent_chooses_is_evaluated(rollout_fns):
+  config = dataclasses.replace(
+    _config(0), replay_stride=_CHUNK, vla_warmup_steps=20_000
+  )
+  asked = []
+  runner = evaluator_lib.Evaluator(
+    rollout_fns,
+    _answering_perception(asked),
+    seed=0,
+    chunk=_CHUNK,
+    sizes=evaluator_lib.Sizes(2, 2),
+  )
+  policy = evaluator_lib.agent_policy(
+    _steering(config), {}, chunk_size=_CHUNK, explore=False
+  )
+  calls = []
+  policy = evaluator_lib.with_check(policy, lambda: calls.append(1))
+  episodes, _ = runner.run(policy, 2)
+  assert episodes.steps.tolist() == [40, 40]  # the time limit, four queries
+  assert len(asked) == len(calls) == 4
+
+
+def test_steering_needs_a_row_for_each_query(rollout_fns):
+  config = _config(0)
+  with pytest.raises(ValueError, match='replay_stride must be .* 10: 2'):
+    actors.Actors(rollout_fns, _perception(), _steering(config), config)

@@ -79,7 +79,7 @@ def test_its_settings_reach_it(folder):
 @pytest.mark.parametrize(
   'vla, sentence',
   [
-    ('pi_small', 'cameras must'),
+    ('pi_small', "trained on the task's instruction, 'go to the red"),
     ('tests.tasks.spot_vla:make_other_joints', "joint_names must .*'x', 'y'"),
     ('tests.tasks.spot_vla:make_other_rate', 'control_hz must .* 50.0: 20.0'),
   ],

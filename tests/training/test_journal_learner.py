@@ -10,11 +10,12 @@ import pytest
 
 from rlt_jax import config as config_lib
 from rlt_jax.agents.rlt import RltConfig
+from rlt_jax.lock import LockedError
 from rlt_jax.reporting import metrics
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.recording import episodes, segments
-from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.journal import files, Journal, JournalError
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.journal_learner import JournalLearner
 from rlt_jax.types import Features
@@ -49,14 +50,15 @@ def _episodes(folder, lengths, outcome='success', late=False):
           rng.normal(size=(_SPEC.chunk_size, _SPEC.action_dim)),
           rng.normal(size=_SPEC.action_dim),
         )
-        log.features(step, features, late=late)
+        log.features(0, step, features, late=late)
       for _ in range(num):
         log.step(
+          0,
           segments.Step(
             rng.normal(size=_SPEC.action_dim),
             rng.normal(size=_SPEC.action_dim),
             1,
-          )
+          ),
         )
       log.end(outcome)
 
@@ -106,7 +108,7 @@ def test_one_that_died_ends_where_the_unbroken_one_does(tmp_path):
   one.save()
   _episodes(tmp_path / 'journal', [24])
   one.catch_up()
-  del one  # without a save
+  one.close()  # without a save
   _episodes(tmp_path / 'journal', [18])
   _learner(tmp_path).catch_up()
   _learner(tmp_path, 'unbroken').catch_up()
@@ -156,6 +158,77 @@ def test_what_is_to_be_recorded_again_is_not_learned(tmp_path):
   assert _log(tmp_path)[0]['rows'] == 0
 
 
+def test_an_episode_without_rows_is_said(tmp_path, capsys):
+  with Journal(tmp_path / 'journal') as journal:
+    log = episodes.EpisodeLog(journal)
+    log.begin(policy_version=1)
+    for _ in range(7):
+      log.step(0, segments.Step(np.zeros(3), np.zeros(3), 1))
+    log.end('success')
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 1
+  assert 'Episode 0 (success, 7 steps) gave no row' in capsys.readouterr().out
+  assert _log(tmp_path)[0]['dropped_steps'] == 7
+
+
+def _discarded(tmp_path, lengths):
+  """Writes episodes that are read and, to compile nothing, not learned."""
+  _episodes(tmp_path / 'journal', lengths, outcome='rerecord')
+
+
+def test_another_journal_is_read_from_its_beginning(tmp_path, capsys):
+  _discarded(tmp_path, [20, 31])
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 2
+  learner.save()
+  learner.close()
+  (tmp_path / 'journal').rename(tmp_path / 'old')
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 0  # it may come later
+  assert 'another journal' not in capsys.readouterr().out
+  _discarded(tmp_path, [24])
+  assert learner.catch_up() == 1
+  assert 'is another journal than before' in capsys.readouterr().out
+  assert [row['dropped_steps'] for row in _log(tmp_path)] == [20, 31, 24]
+  learner.save()
+  learner.close()
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 0
+  assert 'another journal' not in capsys.readouterr().out
+
+
+def test_a_removed_file_is_said_once(tmp_path, capsys):
+  _discarded(tmp_path, [20, 24, 20])
+  files(tmp_path / 'journal')[1].path.unlink()
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 2
+  assert 'files with the numbers [1]: they are missing' in (
+    capsys.readouterr().out
+  )
+  assert learner.catch_up() == 0 and capsys.readouterr().out == ''
+
+
+def test_a_second_learner_in_a_workdir_is_refused(tmp_path):
+  learner = _learner(tmp_path)
+  version = learner.version
+  with pytest.raises(LockedError, match='must have one user'):
+    _learner(tmp_path)
+  assert snapshot.read(tmp_path / 'work', _SPEC).version == version
+  learner.close()
+  _learner(tmp_path)
+
+
+def test_what_was_learned_before_a_damaged_file_is_saved(tmp_path):
+  _discarded(tmp_path, [20, 24])
+  path = files(tmp_path / 'journal')[1].path
+  path.write_bytes(path.read_bytes()[:-30])
+  with pytest.raises(JournalError, match='is damaged at byte'):
+    _learner(tmp_path).follow(threading.Event(), save_every_s=99, poll_s=0.01)
+  path.rename(path.with_suffix('.bad'))
+  learner = _learner(tmp_path)
+  assert learner.version > 1 and learner.catch_up() == 0
+
+
 def test_a_bundle_of_other_networks_is_refused(tmp_path):
   (tmp_path / 'journal').mkdir()
   with pytest.raises(ValueError, match='agent.hidden_dims must be the bundle'):
@@ -185,9 +258,10 @@ def test_a_setting_that_differs_from_the_bundle_is_refused(
 
 
 def test_a_workdir_of_another_vla_is_refused(tmp_path):
-  _episodes(tmp_path / 'journal', [20])
+  _discarded(tmp_path, [20])
   learner = _learner(tmp_path)
   learner.catch_up()
   learner.save()
+  learner.close()
   with pytest.raises(ValueError, match='fingerprints.vla'):
     _learner(tmp_path, spec=make_spec(vla_fingerprint='other'))

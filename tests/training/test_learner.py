@@ -1,5 +1,6 @@
 """The learner's settings, as a user sets them."""
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def _segment(rng):
   )
 
 
-def _learn(*settings, rounds=5, flush=False):
+def _learn(*settings, rounds=5, flush=False, compiled=False):
   """Returns the agent, and the state after some rounds of 4 rows each."""
   config = config_lib.override(PracticeConfig(), [*_BASE, *settings])
   agent = rlt.make(config.agent, Sizes(_Z, _P, _C, _A))
@@ -54,6 +55,8 @@ def _learn(*settings, rounds=5, flush=False):
   segments = [_segment(rng) for _ in range(rounds)]
   state = learner.init(jax.random.PRNGKey(0), segments[0])
   for segment in [*segments, None] if flush else segments:
+    if compiled:
+      learner.compile(state, segment)
     state, _ = learner.learn(state, segment)
   return agent, state
 
@@ -83,3 +86,9 @@ def test_no_further_segment_stores_the_last_rows():
   # The second row of each environment would need the next segment.
   assert flushed.rows == state.rows + _E
   assert not np.any(flushed.previous.valid)
+
+
+def test_compiling_before_a_round_changes_nothing():
+  _, state = _learn()
+  _, compiled = _learn(compiled=True)
+  chex.assert_trees_all_equal(compiled, state)

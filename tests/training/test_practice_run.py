@@ -1,17 +1,19 @@
 import dataclasses
 import functools
 import json
+import shutil
 
 import chex
 import jax
 import numpy as np
 import pytest
 
+from rlt_jax import lock
 from rlt_jax.export import checkpoint
-from rlt_jax.reporting import metrics
-from rlt_jax.training import policies, practice_run
+from rlt_jax.reporting import definitions, metrics
+from rlt_jax.training import policies, policy_export, practice_run
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training.experiment import Record
+from rlt_jax.training.run_folder import Record
 from tests.training.conftest import write_assets
 
 
@@ -65,8 +67,15 @@ def test_practice_spends_its_robot_time_and_learns_at_the_stated_ratio(
   assert 0.3 < state.learner.rows / state.env_steps <= 0.5
 
 
+def _check_order(text, phases):
+  """Every phase says in a line what comes next."""
+  for phase in phases:
+    _, found, text = text.partition(phase)
+    assert found, phase
+
+
 def test_a_resumed_run_ends_where_the_unbroken_one_does(
-  tmp_path, unbroken, config, assets
+  tmp_path, unbroken, config, assets, capsys
 ):
   broken = _run(tmp_path / 'b', config, assets)
   # Dies between two checkpoints: what came after the first is repeated.
@@ -74,8 +83,18 @@ def test_a_resumed_run_ends_where_the_unbroken_one_does(
   with pytest.raises(RuntimeError, match='power cut'):
     broken.practice()
   assert checkpoint.latest(tmp_path / 'b') < 220
+  with pytest.raises(lock.LockedError, match='must have one user'):
+    _run(tmp_path / 'b', config, assets, resume=True)
+  with pytest.raises(ValueError, match='has a run with the checkpoint'):
+    _run(tmp_path / 'b', config, assets)
+  broken.close()
   resumed = _run(tmp_path / 'b', config, assets, resume=True)
   resumed.practice()
+  _check_order(
+    capsys.readouterr().out,
+    ['Evaluating the VLA', 'Starting practice', 'Evaluating without and with',
+     'Opening the checkpoint', 'Starting practice', 'mean policy'],
+  )  # fmt: skip
   chex.assert_trees_all_equal(resumed.state, unbroken.state)
   stored = unbroken.experiment.record.data
   for name in ('base', 'mean@0.05', 'exploring@0.1'):
@@ -105,6 +124,8 @@ def test_the_report_has_the_promised_figures(unbroken, config):
   }  # fmt: skip
   for name in ('base', 'demonstrations', 'final'):
     assert wanted <= report[name].keys()
+  assert set(definitions.names(report)) <= definitions.DEFINITIONS.keys()
+  assert report['diverged_worlds'] == 0 and 'mujoco' in report['versions']
   minutes = [point['robot_minutes'] for point in report['along']]
   assert minutes == [0.0, 0.05, 0.1]
   assert all(wanted <= point.keys() for point in report['along'])
@@ -128,17 +149,41 @@ def test_the_report_has_the_diagnosis_of_beta(unbroken):
   assert final['ratio'] != after['ratio']
 
 
+def _listing(folder):
+  return {
+    path: (path.stat().st_mtime_ns, path.stat().st_size)
+    for path in [folder, *folder.rglob('*')]
+  }
+
+
 def test_the_policies_of_a_run_are_those_that_it_evaluated(
   unbroken, config, assets
 ):
-  found = policies.of_run(
-    unbroken.experiment.workdir, str(assets), config.eval_seed
-  )
+  workdir = unbroken.experiment.workdir
+  before = _listing(workdir)
+  found = policies.of_run(workdir, str(assets), config.eval_seed)
+  assert _listing(workdir) == before  # reading a run writes nothing
   assert list(found.policies) == ['mean', 'exploring']
+  assert f'{unbroken.state.env_steps} control steps' in found.about
   episodes, _ = found.evaluator.run(found.policies['mean'], 2)
   stored = unbroken.experiment.record.episodes('mean@0.1')
   np.testing.assert_array_equal(episodes.steps, stored.steps)
   np.testing.assert_array_equal(episodes.outcome, stored.outcome)
+
+
+def test_reading_a_run_changes_nothing_in_its_folder(unbroken, assets):
+  folder = unbroken.experiment.workdir
+
+  def stamps():
+    found = [folder, *folder.rglob('*')]
+    return {path: path.stat().st_mtime_ns for path in found}
+
+  before = stamps()
+  policies.of_run(folder, str(assets), 0)
+  source = policy_export.from_run(folder, str(assets))
+  assert source.env_steps == unbroken.state.env_steps
+  chex.assert_trees_all_equal(source.policy, unbroken.state.policy)
+  assert stamps() == before
 
 
 def test_a_horizon_that_does_not_fit_is_refused(config, assets):
@@ -166,6 +211,17 @@ def test_resuming_with_other_settings_names_the_one_that_differs(
   other = dataclasses.replace(config, gamma=0.9)
   with pytest.raises(ValueError, match='gamma'):
     _run(unbroken.experiment.workdir, other, assets, resume=True)
+
+
+def test_a_finished_run_can_go_on_with_a_larger_budget(
+  tmp_path, unbroken, config, assets
+):
+  folder = shutil.copytree(unbroken.experiment.workdir, tmp_path / 'run')
+  longer = dataclasses.replace(config, num_env_steps=9000, num_eval_videos=0)
+  run = _run(folder, longer, assets, resume=True)
+  assert run.state.env_steps == unbroken.state.env_steps
+  stored = (folder / 'config.json').read_text()
+  assert json.loads(stored)['num_env_steps'] == 9000
 
 
 def test_resuming_needs_a_checkpoint(tmp_path, config, assets):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -111,6 +112,8 @@ def test_the_folders_are_those_of_runs(swept):
     assert {name for row in rows for name in row} <= metrics.METRICS.keys()
     steps = [row['env_steps'] for row in rows]
     assert steps == sorted(set(steps))
+  common = (swept.workdir / 'report.md').read_text()
+  assert f'| {len(SEEDS)} seeds | base |' in common
   out = swept.workdir / 'pooled.json'
   # In a process of its own: the modules' flags share one namespace.
   subprocess.run(
@@ -146,12 +149,30 @@ def test_a_resumed_sweep_ends_where_the_unbroken_one_does(
   broken._on_round = die
   with pytest.raises(RuntimeError, match='power cut'):
     broken.practice()
+  broken.close()
   resumed = _sweep(tmp_path / 'b', assets, resume=True)
   assert 90 <= resumed.state.env_steps.min() < 140
   resumed.practice()
   chex.assert_trees_all_equal(resumed.state, swept.state)
   for ours, theirs in zip(resumed.runs, swept.runs, strict=True):
-    assert ours.record.data == theirs.record.data
+    found, wanted = dict(ours.record.data), dict(theirs.record.data)
+    assert found.pop('seconds').keys() == wanted.pop('seconds').keys()
+    assert found == wanted
+
+
+def test_a_seed_that_has_no_checkpoint_yet_begins_again(
+  tmp_path, swept, assets, traced_once, capsys
+):
+  shutil.copytree(swept.workdir / 'seed-0', tmp_path / 'c' / 'seed-0')
+  (tmp_path / 'c' / 'seed-1').mkdir()
+  config = swept.workdir / 'seed-1' / 'config.json'
+  shutil.copy(config, tmp_path / 'c' / 'seed-1')
+  with pytest.raises(ValueError, match='needs a checkpoint .*seed-2 has none'):
+    _sweep(tmp_path / 'c', assets, seeds=(0, 2), resume=True)
+  resumed = _sweep(tmp_path / 'c', assets, resume=True)
+  assert 'seed 1: There is no checkpoint yet' in capsys.readouterr().out
+  resumed.practice()
+  chex.assert_trees_all_equal(resumed.state, swept.state)
 
 
 @pytest.mark.skipif(

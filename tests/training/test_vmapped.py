@@ -1,17 +1,20 @@
 """Vmapped seeds learn the same as each seed alone."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import chex
 import jax
 import numpy as np
 import pytest
 
-from rlt_jax.agents import rlt
+from rlt_jax.agents import registry, rlt
 from rlt_jax.agents.agent import Sizes
+from rlt_jax.agents.dsrl.config import DsrlConfig
+from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.training import learner, vmapped
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Features, Segment
+from rlt_jax.types import Features, Segment, Source
 
 _Z, _P, _C, _A, _E = 5, 4, 4, 3, 2
 _CONFIG = PracticeConfig(
@@ -140,3 +143,28 @@ def test_no_update_runs_while_no_seed_has_one_pending(rounds):
   state, metrics = wide.learn(state, _together(rounds[1]), np.ones(2, bool))
   assert metrics == [None, None]
   assert state.agent.critic_updates.tolist() == [0, 0]
+
+
+def test_each_seed_steers_as_alone_and_the_prior_drives_the_warm_up():
+  config = dataclasses.replace(_CONFIG, replay_stride=_C)
+  sizes = Sizes(_Z, _P, _C, _A, (), 6)
+  agent = registry.make('dsrl', DsrlConfig(hidden_dims=(8,)), sizes)
+  perception = SimpleNamespace(space=ActionSpace(np.ones(_A, np.float32)))
+  wide = vmapped.VmappedActors(None, perception, agent, config, 2)
+  keys = jax.random.split(jax.random.PRNGKey(0), 2)
+  params = jax.vmap(lambda key: agent.policy_params(agent.init(key)))(keys)
+  segments = _segment(np.random.default_rng(0), 2 * _E, _C)
+  now = jax.tree.map(lambda x: x[:, 0], segments.features)
+  noise, source = wide.steer((params, np.array([True, False])), now, keys)
+  np.testing.assert_array_equal(noise[:_E], agent.prior_noise(keys[0], _E))
+  alone = agent.act(
+    jax.tree.map(lambda x: x[1], params),
+    jax.tree.map(lambda x: x[_E:], now),
+    keys[1],
+    True,
+  )
+  np.testing.assert_allclose(noise[_E:], alone, atol=1e-5)
+  assert source.tolist() == [Source.VLA] * _E + [Source.ACTOR] * _E
+  noise, source = wide.steer(None, now, keys)
+  np.testing.assert_array_equal(noise[_E:], agent.prior_noise(keys[1], _E))
+  assert source.tolist() == [Source.VLA] * 2 * _E

@@ -8,14 +8,17 @@ import pytest
 from rlt_jax import vlas
 from rlt_jax.types import Observation
 from rlt_jax.vlas import vla as vla_lib
+from tests.vlas.openpi import models
 
 _TEXT = 'insert the plug'
 
 
-@pytest.fixture(scope='module', params=['pi_small', 'toy'])
+@pytest.fixture(scope='module', params=['pi_small', 'toy', 'openpi'])
 def vla(request, assets):
   if request.param == 'toy':
     return vlas.load('tests.vlas.toy_vla:make')
+  if request.param == 'openpi':
+    return models.make_vla(models.bench_config('pi05'))
   return vlas.load(f'pi_small:{assets / "vla"}')
 
 

@@ -31,9 +31,11 @@ def test_a_vla_of_ones_own_opens_by_module_and_function():
 @pytest.mark.parametrize(
   'text, sentence',
   [
-    ('pi_big', r"A VLA must be one of \['pi_small'\], or .*: 'pi_big"),
+    ('pi_big', r"one of \['openpi', 'pi_small'\], or .*: 'pi_big"),
     ('no.such:make', "module that can be imported: 'no.such:make"),
     ('tests.vlas.toy_vla:nothing', "has no 'nothing'"),
+    ('openpi:pi05_aloha', 'must be openpi:CONFIGURATION:CHECKPOINT, .*aloha'),
+    ('openpi:pi05_aloha:/nowhere', 'must be a folder with params .*nowhere'),
     ('pi_small:/nowhere', 'a folder with vla.json, .*: /nowhere'),
     ('ws://127.0.0.1:1', 'A VLA behind a socket .* Only practice'),
     (f'{__name__}:make_text', 'FrozenVla: .* returned a str'),

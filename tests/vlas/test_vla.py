@@ -4,6 +4,7 @@ import types
 import pytest
 
 from rlt_jax.vlas import vla as vla_lib
+from rlt_jax.vlas.openpi.openpi_vla import OpenpiVla
 
 _SPEC = vla_lib.VlaSpec(
   cameras=('front', 'wrist'),
@@ -52,6 +53,15 @@ def test_a_vla_that_does_not_fit_is_refused_by_name(changes, sentence):
   with pytest.raises(ValueError, match=sentence) as caught:
     vla_lib.check_contract(_SPEC, _task(**changes))
   assert '--vla=' in str(caught.value)
+
+
+def test_a_vla_of_absolute_poses_needs_the_joints_in_proprioception():
+  hands = _task(proprio_has_joints=False)
+  vla_lib.check_proprio(types.SimpleNamespace(reads_joints=False), hands)
+  absolute = types.SimpleNamespace(reads_joints=OpenpiVla.reads_joints)
+  vla_lib.check_proprio(absolute, _task(proprio_has_joints=True))
+  with pytest.raises(ValueError, match="must begin .*'turn.pos'.*=joints"):
+    vla_lib.check_proprio(absolute, hands)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Sizes of the VLA."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +9,10 @@ from rlt_jax.vlas.pi_small import tokenizer
 
 _STEM_SIDE = 4  # pixels per side of the first patch; two merges follow
 PATCH = 4 * _STEM_SIDE  # pixels per side of one image token
+# What the VLA reads of the arms: what its task measures, or the positions of
+# the joints, which all tasks of these arms have.
+STATES = ('proprio', 'joints')
+_TEXTS = ('cameras', 'words', 'state')  # fields that are no numbers
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,8 +21,10 @@ class PiConfig:
 
   cameras: tuple[str, ...] = ('base', 'wrist_left', 'wrist_right')
   image_size: int = 64  # S, pixels; a multiple of 16
-  proprio_dim: int = 28  # P, the first action_dim are joint positions
+  state: str = 'proprio'  # of STATES
+  proprio_dim: int = 28  # entries of the state
   prompt_length: int = 12  # L
+  words: tuple[str, ...] = ()  # with a meaning; empty hashes any word
   vocabulary: int = tokenizer.VOCABULARY  # prompt ids are below this
   horizon: int = 50  # H, control steps: 1 s at 50 Hz
   action_dim: int = 14  # A
@@ -42,7 +49,7 @@ class PiConfig:
       if isinstance(value, list):  # what JSON makes of a tuple
         value = tuple(value)
         object.__setattr__(self, field.name, value)
-      if field.name == 'cameras':
+      if field.name in _TEXTS:
         continue
       numbers = value if isinstance(value, tuple) else (value,)
       if not numbers or min(numbers) <= 0:
@@ -58,12 +65,36 @@ class PiConfig:
         'proprio_dim must cover a position per action entry: '
         f'{self.proprio_dim} < {self.action_dim}.'
       )
+    if self.state not in STATES:
+      raise ValueError(f'state must be one of {STATES}: {self.state!r}.')
+    if self.state == 'joints' and self.proprio_dim != self.action_dim:
+      raise ValueError(
+        f'proprio_dim must be action_dim, {self.action_dim}, where the state '
+        f'is joints: {self.proprio_dim}.'
+      )
+    if self.words and self.vocabulary != len(self.words) + 1:
+      raise ValueError(
+        f'vocabulary must be one more than the {len(self.words)} words: '
+        f'{self.vocabulary}.'
+      )
     if len(self.readout_near) != 2:
       raise ValueError(f'readout_near must be m and rad: {self.readout_near}.')
 
   def tokenize(self, text: str) -> np.ndarray:
     """Returns an instruction as int32 [L]; see `tokenizer.tokenize`."""
-    return tokenizer.tokenize(text, self.prompt_length)
+    return tokenizer.tokenize(text, self.prompt_length, self.words)
+
+  def numbers(self) -> dict[str, Any]:
+    """Returns the fields for a fingerprint.
+
+    Fields that came later are left out where they change nothing, so that older
+    weights keep theirs.
+    """
+    fields = dataclasses.asdict(self)
+    for name, default in (('state', 'proprio'), ('words', ())):
+      if fields[name] == default:
+        del fields[name]
+    return fields
 
   @property
   def num_image_tokens(self) -> int:

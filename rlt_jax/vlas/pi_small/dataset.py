@@ -8,7 +8,7 @@ import numpy as np
 from rlt_jax.vlas.demos import DemoBatch, Demos
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.pi_small.model import VlaNorm
-from rlt_jax.vlas.pi_small.objective import targets
+from rlt_jax.vlas.pi_small.objective import check_motion, targets
 
 # A joint at rest hardly moves; divided by its own deviation its noise would
 # weigh as much as the task. No entry counts as quieter than this share of the
@@ -19,6 +19,7 @@ _FLOOR = 0.3
 def check(demos: Demos, config: PiConfig) -> None:
   """Raises a ValueError if frames do not fit the config or are not finite."""
   frames, F = demos.frames, len(demos)
+  check_motion(frames)
   side, A = config.image_size, config.action_dim
   expected = {
     'proprio': (np.float32, (F, config.proprio_dim)),
@@ -58,16 +59,12 @@ def measure(frames: DemoBatch, config: PiConfig) -> VlaNorm:
   """
   A = config.action_dim
   target = np.asarray(targets(frames.remaining_motion, config=config))
-  proprio_std = frames.proprio.std(0, dtype=np.float64)
-  groups = [proprio_std[:A], proprio_std[A:]]
-  proprio_std = np.concatenate(
-    [_floored(x, 'proprio') for x in groups if x.size]
-  )
+  proprio_mean, proprio_std = measure_proprio(frames.proprio, A)
   chunk_std = _floored(frames.chunk.std(0, dtype=np.float64), 'chunk')
   target_std = target.std(0, dtype=np.float64).reshape(-1, 3)
   target_std = _floored(target_std, 'targets').reshape(-1)
   norm = VlaNorm(
-    proprio_mean=frames.proprio.mean(0, dtype=np.float64),
+    proprio_mean=proprio_mean,
     proprio_std=proprio_std,
     chunk_mean=frames.chunk.mean(0, dtype=np.float64),
     chunk_std=chunk_std,
@@ -75,6 +72,21 @@ def measure(frames: DemoBatch, config: PiConfig) -> VlaNorm:
     target_std=target_std,
   )
   return VlaNorm(*(x.astype(np.float32) for x in norm))
+
+
+def measure_proprio(
+  proprio: np.ndarray, positions: int
+) -> tuple[np.ndarray, np.ndarray]:
+  """Returns mean and floored deviation of proprioception, float64 [P] each.
+
+  Args:
+    proprio: [F, P].
+    positions: number of leading entries that are positions; the rest are rates.
+  """
+  std = proprio.std(0, dtype=np.float64)
+  groups = [std[:positions], std[positions:]]
+  std = np.concatenate([_floored(x, 'proprio') for x in groups if x.size])
+  return proprio.mean(0, dtype=np.float64), std
 
 
 def _floored(std, name):

@@ -27,6 +27,11 @@ def make_hooks(
     return out.tokens[:, :num_image_tokens]
 
   def loss(params: Params, batch: DemoBatch, key: PRNGKey) -> Array:
+    if batch.remaining_motion is None:
+      raise ValueError(
+        "This VLA's loss needs demonstrations with remaining_motion: these "
+        'have none. Leave alpha at 0.'
+      )
     image_key, loss_key = jax.random.split(key)
     images = objective.augment(batch.images, image_key, config=loss_config)
     return objective.loss(

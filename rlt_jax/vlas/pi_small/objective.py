@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from rlt_jax.types import Array, Observation, Params, PRNGKey
+from rlt_jax.vlas import motion_targets
 from rlt_jax.vlas.pi_small import model
 from rlt_jax.vlas.pi_small.config import PiConfig
 
@@ -45,15 +46,22 @@ class LossConfig:
 def targets(motion: Array, *, config: PiConfig) -> Array:
   """Returns what the readout regresses, [B, target_dim], known in hindsight.
 
-  The remaining motion twice: as it is (m, rad), and saturated by tanh, so that
-  errors near the goal are not lost beside the long way there.
-
   Args:
     motion: [B, 6] `DemoBatch.remaining_motion`.
     config: static.
   """
-  near = jnp.repeat(jnp.asarray(config.readout_near), 3)
-  return jnp.concatenate([motion, jnp.tanh(motion / near)], axis=-1)
+  return motion_targets.make(motion, config.readout_near)
+
+
+def check_motion(batch) -> None:
+  """Raises a ValueError unless a `DemoBatch` has what the readout regresses."""
+  if batch.remaining_motion is None:
+    raise ValueError(
+      'The small VLA learns its image embeddings from how the tool has yet to '
+      'move, remaining_motion, which these demonstrations do not know. Name '
+      'its column in the mapping, if the dataset has one; other VLAs do '
+      'without.'
+    )
 
 
 def augment(images, key: PRNGKey, *, config: LossConfig):
@@ -102,6 +110,7 @@ def loss(
     config, train: static.
     flow: static; False leaves the flow loss and the expert out.
   """
+  check_motion(batch)
   norm = jax.lax.stop_gradient(params['norm'])
   observation = Observation(batch.images, batch.proprio, batch.prompt)
   out = model.prefix(params, observation, config=config)

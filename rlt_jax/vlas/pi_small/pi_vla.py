@@ -11,14 +11,17 @@ from typing import Any
 import flax.traverse_util
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 from safetensors.numpy import save as save_arrays
 
 from rlt_jax import files
 from rlt_jax.types import Array, Observation, Params
+from rlt_jax.vlas import known_tasks
+from rlt_jax.vlas.known_tasks import KnownTask
 from rlt_jax.vlas.pi_small import joint_training, model
 from rlt_jax.vlas.pi_small.config import PiConfig
+from rlt_jax.vlas.task_view import TaskView
 from rlt_jax.vlas.vla import (
+  FrozenVla,
   ProprioStats,
   TrainableVla,
   VlaHooks,
@@ -42,6 +45,7 @@ class PiVla(TrainableVla):
   spec: VlaSpec
   config: PiConfig
   params: Params
+  tasks: tuple[KnownTask, ...] = ()
 
   def apply_with_noise(
     self, params: Params, observation: Observation, noise: Array
@@ -54,8 +58,19 @@ class PiVla(TrainableVla):
     """Returns the instruction as int32 [L]; see `tokenizer.tokenize`."""
     return self.config.tokenize(text)
 
+  def for_task(self, task: Any) -> FrozenVla:
+    """Returns the VLA for a task; see `FrozenVla`."""
+    if not self.tasks:
+      return self
+    known = known_tasks.find(self.tasks, task)
+    if self.config.state == 'joints':
+      return TaskView(self, known, known_tasks.measured(known, task))
+    if known.proprio:  # which older weights do not record
+      known_tasks.measured(known, task)
+    return self
+
   def proprio_stats(self) -> ProprioStats:
-    """Returns mean and std of the demonstrations, both [P]."""
+    """Returns mean and std of the state in the demonstrations."""
     norm = self.params['norm']
     return ProprioStats(norm.proprio_mean, norm.proprio_std)
 
@@ -67,7 +82,7 @@ class PiVla(TrainableVla):
     """Returns the VLA with other weights, rounded to float16."""
     names = ('action_mode', 'action_scale', 'joint_names', 'control_hz')
     facts = {name: getattr(self.spec, name) for name in names}
-    return make(params, self.config, **facts)
+    return make(params, self.config, tasks=self.tasks, **facts)
 
   def save(self, folder, *, metrics, command, seed):
     """Writes vla.safetensors and vla.json; see `save`."""
@@ -82,6 +97,7 @@ def make(
   action_scale: Sequence[float],
   joint_names: Sequence[str],
   control_hz: float,
+  tasks: Sequence[KnownTask] = (),
 ) -> PiVla:
   """Bundles trained params, rounded to float16 so that files lose nothing.
 
@@ -92,6 +108,7 @@ def make(
     action_scale: [A] rad or m per normalized unit.
     joint_names: [A].
     control_hz: steps of a chunk per second.
+    tasks: that it was trained on; empty where that is not known.
   """
   scale = tuple(float(x) for x in action_scale)
   if len(scale) != config.action_dim or min(scale) <= 0.0:
@@ -116,12 +133,14 @@ def make(
     action_mode=action_mode,
     action_scale=scale,
     fingerprint='',
+    state=config.state,
   )
-  digest = _digest(packed, config, spec)
+  digest = _digest(packed, config, spec, tasks)
   return PiVla(
     spec=dataclasses.replace(spec, fingerprint=digest),
     config=config,
     params=_unpack(packed),
+    tasks=tuple(tasks),
   )
 
 
@@ -170,6 +189,7 @@ def save(
   record = {
     'config': dataclasses.asdict(vla.config),
     'spec': dataclasses.asdict(vla.spec),
+    'tasks': [dataclasses.asdict(task) for task in vla.tasks],
     'metrics': dict(metrics),
     'command': list(command),
     'seed': seed,
@@ -194,16 +214,25 @@ def load(
     ValueError: a spec that does not fit, or weights that are not the record's.
   """
   folder = pathlib.Path(folder)
-  record = json.loads((folder / _RECORD).read_text())
-  spec = _read_spec(record['spec'], folder / _RECORD)
+  record = files.read_json(folder / _RECORD)
+  spec = _read_spec(record.get('spec'), folder / _RECORD)
   check_spec(spec, **(expect or {}))
+  try:
+    config = PiConfig(**record['config'])
+    params = _unpack(files.read_arrays(folder / _WEIGHTS))
+  except (KeyError, TypeError) as error:
+    raise ValueError(
+      f'{folder} must hold a VLA that experiments.train_vla wrote, with its '
+      f'config and weights: {error!r}.'
+    ) from None
   vla = make(
-    _unpack(load_file(folder / _WEIGHTS)),
-    PiConfig(**record['config']),
+    params,
+    config,
     action_mode=spec.action_mode,
     action_scale=spec.action_scale,
     joint_names=spec.joint_names,
     control_hz=spec.control_hz,
+    tasks=known_tasks.read(record.get('tasks', ())),
   )
   if vla.spec != spec:
     raise ValueError(
@@ -213,15 +242,41 @@ def load(
   return vla
 
 
+def shipped_folder(task: Any = None) -> pathlib.Path:
+  """Returns the folder of the shipped weights that know a `TaskSpec`.
+
+  Of several, those that know the fewest tasks. Without a task, those of
+  Ethernet.
+
+  Raises:
+    ValueError: none know it.
+  """
+  package = importlib.resources.files('rlt_jax.vlas.pi_small')
+  assets = pathlib.Path(str(package)) / 'assets'
+  if task is None:
+    return assets / 'ethernet'
+  known = {
+    file.parent: known_tasks.read(files.read_json(file).get('tasks', ()))
+    for file in sorted(assets.glob(f'*/{_RECORD}'))
+  }
+  for folder in sorted(known, key=lambda folder: len(known[folder])):
+    try:
+      known_tasks.find(known[folder], task)
+      return folder
+    except ValueError:
+      continue
+  every = {task.instruction: task for tasks in known.values() for task in tasks}
+  known_tasks.find(list(every.values()), task)  # raises, with all that is known
+  raise AssertionError
+
+
 def open_vla(folder: str = '') -> PiVla:
   """Loads the shipped VLA, or the one in a folder; the --vla=pi_small value.
 
   Raises:
     ValueError: no such folder, or files that `load` refuses.
   """
-  if not folder:
-    package = importlib.resources.files('rlt_jax.vlas.pi_small')
-    folder = str(package / 'assets' / 'ethernet')
+  folder = folder or str(shipped_folder())
   if not (pathlib.Path(folder) / _RECORD).is_file():
     raise ValueError(
       f'A pi_small VLA must be a folder with {_RECORD}, written by '
@@ -232,6 +287,9 @@ def open_vla(folder: str = '') -> PiVla:
 
 def _read_spec(fields, path):
   names = {field.name for field in dataclasses.fields(VlaSpec)}
+  if not isinstance(fields, dict):
+    raise ValueError(f'{path} must hold a spec: {fields!r}.')
+  fields = {'state': 'proprio'} | fields  # which older weights do not record
   if set(fields) != names:
     raise ValueError(
       f'The spec in {path} must have the fields {sorted(names)}: missing '
@@ -262,11 +320,13 @@ def _unpack(flat: Mapping[str, Array]) -> Params:
   return params | {'norm': model.VlaNorm(**params['norm'])}
 
 
-def _digest(packed, config, spec):
+def _digest(packed, config, spec, tasks):
   sizes = dataclasses.asdict(spec)
-  for name in _NOT_IN_FINGERPRINT:
+  for name in (*_NOT_IN_FINGERPRINT, 'state'):  # the config has the state
     del sizes[name]
-  numbers = [dataclasses.asdict(config), sizes]
+  numbers = [config.numbers(), sizes]
+  if config.state == 'joints':  # units and statistics of each task count too
+    numbers.append([dataclasses.asdict(task) for task in tasks])
   digest = hashlib.sha256(json.dumps(numbers, sort_keys=True).encode())
   for name, x in packed.items():
     digest.update(f'{name}{x.shape}{x.dtype}'.encode())

@@ -15,6 +15,21 @@ def test_words_hash_into_the_vocabulary_and_padding_is_zero():
   assert tokens[3] == 0
 
 
+def test_known_words_have_ids_of_their_own_and_others_are_refused():
+  words = tokenizer.collect(['Push the plug, now.', 'the plug'], ('lift',))
+  assert words == ('lift', 'now', 'plug', 'push', 'the')
+  assert tokenizer.tokenize('Lift (the) PLUG!', 4, words).tolist() == [
+    1,
+    5,
+    3,
+    0,
+  ]
+  with pytest.raises(ValueError, match="lift, now, .*: 'screw' in 'the screw'"):
+    tokenizer.tokenize('the screw', 4, words)
+  with pytest.raises(ValueError, match='1 to 4 words'):
+    tokenizer.tokenize('. ,', 4, words)
+
+
 def test_many_words_stay_in_range():
   ids = [tokenizer.tokenize(f'word{i}', 1)[0] for i in range(5_000)]
   assert min(ids) == 1 and max(ids) == 1023

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from rlt_jax.vlas.pi_small import pi_vla, train
+from rlt_jax.vlas.pi_small import fitting, pi_vla, train
 from rlt_jax.vlas.pi_small.objective import LossConfig
 
 _TRAIN = train.TrainConfig(
@@ -24,7 +24,7 @@ _LOSS = LossConfig(brightness=2.0, contrast=0.0, pixel_noise=1.0)
 
 
 def _fit(demos, config, logs=None, saves=None, **changes):
-  return train.fit(
+  return fitting.fit(
     demos,
     config=config,
     train=dataclasses.replace(_TRAIN, **changes),
@@ -74,7 +74,7 @@ def test_same_seed_same_weights(config, demos):
 def test_only_the_part_that_learns_moves(config, demos, part):
   logs, short = [], {**_SHORT, 'learning_rate': 1e-2, 'warmup_steps': 0}
   begun, _ = _fit(demos, config, **short, seed=1)
-  params, _ = train.fit(
+  params, _ = fitting.fit(
     demos,
     config=config,
     train=dataclasses.replace(_TRAIN, **short, part=part, log_every=1),
@@ -104,14 +104,6 @@ def test_stops_by_the_clock(config, demos):
   assert results['step'] == 0
 
 
-def test_rate_warms_up_and_ends_low():
-  config = train.TrainConfig(learning_rate=1.0, warmup_steps=3)
-  rates = [train.learning_rate(step, 0.0, config) for step in range(5)]
-  np.testing.assert_allclose(rates, [0.25, 0.5, 0.75, 1.0, 1.0])
-  np.testing.assert_allclose(train.learning_rate(9, 0.5, config), 0.51)
-  np.testing.assert_allclose(train.learning_rate(9, 1.0, config), 0.02)
-
-
 @pytest.mark.parametrize(
   'field, value',
   [('minutes', 0.0), ('ema_rate', 1.0), ('batch_size', 0), ('part', 'stem')],
@@ -127,7 +119,7 @@ def test_goes_on_from_trained_weights_with_the_demos_own_statistics(
   params, _ = _fit(demos, config, **_SHORT)
   norm = params['norm']
   foreign = jax.tree.map(np.zeros_like, norm)
-  on, _ = train.fit(
+  on, _ = fitting.fit(
     demos,
     config=config,
     train=dataclasses.replace(_TRAIN, **_SHORT, learning_rate=1e-12),

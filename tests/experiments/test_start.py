@@ -1,0 +1,69 @@
+"""How an experiment starts: quickly and without noise."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+_ROOT = pathlib.Path(__file__).parents[2]
+_EXPERIMENTS = sorted(
+  path.stem
+  for path in (_ROOT / 'experiments').glob('*.py')
+  if "\nif __name__ == '__main__':" in path.read_text('utf-8')
+)
+_HEAVY = ('jax', 'flax', 'optax', 'chex', 'orbax', 'mujoco', 'scipy')
+_IMPORTED = f"""
+import sys
+print(*[name for name in {_HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+_HELP = """
+import runpy, sys
+sys.argv = [sys.argv[1], '--help']
+try:
+  runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+finally:
+"""
+
+
+def python(code, *arguments):
+  return subprocess.run(
+    [sys.executable, '-c', code, *arguments],
+    capture_output=True,
+    text=True,
+    cwd=_ROOT,
+    check=False,
+  )
+
+
+@pytest.mark.parametrize('name', _EXPERIMENTS)
+def test_help_is_quick_and_prints_nothing_else(name):
+  code = _HELP + '\n'.join(f'  {x}' for x in _IMPORTED.splitlines())
+  done = python(code, f'experiments.{name}')
+  source = (_ROOT / 'experiments' / f'{name}.py').read_text('utf-8')
+  first = source.split('"""')[1].splitlines()[0]
+  assert done.stdout.splitlines()[0] == first
+  assert done.stderr.strip() == ''  # no module of _HEAVY, no other line
+
+
+def test_the_64_bit_mode_is_refused_in_a_sentence(tmp_path):
+  done = subprocess.run(
+    [sys.executable, '-m', 'experiments.practice', f'--workdir={tmp_path}/a'],
+    env=os.environ | {'JAX_ENABLE_X64': '1'},
+    capture_output=True,
+    text=True,
+    cwd=_ROOT,
+    check=False,
+  )
+  assert (done.returncode, done.stdout) == (1, '')
+  assert done.stderr.startswith('error: JAX must compute in 32 bits')
+  assert done.stderr.count('\n') == 1
+  assert not (tmp_path / 'a').exists()
+
+
+def test_the_settings_are_read_without_jax():
+  done = python(
+    f'import rlt_jax.training.config, experiments.launch{_IMPORTED}'
+  )
+  assert (done.returncode, done.stderr) == (0, '\n')

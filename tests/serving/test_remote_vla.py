@@ -1,0 +1,89 @@
+"""A VLA behind a socket, to train a token on: it is that VLA."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from rlt_jax import vlas
+from rlt_jax.serving import remote_vla, schema, server, vla_service
+from rlt_jax.serving.remote_vla import RemoteVla
+from rlt_jax.types import Observation
+from tests.training.test_foreign_vla import write_token
+
+_TOY = 'tests.vlas.toy_vla:make'
+
+
+@pytest.fixture(scope='module')
+def toy(tmp_path_factory):
+  vla = vlas.load(_TOY)
+  token = write_token(tmp_path_factory.mktemp('toy'), vla.spec)
+  spec = vla_service.make_spec(vla, token)
+  return vla, spec, vla_service.make_infer(vla, token, spec, seed=0)
+
+
+@pytest.fixture
+def address(toy):
+  _, spec, infer = toy
+  with server.PolicyServer(infer, spec.metadata(), port=0) as served:
+    yield f'ws://127.0.0.1:{served.port}'
+
+
+def _observation(vla, rows):
+  rng = np.random.default_rng(0)
+  texts = [vla.tokenize(x) for x in ('insert', 'touch')]
+  return Observation(
+    {
+      c: rng.integers(0, 255, (rows, 64, 64, 3)).astype(np.uint8)
+      for c in vla.spec.cameras
+    },
+    rng.normal(size=(rows, 28)).astype(np.float32),
+    np.stack([texts[i % 2] for i in range(rows)]),
+  )
+
+
+def test_its_tokens_and_chunks_are_those_of_the_vla(toy, address):
+  vla, spec, _ = toy
+  rows = 70  # more than one request, two instructions
+  assert rows > schema.batch_limit(spec, schema.TOKENS)
+  noise = np.asarray(jax.random.normal(jax.random.key(1), (rows, 20, 14)))
+  expected = vla.apply_with_noise(vla.params, _observation(vla, rows), noise)
+  count = spec.num_image_tokens
+  with remote_vla.load(address) as remote:
+    assert isinstance(remote, RemoteVla)
+    assert remote.spec.fingerprint == vla.spec.fingerprint
+    assert remote.spec.image_shape('base') == (64, 64)
+    out = jax.jit(remote.apply_with_noise)(
+      {}, _observation(remote, rows), noise
+    )
+    np.testing.assert_array_equal(
+      remote.proprio_stats().std, np.float32(vla.proprio_stats().std)
+    )
+  assert out.tokens.dtype == np.float16
+  np.testing.assert_allclose(out.tokens, expected.tokens[:, :count], atol=2e-3)
+  np.testing.assert_array_equal(out.mask, expected.mask[:, :count])
+  assert out.image_mask.all()
+  np.testing.assert_allclose(out.reference, expected.reference, atol=1e-3)
+
+
+def test_a_lost_server_is_named_as_it_is_elsewhere(toy):
+  vla, spec, infer = toy
+  with server.PolicyServer(infer, spec.metadata(), port=0) as served:
+    remote = remote_vla.load(f'ws://127.0.0.1:{served.port}')
+  noise = np.zeros((1, 20, 14), np.float32)
+  with pytest.raises(ConnectionError, match='must answer: .* --resume'):
+    with remote_vla.plain_errors(remote):
+      jax.block_until_ready(
+        jax.jit(remote.apply_with_noise)({}, _observation(remote, 1), noise)
+      )
+
+
+def test_a_server_without_tokens_is_refused(toy):
+  _, spec, infer = toy
+  bare = dataclasses.replace(
+    spec, num_image_tokens=0, token_dim=0, token_dtype=''
+  )
+  with server.PolicyServer(infer, bare.metadata(), port=0) as served:
+    with pytest.raises(ValueError, match='must hand out tokens: it states no'):
+      remote_vla.load(f'ws://127.0.0.1:{served.port}')

@@ -1,0 +1,90 @@
+"""What an installed package has: launch files, commands, assets, version."""
+
+import fnmatch
+import pathlib
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+import rlt_jax
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_PACKAGE = _ROOT / 'rlt_jax'
+# As an installed package finds them: `experiments` inside of `rlt_jax`.
+_COMMAND = f"""
+import sys
+import rlt_jax
+rlt_jax.__path__.append({str(_ROOT)!r})
+from rlt_jax.experiments import launch
+sys.argv = sys.argv[1:]
+launch.run_command()
+"""
+
+
+@pytest.fixture(scope='module')
+def setup_arguments():
+  setuptools = pytest.importorskip('setuptools')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.chdir(_ROOT)
+    found = {}
+    patch.setattr(setuptools, 'setup', found.update)
+    runpy.run_path('setup.py')
+  return found
+
+
+def test_every_folder_with_modules_is_installed(setup_arguments):
+  folders = {path.parent for path in _PACKAGE.rglob('*.py')}
+  names = {'.'.join(x.relative_to(_ROOT).parts) for x in folders}
+  assert set(setup_arguments['packages']) == names | {'rlt_jax.experiments'}
+  (folder,) = setup_arguments['package_dir'].values()
+  assert (_ROOT / folder / 'launch.py').exists()
+
+
+def test_every_experiment_is_a_command(setup_arguments):
+  commands = {
+    text.partition(' = ')[0]
+    for text in setup_arguments['entry_points']['console_scripts']
+  }
+  page = (_ROOT / 'WORKSPACE.md').read_text('utf-8')
+  names = re.findall(r'`python -m experiments\.(\w+)`', page)
+  assert commands == {f'rlt-{name.replace("_", "-")}' for name in names}
+
+
+def run_command(*arguments, cwd):
+  return subprocess.run(
+    [sys.executable, '-c', _COMMAND, *arguments],
+    capture_output=True,
+    text=True,
+    cwd=cwd,
+    env={'PYTHONPATH': str(_ROOT), 'PATH': ''},
+    check=False,
+  )
+
+
+def test_a_command_runs_its_launch_file(tmp_path):
+  done = run_command('/a b/rlt-export-policy', '--help', cwd=tmp_path)
+  assert (done.returncode, done.stderr) == (0, '')
+  assert 'python -m rlt_jax.experiments.export_policy --' in done.stdout
+  assert 'python -m experiments' not in done.stdout
+
+
+def test_every_data_file_of_the_package_is_installed():
+  project = tomllib.loads((_ROOT / 'pyproject.toml').read_text('utf-8'))
+  patterns = project['tool']['setuptools']['package-data']['rlt_jax']
+  files = [
+    str(path.relative_to(_PACKAGE))
+    for path in _PACKAGE.rglob('*')
+    if path.is_file() and path.suffix not in ('.py', '.pyc')
+  ]
+  assert files
+  for file in files:
+    assert any(fnmatch.fnmatch(file, x) for x in patterns), file
+
+
+def test_the_version_is_that_of_the_citation():
+  citation = (_ROOT / 'CITATION.cff').read_text('utf-8')
+  assert f'\nversion: {rlt_jax.__version__}\n' in citation

@@ -1,0 +1,32 @@
+"""Which policies hear which instructions."""
+
+import types
+
+from rlt_jax.training import policies
+
+
+def test_each_policy_hears_its_own_instruction_and_then_others():
+  checked, runs = [], []
+
+  def run(policy, episodes, *, prompt):
+    runs.append((policy, episodes, prompt))
+    return 'episodes', []
+
+  evaluation = policies.Evaluation(
+    types.SimpleNamespace(run=run),
+    {'a': 1, 'b': 2},
+    types.SimpleNamespace(instruction='insert'),
+    None,
+    '',
+    types.SimpleNamespace(check_instruction=checked.append),
+  )
+  trials = evaluation.trials(['lift'])
+  assert trials == [
+    ('a', 'a', 'insert'),
+    ('b', 'b', 'insert'),
+    ("a, 'lift'", 'a', 'lift'),
+    ("b, 'lift'", 'b', 'lift'),
+  ]
+  assert checked == ['lift'] and not runs
+  assert evaluation.run(*trials[3][1:2], 7, trials[3][2]) == 'episodes'
+  assert runs == [(2, 7, 'lift')]
