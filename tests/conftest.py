@@ -5,10 +5,13 @@ optimizer is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
 test` takes four minutes more and tests the programs as users run them.
 """
 
+import gc
 import os
 import shutil
 import signal
 import tempfile
+
+import pytest
 
 _FOLDER = 'JAX_COMPILATION_CACHE_DIR'
 
@@ -18,6 +21,8 @@ def pytest_configure(config):
   # Children inherit that, and a test that sends one would wait for ever.
   signal.signal(signal.SIGHUP, signal.SIG_DFL)
   signal.signal(signal.SIGINT, signal.default_int_handler)
+  # JAX keeps what it traces, and each collection reads all of it again.
+  gc.set_threshold(50_000, 20, 20)
   # Before JAX is imported. Workers of pytest-xdist inherit the environment.
   os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
   if hasattr(config, 'workerinput') or _FOLDER in os.environ:
@@ -26,7 +31,53 @@ def pytest_configure(config):
   os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.1'
 
 
+def pytest_xdist_make_scheduler(config, log):
+  from xdist.scheduler import LoadFileScheduling
+
+  class Scheduling(LoadFileScheduling):
+    """Gives the files of one worker, and all tests of a task to one."""
+
+    def _split_scope(self, nodeid):
+      file = nodeid.split('::')[0]
+      return (
+        file.rpartition('/')[0] if file.startswith('tests/tasks/') else file
+      )
+
+  return Scheduling(config, log)
+
+
 def pytest_unconfigure(config):
   if hasattr(config, 'compiled'):
     del os.environ[_FOLDER]
     shutil.rmtree(config.compiled, ignore_errors=True)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def built_once():
+  """A shipped task of one setting, and its rollout, serve a whole worker.
+
+  Both are pure functions, and each new one would be traced again, which takes
+  longer than most tests.
+  """
+  from rlt_jax import tasks
+  from rlt_jax.rollout import chunk_rollout
+
+  load, make, built, rollouts = tasks.load, chunk_rollout.make, {}, {}
+
+  def load_once(name, config=None):
+    if name not in tasks.SHIPPED:
+      return load(name, config)
+    key = name, repr(config)
+    if key not in built:
+      built[key] = load(name, config)
+    return built[key]
+
+  def make_once(task):
+    if id(task) not in rollouts:
+      rollouts[id(task)] = task, make(task)  # the task keeps its id in use
+    return rollouts[id(task)][1]
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(tasks, 'load', load_once)
+    patch.setattr(chunk_rollout, 'make', make_once)
+    yield

@@ -1,6 +1,6 @@
 """Networks that the baselines share: an MLP and an ensemble of critics.
 
-RLT has its own, in `agents.rlt`.
+RLT has networks of its own.
 """
 
 from typing import Any

@@ -1,3 +1,5 @@
+import os
+
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -84,14 +86,20 @@ def test_the_playground_peer_has_that_tasks_sizes():
   assert data._impl.efc_J.shape == (246, 28)
 
 
-def test_the_playground_peers_peg_and_socket_lie_on_the_table():
+@pytest.fixture(scope='module')
+def peer():
+  """The program that is timed, of three steps, and its start."""
+  return playground_peg.make(worlds=2, steps=3)
+
+
+def test_the_playground_peers_peg_and_socket_lie_on_the_table(peer):
   model = playground_peg.model()
   data = mujoco.MjData(model)
   mujoco.mj_step(model, data, nstep=200)
   for name, half in (('peg', 0.01), ('socket', 0.022)):
     assert data.body(name).xpos[2] == pytest.approx(half, abs=1e-3)
-  # The program that is timed: three steps leave both where they stood.
-  run, start = playground_peg.make(worlds=2, steps=3)
+  # Three steps leave both where they stood.
+  run, start = peer
   end = np.asarray(run(start))
   assert end.shape == (2, 30) and np.isfinite(end).all()
   np.testing.assert_allclose(end, start, atol=5e-3)
@@ -100,10 +108,14 @@ def test_the_playground_peers_peg_and_socket_lie_on_the_table():
     np.testing.assert_allclose(start[:, row + 2], half, atol=1e-3)
 
 
-def test_the_playground_peer_runs_on_a_mesh():
-  run, start = playground_peg.make(2, 1, sharding.make_mesh(1))
+@pytest.mark.skipif(
+  'RLT_JAX_SLOW' not in os.environ,
+  reason='RLT_JAX_SLOW=1 runs it: half a minute to compile',
+)
+def test_the_playground_peer_runs_on_a_mesh(peer):
+  run, start = playground_peg.make(2, 3, sharding.make_mesh(1))
   end = np.asarray(run(start))
-  alone, _ = playground_peg.make(2, 1)
+  alone, _ = peer
   np.testing.assert_allclose(end, alone(start), atol=1e-6)
 
 

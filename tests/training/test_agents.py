@@ -1,4 +1,4 @@
-"""Agents other than RLT practice, are evaluated, swept and reported."""
+"""Agents other than RLT practice, are evaluated and reported."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import pytest
 from rlt_jax.agents import registry
 from rlt_jax.agents.imitation.config import ImitationConfig
 from rlt_jax.reporting import metrics
-from rlt_jax.training import loop, practice_run, sweep
+from rlt_jax.training import loop, practice_run
 from rlt_jax.training import setup as setup_lib
 from tests.agents import toy_agent
 
@@ -71,16 +71,6 @@ def test_imitation_practices_and_reports(tmp_path, imitating, assets):
   rows = metrics.read_metrics(tmp_path / 'a')
   assert 'actor_loss' in rows[-1] and 'critic_loss' not in rows[-1]
   assert rows[-1]['critic_updates'] > 0
-
-
-def test_imitation_is_swept(tmp_path, imitating, assets):
-  several = sweep.Sweep(
-    workdir=tmp_path / 's', config=imitating, seeds=(0, 1), assets=str(assets)
-  )
-  several.practice()
-  for seed in (0, 1):
-    rows = metrics.read_metrics(tmp_path / 's' / f'seed-{seed}')
-    assert rows[-1]['critic_updates'] > 0 and rows[-1]['finite'] == 1.0
 
 
 def test_the_page_shows_the_agent_that_is_tested():

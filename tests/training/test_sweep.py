@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax.agents.imitation.config import ImitationConfig
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import metrics
 from rlt_jax.training import loop, sweep
@@ -173,6 +174,20 @@ def test_a_seed_that_has_no_checkpoint_yet_begins_again(
   assert 'seed 1: There is no checkpoint yet' in capsys.readouterr().out
   resumed.practice()
   chex.assert_trees_all_equal(resumed.state, swept.state)
+
+
+def test_another_agent_is_swept(tmp_path, swept, assets, monkeypatch):
+  setup = swept.runs[0].shared.setup
+  imitation = ImitationConfig(hidden_dims=(16,), batch_size=16)
+  config = dataclasses.replace(CONFIG, agent_name='imitation', agent=imitation)
+  agent = sweep.setup_lib.make_agent(config, setup.perception)
+  other = setup._replace(agent=agent)
+  monkeypatch.setattr(sweep.setup_lib, 'make', lambda *_: other)
+  several = _sweep(tmp_path / 's', assets, config=config)
+  several.practice()
+  for seed in SEEDS:
+    rows = metrics.read_metrics(tmp_path / 's' / f'seed-{seed}')
+    assert rows[-1]['critic_updates'] > 0 and rows[-1]['finite'] == 1.0
 
 
 @pytest.mark.skipif(

@@ -7,11 +7,18 @@ import pytest
 from rlt_jax.demonstrations import record
 from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.ethernet import scripted_expert as scripted_expert_lib
+from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 from rlt_jax.tasks.insertion import measures
 
 _WORLDS, _LIFTS = 20, 4
 _CONFIG = scripted_expert_lib.ExpertConfig()
+_LIMIT = 300  # steps, twice what an insertion takes
+
+
+@pytest.fixture(scope='module')
+def task():
+  return task_lib.make(EthernetConfig(time_limit=_LIMIT))
 
 
 @pytest.fixture(scope='module')
