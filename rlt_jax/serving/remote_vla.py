@@ -58,6 +58,7 @@ class RemoteVla(FrozenVla):
     self._connection = Connection(address, token)
     self._wire = wire = self._connection.spec
     if not wire.num_image_tokens:
+      self.close()
       raise ValueError(
         f'The VLA at {address} must hand out tokens: it states no '
         'num_image_tokens. Give here the VLA itself.'
@@ -181,8 +182,15 @@ def load(text: str) -> FrozenVla:
   return RemoteVla(address, token=sync_client.read_token(token_file))
 
 
-def plain_errors(vla: FrozenVla) -> contextlib.AbstractContextManager[None]:
-  """Returns a context in which a server's error is raised as it is."""
+@contextlib.contextmanager
+def opened(text: str) -> Iterator[FrozenVla]:
+  """Opens a VLA as `load`; a connection ends with the block.
+
+  Errors of a server within the block are raised as they are.
+  """
+  vla = load(text)
   if isinstance(vla, RemoteVla):
-    return vla.plain_errors()
-  return contextlib.nullcontext()
+    with vla, vla.plain_errors():
+      yield vla
+  else:
+    yield vla

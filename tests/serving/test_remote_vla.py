@@ -1,5 +1,6 @@
 """A VLA behind a socket, to train a token on: it is that VLA."""
 
+import contextlib
 import dataclasses
 
 import jax
@@ -69,14 +70,34 @@ def test_its_tokens_and_chunks_are_those_of_the_vla(toy, address):
 
 def test_a_lost_server_is_named_as_it_is_elsewhere(toy):
   vla, spec, infer = toy
-  with server.PolicyServer(infer, spec.metadata(), port=0) as served:
-    remote = remote_vla.load(f'ws://127.0.0.1:{served.port}')
   noise = np.zeros((1, 20, 14), np.float32)
-  with pytest.raises(ConnectionError, match='must answer: .* --resume'):
-    with remote_vla.plain_errors(remote):
-      jax.block_until_ready(
-        jax.jit(remote.apply_with_noise)({}, _observation(remote, 1), noise)
-      )
+  with contextlib.ExitStack() as stack:
+    served = server.PolicyServer(infer, spec.metadata(), port=0)
+    address = f'ws://127.0.0.1:{stack.enter_context(served).port}'
+    with pytest.raises(ConnectionError, match='must answer: .* --resume'):
+      with remote_vla.opened(address) as remote:
+        stack.close()
+        jax.block_until_ready(
+          jax.jit(remote.apply_with_noise)({}, _observation(remote, 1), noise)
+        )
+
+
+def test_its_connection_ends_with_the_block(toy):
+  _, spec, infer = toy
+  with server.PolicyServer(
+    infer, spec.metadata(), port=0, max_connections=1
+  ) as served:
+    address = f'ws://127.0.0.1:{served.port}'
+    for _ in range(2):
+      with remote_vla.opened(address) as remote:
+        assert isinstance(remote, RemoteVla)
+        with pytest.raises(ConnectionError):
+          remote_vla.load(address)
+
+
+def test_a_vla_of_this_process_is_opened_too():
+  with remote_vla.opened('tests.vlas.toy_vla:make') as vla:
+    assert not isinstance(vla, RemoteVla)
 
 
 def test_a_server_without_tokens_is_refused(toy):
