@@ -66,12 +66,10 @@ def main() -> None:
       resuming.recall(command)
     fields = {flag.name: flag.value for flag in _STAGE_1}
     settings = config.override(stage1_config.Stage1Config(**fields), _SET.value)
-    with (
-      resuming.sitting(folder, command, _RESUME.value) as sitting,
-      remote_vla.opened(_VLA.value) as vla,
-    ):
-      source = _DEMOS.open(vla.spec, vla.tokenize, sitting.say)
-      result = stage1.run(vla, source, settings, sitting)
+    with resuming.sitting(folder, command, _RESUME.value) as sitting:
+      with remote_vla.opened(_VLA.value) as vla:
+        source = _DEMOS.open(vla.spec, vla.tokenize, sitting.say)
+        result = stage1.run(vla, source, settings, sitting)
       token_folder.write(folder, result, command=command, seed=settings.seed)
   for name, value in result.metrics.items():
     print(f'{name:28s} {value:10.4f}')

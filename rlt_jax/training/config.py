@@ -48,6 +48,11 @@ class PracticeConfig:
   # First control steps, driven by the VLA. The critics learn from them; without
   # a success among them the actor learns nothing.
   vla_warmup_steps: int = 6_000
+  # Episodes that must have succeeded before the agent drives: with fewer the
+  # VLA goes on, up to three times vla_warmup_steps. 0 counts steps alone.
+  vla_warmup_successes: int = dataclasses.field(
+    default=5, metadata={'absent': 0}
+  )
   # Control steps of an action chunk (C); the default is 0.2 s.
   chunk_size: int = 10
   # Control steps between the starts of two replay rows; divides chunk_size.
@@ -94,10 +99,9 @@ class PracticeConfig:
     for name in _COUNTS:
       if getattr(self, name) < 1:
         raise ValueError(f'{name} must be at least 1: {getattr(self, name)}.')
-    if self.num_eval_videos < 0:
-      raise ValueError(
-        f'num_eval_videos must not be negative: {self.num_eval_videos}.'
-      )
+    for name in ('num_eval_videos', 'vla_warmup_successes'):
+      if getattr(self, name) < 0:
+        raise ValueError(f'{name} must not be negative: {getattr(self, name)}.')
     if not 0.0 < self.gamma <= 1.0:
       raise ValueError(f'gamma must lie in (0, 1]: {self.gamma}.')
     if self.intervention_reference not in INTERVENTION_REFERENCES:

@@ -22,9 +22,10 @@ from rlt_jax.rollout.perception import Perception
 from rlt_jax.training.actors import Actors, ActorsState
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner, LearnerState
-from rlt_jax.types import Outcome, Params, Segment
+from rlt_jax.types import Array, Outcome, Params, Segment
 
 HISTORY = 4096  # ended episodes kept for the running figures
+_LONGEST_WARMUP = 3  # times vla_warmup_steps, where successes are few
 
 
 @chex.dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Practice:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
       while state.env_steps < until:
         start = time.perf_counter()
-        warmup = state.env_steps < self._config.vla_warmup_steps
+        warmup = bool(in_warmup(self._config, state.env_steps, state.outcome))
         state, metrics = self._round(pool, state, warmup)
         metrics['round_s'] = time.perf_counter() - start
         metrics['phase'] = 'warm-up' if warmup else 'practice'
@@ -150,6 +151,24 @@ class Practice:
   def _policy(self, state: LearnerState) -> Params:
     # A copy, since the learner donates its params to the next update.
     return jax.tree.map(np.asarray, self._agent.policy_params(state.agent))
+
+
+def in_warmup(
+  config: PracticeConfig, env_steps: Array, outcome: np.ndarray
+) -> np.ndarray:
+  """Returns whether the VLA drives the next round, bool [...].
+
+  Critics that have seen no success are the same everywhere, and an actor that
+  follows them leaves what the VLA does for nothing.
+
+  Args:
+    config: of the run.
+    env_steps: [...] control steps so far.
+    outcome: [..., HISTORY] of ended episodes, see `PracticeState`.
+  """
+  successes = (outcome == Outcome.SUCCESS).sum(axis=-1)
+  few = successes < config.vla_warmup_successes
+  return env_steps < config.vla_warmup_steps * np.where(few, _LONGEST_WARMUP, 1)
 
 
 def check_whole(state: PracticeState) -> None:

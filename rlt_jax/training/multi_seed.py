@@ -104,7 +104,7 @@ class MultiSeed:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
       while (active := state.env_steps < config.num_env_steps).any():
         start = time.perf_counter()
-        warmup = state.env_steps < config.vla_warmup_steps
+        warmup = loop_lib.in_warmup(config, state.env_steps, state.outcome)
         state, metrics, diverged = self._round(pool, state, active, warmup)
         _check_finite(self._seeds, state, metrics)
         round_s = time.perf_counter() - start

@@ -75,6 +75,7 @@ def small_config() -> PracticeConfig:
     num_envs=2,
     num_env_steps=300,
     vla_warmup_steps=120,
+    vla_warmup_successes=0,
     learning_starts=16,
     replay_capacity=200,
     eval_at_minutes=(0.05,),

@@ -87,6 +87,7 @@ def _config(name):
     num_env_steps=2000,
     learning_starts=32,
     vla_warmup_steps=800,
+    vla_warmup_successes=0,
     replay_capacity=4000,
     gamma=0.97,
   )

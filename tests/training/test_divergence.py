@@ -22,13 +22,14 @@ from rlt_jax.types import Features, Outcome
 from tests.envs import point_task
 
 _CHUNK, _HORIZON, _DIM = 10, 20, 3
-_CONFIG = PracticeConfig(
+CONFIG = PracticeConfig(
   task=TaskConfig(time_limit=200),
   agent=RltConfig(batch_size=4, hidden_dims=(8,), cycles_per_dispatch=1),
   num_envs=4,
   num_env_steps=400,
   learning_starts=4,
   vla_warmup_steps=200,
+  vla_warmup_successes=0,
   replay_capacity=500,
 )
 
@@ -56,11 +57,11 @@ def _perceive_each(states, keys, prompt=None):
 
 @pytest.fixture(scope='module')
 def task():
-  return point_task.make(_CONFIG.task)
+  return point_task.make(CONFIG.task)
 
 
-@pytest.fixture(scope='module')
-def parts(task):
+def make_parts():
+  """Returns perception and agent of a point that does not move."""
   perception = Perception(
     perceive=_perceive,
     perceive_each=_perceive_each,
@@ -69,8 +70,13 @@ def parts(task):
     proprio_dim=_DIM,
     action_dim=_DIM,
   )
-  agent = agent_lib.make(_CONFIG.agent, Sizes(_DIM, _DIM, _CHUNK, _DIM, (2,)))
-  return chunk_rollout.make(task), perception, agent
+  agent = agent_lib.make(CONFIG.agent, Sizes(_DIM, _DIM, _CHUNK, _DIM, (2,)))
+  return perception, agent
+
+
+@pytest.fixture(scope='module')
+def parts(task):
+  return chunk_rollout.make(task), *make_parts()
 
 
 @pytest.fixture
@@ -98,13 +104,13 @@ def _rows(previous, segment, parts):
   rows, keep = replay.build_rows(
     previous, segment, encode=parts[1].space.encode, gamma=0.99, stride=2
   )
-  keep = np.asarray(keep).reshape(_CONFIG.num_envs, -1)
+  keep = np.asarray(keep).reshape(CONFIG.num_envs, -1)
   return rows, keep
 
 
 def test_a_diverging_world_fails_is_renewed_and_leaves_no_row(breaking, parts):
   broken, rollout, perception, agent = breaking
-  collector = actors.Actors(rollout, perception, agent, _CONFIG)
+  collector = actors.Actors(rollout, perception, agent, CONFIG)
   state = collector.init(jax.random.PRNGKey(0))
   state, before = collector.collect(state, None)
   broken[1] = 4
@@ -128,7 +134,7 @@ def test_a_diverging_world_fails_is_renewed_and_leaves_no_row(breaking, parts):
 
 def test_the_other_worlds_do_not_notice(breaking):
   broken, rollout, perception, agent = breaking
-  collector = actors.Actors(rollout, perception, agent, _CONFIG)
+  collector = actors.Actors(rollout, perception, agent, CONFIG)
   start = collector.init(jax.random.PRNGKey(0))
   _, healthy = collector.collect(start, None)
   broken[0] = 0
@@ -149,7 +155,7 @@ def test_infinity_that_a_task_uses_is_no_divergence(task):
 
 def test_practice_goes_on_and_counts_it(breaking):
   broken, rollout, perception, agent = breaking
-  practice = loop.Practice(rollout, perception, agent, _CONFIG)
+  practice = loop.Practice(rollout, perception, agent, CONFIG)
   rows = []
 
   def on_round(state, metrics):
@@ -165,7 +171,7 @@ def test_practice_goes_on_and_counts_it(breaking):
 
 def test_a_sweep_counts_it_for_its_seed(breaking):
   broken, rollout, perception, agent = breaking
-  config = dataclasses.replace(_CONFIG, num_env_steps=200)
+  config = dataclasses.replace(CONFIG, num_env_steps=200)
   sweep = multi_seed.MultiSeed(rollout, perception, agent, config, (0, 1))
   rounds = []
 
@@ -187,7 +193,7 @@ def test_a_vla_that_is_not_finite_still_ends_practice(parts):
     return seen._replace(z_rl=seen.z_rl * jnp.nan)
 
   collector = actors.Actors(
-    rollout, perception._replace(perceive=perceive), agent, _CONFIG
+    rollout, perception._replace(perceive=perceive), agent, CONFIG
   )
   state = collector.init(jax.random.PRNGKey(0))
   with pytest.raises(FloatingPointError, match='observation.z_rl'):

@@ -19,7 +19,8 @@ _PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'extending_task.md'
 _VLA = 'tests.tasks.spot_vla:make'
 _SMALL = (
   'task.time_limit=40', 'num_envs=2', 'num_env_steps=240',
-  'vla_warmup_steps=120', 'learning_starts=16', 'agent.batch_size=16',
+  'vla_warmup_steps=120', 'vla_warmup_successes=0',
+  'learning_starts=16', 'agent.batch_size=16',
   'replay_capacity=200', 'open_loop_steps=10', 'num_eval_episodes=2',
   'num_final_episodes=2', 'num_eval_videos=1', 'eval_at_minutes=',
 )  # fmt: skip

@@ -27,6 +27,7 @@ _CONFIG = PracticeConfig(
   utd_ratio=20,
   replay_capacity=64,
   vla_warmup_steps=100,
+  vla_warmup_successes=0,
 )
 _AGENT = rlt.make(_CONFIG.agent, Sizes(_Z, _P, _C, _A))
 
