@@ -74,6 +74,21 @@ _ROWS = (
     settings=('token_ablation=true_pose',),
   ),
   Row(
+    name='weak_bias',
+    about='the method on a VLA that aims 0.4 mm beside',
+    settings=('reference_fault=bias',),
+  ),
+  Row(
+    name='weak_halved',
+    about='the method on a VLA that moves half as far',
+    settings=('reference_fault=halved',),
+  ),
+  Row(
+    name='weak_noise',
+    about='the method on a VLA with one action unit of noise',
+    settings=('reference_fault=noise',),
+  ),
+  Row(
     name='chunk_1',
     about='chunks of one step',
     settings=('chunk_size=1', *_EVERY_STEP),

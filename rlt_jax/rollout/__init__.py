@@ -2,3 +2,5 @@
 
 # Replacements of the RL token, see `token_ablations`.
 TOKEN_ABLATIONS = ('none', 'zeros', 'socket_blind', 'true_pose')
+# Faults of the VLA's chunks, see `reference_faults`.
+REFERENCE_FAULTS = ('none', 'bias', 'halved', 'noise')

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.rollout import token_ablations
+from rlt_jax.rollout import reference_faults, token_ablations
 from rlt_jax.serving.embedder import Embedder
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.tasks.task import State, Task
@@ -46,6 +46,7 @@ def make(
   task: Task,
   embedder: Embedder,
   token_ablation: str = 'none',
+  reference_fault: str = 'none',
   num_candidates: int = 0,
 ) -> Perception:
   """Builds the perception of one task.
@@ -54,36 +55,44 @@ def make(
     task: its cameras, proprioception and instruction.
     embedder: the frozen VLA and its token; it fits the task.
     token_ablation: replacement of the token, see `token_ablations.make`.
+    reference_fault: of the VLA's chunks, see `reference_faults.make`.
     num_candidates: N of `Features.candidates`; 0 for None.
 
   Raises:
-    ValueError: an ablation that is unknown or does not fit the task.
+    ValueError: an ablation or a fault that is unknown or does not fit the task.
   """
   spec = embedder.spec
   ablate = token_ablations.make(
     token_ablation, task, spec.z_dim, spec.proprio_dim
   )
+  space = ActionSpace(
+    np.asarray(spec.action_scale, np.float32), spec.action_mode
+  )
+  spoil = reference_faults.make(reference_fault, task, space)
 
   def features(embed, state, keys, prompt):
-    images, measured = task.render(state), task.proprio(state)
-    pose = task.joint_positions(state)
-    joints = {'joints': pose} if embedder.takes_joints else {}
+    images, measured, pose, joints = _look(task, embedder, state)
     z_rl, proprio, reference = embed(images, measured, prompt, keys, **joints)
     z_rl = ablate(state, z_rl, proprio)
-    candidates = None
+    chunks = reference[:, None]
     if num_candidates:
       noise = _draw_noise(keys, len(measured), num_candidates - 1, spec)
       more = embedder.sample(images, measured, prompt, noise, **joints)
-      candidates = jnp.concatenate([reference[:, None], more], axis=1)
-    return Features(z_rl, proprio, reference, pose, candidates)
+      chunks = jnp.concatenate([chunks, more], axis=1)
+    chunks = spoil(state, chunks, keys)
+    candidates = chunks if num_candidates else None
+    return Features(z_rl, proprio, chunks[:, 0], pose, candidates)
 
   def sample(state: State, noise: Array, prompt: str | None = None) -> Array:
     prompt = task.spec.instruction if prompt is None else prompt
-    pose = task.joint_positions(state)
-    joints = {'joints': pose} if embedder.takes_joints else {}
-    return embedder.sample(
-      task.render(state), task.proprio(state), prompt, noise, **joints
-    )
+    images, measured, _, joints = _look(task, embedder, state)
+    chunks = embedder.sample(images, measured, prompt, noise, **joints)
+    if reference_fault == 'noise':
+      raise ValueError(
+        "reference_fault 'noise' needs an agent that does not choose the noise "
+        'of the VLA.'
+      )
+    return spoil(state, chunks, None)
 
   def perceive(
     state: State, key: PRNGKey, prompt: str | None = None
@@ -97,15 +106,22 @@ def make(
   return Perception(
     perceive=perceive,
     perceive_each=perceive_each,
-    space=ActionSpace(
-      np.asarray(spec.action_scale, np.float32), spec.action_mode
-    ),
+    space=space,
     z_dim=spec.z_dim,
     proprio_dim=spec.proprio_dim,
     action_dim=spec.action_dim,
     horizon=spec.horizon,
     sample=sample,
   )
+
+
+def _look(
+  task: Task, embedder: Embedder, state: State
+) -> tuple[dict[str, Array], Array, Array, dict[str, Array]]:
+  """Returns images, proprioception, pose, and what else the VLA reads."""
+  pose = task.joint_positions(state)
+  joints = {'joints': pose} if embedder.takes_joints else {}
+  return task.render(state), task.proprio(state), pose, joints
 
 
 def _draw_noise(keys: PRNGKey, rows: int, draws: int, spec: Any) -> Array:

@@ -9,7 +9,7 @@ from rlt_jax import tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import AgentConfig
 from rlt_jax.agents.rlt.config import RltConfig
-from rlt_jax.rollout import TOKEN_ABLATIONS
+from rlt_jax.rollout import REFERENCE_FAULTS, TOKEN_ABLATIONS
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.task import TaskConfig
 from rlt_jax.types import INTERVENTION_REFERENCES
@@ -77,6 +77,11 @@ class PracticeConfig:
   # 'none', or what replaces the RL token to measure its use: 'zeros',
   # 'socket_blind' (proprioception only) or 'true_pose' (the task's own pose).
   token_ablation: str = 'none'
+  # 'none', or what is wrong with the VLA's chunks, to measure how practice
+  # copes: 'bias' (0.4 mm along x), 'halved' or 'noise' (one action unit).
+  reference_fault: str = dataclasses.field(
+    default='none', metadata={'absent': 'none'}
+  )
   # Control steps of a VLA's chunk that run before the next query while the VLA
   # drives alone.
   open_loop_steps: int = 20
@@ -113,6 +118,11 @@ class PracticeConfig:
       raise ValueError(
         f'token_ablation must be one of {TOKEN_ABLATIONS}: '
         f'{self.token_ablation!r}.'
+      )
+    if self.reference_fault not in REFERENCE_FAULTS:
+      raise ValueError(
+        f'reference_fault must be one of {REFERENCE_FAULTS}: '
+        f'{self.reference_fault!r}.'
       )
     if not self.checkpoint_minutes > 0.0:
       raise ValueError(

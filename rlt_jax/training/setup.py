@@ -53,6 +53,7 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
     task=task,
     embedder=embedder,
     token_ablation=config.token_ablation,
+    reference_fault=config.reference_fault,
     num_candidates=agent.num_candidates,
   )
   return TaskSetup(
