@@ -103,6 +103,9 @@ class Agent:
   diagnose: optional, (metrics of updates, references [R, B, C, A] sampled R
     times at the same B states) -> Diagnosis. Says once, after the warm-up,
     whether the settings suit the task. An exception in it ends no run.
+  diagnose_values: optional, (state, `replay.returns.Experience`) -> numbers
+    for the report, by name, at several moments of practice: whether the values
+    it has learned are of use. An exception in it ends no run.
   mlp_policy: optional; an agent without one cannot be exported to a robot.
   num_candidates: N, chunks of the VLA that it reads at each state as
     `Features.candidates`; 0 for those that read the reference alone.
@@ -125,6 +128,7 @@ class Agent:
   policy_params: Callable[[Any], Params]
   act: Callable[[Params, Features, PRNGKey, Array | bool], Array]
   diagnose: Callable[[Metrics, np.ndarray], Diagnosis] | None = None
+  diagnose_values: Callable[[Any, Any], Mapping[str, Any]] | None = None
   mlp_policy: MlpPolicy | None = None
   num_candidates: int = 0
   vla_share: float | None = None

@@ -1,14 +1,25 @@
 """RLT as an `Agent`: the method's actor and critics behind the interface."""
 
+from collections.abc import Mapping
 import dataclasses
+import functools
 
+import jax
 import numpy as np
 
 from rlt_jax import replay
 from rlt_jax.agents.agent import Agent, Diagnosis, Metrics, MlpPolicy, Sizes
-from rlt_jax.agents.rlt import beta, fused_update, networks, train_state
+from rlt_jax.agents.rlt import (
+  beta,
+  fused_update,
+  networks,
+  q_diagnostics,
+  train_state,
+)
 from rlt_jax.agents.rlt.config import RltConfig
 from rlt_jax.agents.rlt.networks import make_networks
+from rlt_jax.agents.rlt.train_state import TrainState
+from rlt_jax.replay.returns import Experience
 from rlt_jax.types import Array, Features, Params, PRNGKey
 
 
@@ -36,6 +47,15 @@ def make(config: RltConfig, sizes: Sizes) -> Agent:
       config.exploration_std * explore,
     )  # fmt: skip
 
+  # Compiled once, at its first use.
+  judge = jax.jit(functools.partial(q_diagnostics.judge, nets))
+
+  def diagnose_values(
+    state: TrainState, experience: Experience
+  ) -> Mapping[str, float | None]:
+    judged = judge(state, experience.rows, experience.present)
+    return q_diagnostics.summarize(jax.device_get(judged), experience)
+
   return Agent(
     config=config,
     batch_size=config.batch_size,
@@ -51,6 +71,7 @@ def make(config: RltConfig, sizes: Sizes) -> Agent:
     policy_params=lambda state: state.actor_params,
     act=act,
     diagnose=lambda metrics, chunks: diagnose(config, metrics, chunks),
+    diagnose_values=diagnose_values,
     mlp_policy=MlpPolicy(
       apply=nets.actor,
       layers=lambda params: actor_layers(params, config, sizes),
