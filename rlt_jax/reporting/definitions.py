@@ -71,6 +71,43 @@ _BETA = {
   'distance': 'E|a - ref|^2 / reference_variance, no unit: below 1 the actor '
   'imitates, tens are chunks that no demonstration has shown',
 }
+# Of `Agent.diagnose_values` of RLT; lists over moments of practice.
+_Q = {
+  'env_steps': 'control steps of practice before the moment',
+  'robot_minutes': 'the same in robot minutes',
+  'episodes': 'episodes of practice that ended since the moment before, or at '
+  'the first one before it, driven by the VLA',
+  'success': 'share of these that succeeded, 0 to 1',
+  'rows': 'replay rows that were judged: every second of the newest 2048',
+  'q_actor': "mean Q, the smallest of the critics, of the actor's mean chunk",
+  'q_reference': 'mean Q of the reference chunk',
+  'actor_above_reference': "share of the rows where Q of the actor's mean "
+  'chunk is above that of the reference, 0 to 1',
+  'human_rows': 'rows that a human drove',
+  'human_above_actor': "share of these where Q of the human's chunk is above "
+  "that of the actor's, 0 to 1",
+  'human_above_reference': 'the same against the reference, of the rows whose '
+  "reference is not the human's own chunk",
+  'cosine_params': 'cosine of the gradients of Q and of the squared distance '
+  "to the reference in the actor's params, -1 to 1: 1 is against beta's pull, "
+  '0 aside, below 0 toward the reference',
+  'cosine_action': "the same in the actor's chunk, mean over the rows",
+  'gradient_ratio': '|gradient of Q| / |gradient of beta * distance| in the '
+  "actor's params, no unit; 1 with a cosine of 1 is where the actor settles",
+} | {
+  f'{name}_{key}': text.format(words)
+  for key, words in (
+    ('success', 'a success'),
+    ('failure', 'a failure'),
+    ('time_out', 'a time limit'),
+  )
+  for name, text in (
+    ('rows', 'judged rows of episodes that ended in {}'),
+    ('q', 'mean Q of the executed chunk in these rows before {}'),
+    ('return', 'mean discounted return in these rows, of what was executed '
+     'until {}'),
+  )
+}  # fmt: skip
 _WALL_CLOCK = {
   'compile_and_start_s': 's, compiling and the first round',
   'practice_s': 's, rounds of practice',
@@ -150,6 +187,7 @@ DEFINITIONS: Mapping[str, str] = (
       ('prompt', _PROMPT),
       ('beta.after_warmup', _BETA),
       ('beta.final', _BETA),
+      ('q', _Q),
       ('wall_clock_s', _WALL_CLOCK),
       ('loop', _LOOP),
       ('human', _HUMAN),

@@ -8,7 +8,7 @@ from rlt_jax.reporting.metrics import LiveLine
 from rlt_jax.signals import StopRequest
 from rlt_jax.training import experiment as experiment_lib
 from rlt_jax.training import loop as loop_lib
-from rlt_jax.training import run_folder, summary
+from rlt_jax.training import run_folder, summary, value_moments
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training import shared as shared_lib
 from rlt_jax.training.config import PracticeConfig
@@ -186,4 +186,5 @@ class PracticeRun:
       beta_ratio=metrics.get('beta_ratio'),
     )
     self.experiment.diagnose_agent(metrics)
+    value_moments.diagnose(self.experiment, metrics, lambda: state.learner)
     self._stop.raise_if_stopped()

@@ -5,8 +5,9 @@ from typing import Any
 
 from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator
-from rlt_jax.reporting import metrics, provenance, report
+from rlt_jax.reporting import metrics, provenance, report, value_section
 from rlt_jax.reporting.video import write_film
+from rlt_jax.training import value_moments
 from rlt_jax.training.experiment import Experiment, Timer
 
 _PROMPT_EPISODES = 20
@@ -41,6 +42,7 @@ def write(
     )
     for m in minutes
   ]
+  q = value_moments.columns(experiment)
   data = report.ReportData(
     base=record.episodes('base'),
     final=along[-1].mean,
@@ -63,6 +65,8 @@ def write(
     commit=experiment.commit,
     command=experiment.command,
     film='film.gif' if filmed else '',
+    extra={'q': q} if q else {},
+    sections=(value_section.section(q),) if q else (),
   )
   report.write_report(experiment.workdir, data)
   report.print_table(data)

@@ -21,9 +21,10 @@ from rlt_jax.reporting.metrics import LiveLine
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.signals import StopRequest
 from rlt_jax.training import experiment as experiment_lib
+from rlt_jax.training import learner as learner_lib
 from rlt_jax.training import loop as loop_lib
 from rlt_jax.training import multi_seed as multi_seed_lib
-from rlt_jax.training import run_folder, summary
+from rlt_jax.training import run_folder, summary, value_moments
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training import shared as shared_lib
 from rlt_jax.training.config import PracticeConfig
@@ -266,10 +267,17 @@ class Sweep:
     self._show(rows[0], num_updates / round_s)
     for run, own in active:
       run.diagnose_agent(own)
+      value_moments.diagnose(
+        run, own, functools.partial(self._learner, self.runs.index(run))
+      )
     if self._num_checkpoints() > checkpoints:
       self.save()
     self._stop.raise_if_stopped()
     self._evaluate_due()
+
+  def _learner(self, index: int) -> learner_lib.LearnerState:
+    """Returns the learner's state of one seed, a copy."""
+    return self.loop.split_one(self.state, index).learner
 
   def _show(self, row: Mapping[str, Any], updates_per_s: float) -> None:
     """Shows all seeds together, with phase and beta ratio of the first."""

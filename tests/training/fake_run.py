@@ -26,6 +26,7 @@ _AGENT = SimpleNamespace(
   policy_params=lambda agent: agent,
   num_updates=lambda agent: int(agent['w'][0]),
   diagnose=None,
+  diagnose_values=None,
 )
 
 

@@ -149,6 +149,29 @@ def test_the_report_has_the_diagnosis_of_beta(unbroken):
   assert final['ratio'] != after['ratio']
 
 
+def test_the_report_has_what_the_critics_are_worth(unbroken, config):
+  folder = unbroken.experiment.workdir
+  found = json.loads((folder / 'report.json').read_text())['q']
+  steps = found['env_steps']
+  assert len(steps) == 3  # the hand-over, the mark at 150 steps, the end
+  assert config.vla_warmup_steps < steps[0] < 150 <= steps[1] < 300 <= steps[2]
+  assert {len(column) for column in found.values()} == {3}
+  # Untrained, nothing succeeds: episodes of 40 steps meet the time limit.
+  assert sum(found['episodes']) >= 6 and set(found['success']) == {0.0}
+  assert found['rows_time_out'][-1] > 0 and not any(found['rows_success'])
+  assert found['return_time_out'][-1] == 0.0
+  assert all(0 <= x <= 1 for x in found['actor_above_reference'])
+  assert all(-1 <= x <= 1 for x in found['cosine_params'])
+  text = (folder / 'report.md').read_text()
+  assert '## Is Q useful?' in text and '| q.cosine_params |' in text
+
+
+def test_diagnosing_changes_nothing_that_is_learned(unbroken, config):
+  loop = unbroken.loop
+  silent = loop.run(loop.init(), config.num_env_steps, lambda *_: None)
+  chex.assert_trees_all_equal(silent, unbroken.state)
+
+
 def _listing(folder):
   return {
     path: (path.stat().st_mtime_ns, path.stat().st_size)
