@@ -8,6 +8,7 @@ import numpy as np
 
 from rlt_jax.rollout import REFERENCE_FAULTS
 from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.tasks.task import State, Task
 from rlt_jax.types import Array, PRNGKey
 
@@ -58,8 +59,9 @@ def _make_bias(task: Task, space: ActionSpace, moving: np.ndarray) -> Fault:
     )
   way = np.float32([BIAS_MM * 1e-3, 0.0, 0.0])
 
+  # Each world solves two systems, which may hang in a plain vmap of many.
   @task.compile
-  @jax.vmap
+  @over_worlds
   def shift(state: State) -> Array:
     position, matrix = task.tip.pose(state)
     here, there = (
