@@ -85,13 +85,13 @@ def make(
 
   def sample(state: State, noise: Array, prompt: str | None = None) -> Array:
     prompt = task.spec.instruction if prompt is None else prompt
-    images, measured, _, joints = _look(task, embedder, state)
-    chunks = embedder.sample(images, measured, prompt, noise, **joints)
     if reference_fault == 'noise':
       raise ValueError(
         "reference_fault 'noise' needs an agent that does not choose the noise "
         'of the VLA.'
       )
+    images, measured, _, joints = _look(task, embedder, state)
+    chunks = embedder.sample(images, measured, prompt, noise, **joints)
     return spoil(state, chunks, None)
 
   def perceive(

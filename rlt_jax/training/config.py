@@ -49,7 +49,8 @@ class PracticeConfig:
   # a success among them the actor learns nothing.
   vla_warmup_steps: int = 6_000
   # Episodes that must have succeeded before the agent drives: with fewer the
-  # VLA goes on, up to three times vla_warmup_steps. 0 counts steps alone.
+  # VLA goes on, up to three times vla_warmup_steps. 0 counts steps alone, as
+  # runs on a robot always do.
   vla_warmup_successes: int = dataclasses.field(
     default=5, metadata={'absent': 0}
   )

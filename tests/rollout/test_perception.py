@@ -178,3 +178,28 @@ def test_the_vla_answers_to_the_noise_that_is_chosen(embedder):
   np.testing.assert_allclose(
     seen.sample(_world(), drawn[:, None])[:, 0], alone, atol=1e-4
   )
+
+
+def test_a_fault_is_in_every_chunk_and_in_nothing_else(embedder):
+  task, key = _task(_render(0)), jax.random.PRNGKey(0)
+  noise = np.random.default_rng(0).normal(size=(3, 2, 50, 14)).astype('f4')
+  plain, weak = (
+    perception.make(
+      task=task, embedder=embedder, reference_fault=fault, num_candidates=2
+    )
+    for fault in ('none', 'halved')
+  )
+  one, half = (x.perceive(_world(), key) for x in (plain, weak))
+  np.testing.assert_array_equal(half.reference, one.reference / 2)
+  np.testing.assert_array_equal(half.candidates, one.candidates / 2)
+  np.testing.assert_array_equal(half.z_rl, one.z_rl)
+  one, half = (x.sample(_world(), noise) for x in (plain, weak))
+  np.testing.assert_array_equal(half, one / 2)
+
+
+def test_noise_does_not_go_with_a_noise_that_is_chosen(embedder):
+  seen = perception.make(
+    task=_task(_render(0)), embedder=embedder, reference_fault='noise'
+  )
+  with pytest.raises(ValueError, match="'noise' needs an agent that does not"):
+    seen.sample(_world(), np.zeros((3, 1, 50, 14), np.float32))
