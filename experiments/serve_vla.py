@@ -24,9 +24,7 @@ _HOST = flags.DEFINE_string('host', '127.0.0.1', 'Address to listen on.')
 _PORT = flags.DEFINE_integer('port', server.PORT, 'TCP port; 0: a free one.',
                              lower_bound=0, upper_bound=65535)  # fmt: skip
 _TOKEN_FILE = launch.define_path(
-  'token_file',
-  '',
-  'File with a secret that clients must send; empty needs none.',
+  'token_file', '', 'File with a secret that clients must send; empty: none.'
 )
 _VLA = launch.define_path(
   'vla',
@@ -61,6 +59,7 @@ def main() -> None:
     if name := _TASK.task.value:  # --task= is for an arm without one
       vla_service.check_task(task := tasks.load(name, _TASK.make_config()).spec)
     vla, token, _ = assets_lib.load(_ASSETS.value, config, task)
+    vla_service.check_state(vla.spec, task)
     spec = vla_service.make_spec(vla, token)
     service = server.PolicyServer(
       vla_service.make_infer(vla, token, spec, _SEED.value, _KEYS.value),

@@ -95,7 +95,7 @@ def features(
   for i in range(poses // _BATCH):
     keys = jax.random.split(jax.random.fold_in(key, i), _BATCH)
     state = start(keys)
-    proprio = task.proprio(state)  # begins with the joints
+    proprio = task.proprio(state)  # begins with the joints' positions, rates
     measured = proprio[:, : vla.spec.state_dim]
     observation = Observation(task.render(state), measured, prompt_ids)
     tokens, z_rl = embed(vla.params, token.params, observation)

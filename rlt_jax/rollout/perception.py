@@ -59,8 +59,10 @@ def make(
     num_candidates: N of `Features.candidates`; 0 for None.
 
   Raises:
-    ValueError: an ablation or a fault that is unknown or does not fit the task.
+    ValueError: an ablation or a fault that is unknown or does not fit the task;
+      a VLA that reads the joints' rates, which the task does not measure.
   """
+  _check_rates(task, embedder)
   spec = embedder.spec
   ablate = token_ablations.make(
     token_ablation, task, spec.z_dim, spec.proprio_dim
@@ -115,12 +117,22 @@ def make(
   )
 
 
+def _check_rates(task: Task, embedder: Embedder) -> None:
+  if embedder.takes_joints and task.joint_rates is None:
+    raise ValueError(
+      'The VLA reads positions and rates of the joints, so the task must '
+      f'measure both: {task.spec.name} has no joint_rates.'
+    )
+
+
 def _look(
   task: Task, embedder: Embedder, state: State
 ) -> tuple[dict[str, Array], Array, Array, dict[str, Array]]:
   """Returns images, proprioception, pose, and what else the VLA reads."""
   pose = task.joint_positions(state)
-  joints = {'joints': pose} if embedder.takes_joints else {}
+  joints = {}
+  if embedder.takes_joints:
+    joints['joints'] = jnp.concatenate([pose, task.joint_rates(state)], axis=-1)
   return task.render(state), task.proprio(state), pose, joints
 
 

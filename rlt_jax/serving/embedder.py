@@ -35,7 +35,8 @@ class Embedder(abc.ABC):
 
   spec: inputs, outputs and fingerprints.
   token_metrics: diagnostics of the token, for the report; may be empty.
-  takes_joints: whether the VLA reads the joints, beside what the task measures.
+  takes_joints: whether the VLA reads positions and rates of the joints, beside
+    what the task measures.
   """
 
   takes_joints: bool = False
@@ -62,7 +63,8 @@ class Embedder(abc.ABC):
       proprio: [B, P] as measured.
       prompt: the instruction.
       key: consumed; the flow's initial noise, one draw per row.
-      joints: [B, A] measured positions, where `takes_joints` asks for them.
+      joints: [B, 2 A] measured positions and then rates, where `takes_joints`
+        asks for them.
     """
 
   @abc.abstractmethod

@@ -12,6 +12,7 @@ from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.serving import observation_keys, schema, serving_spec
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.types import Observation
+from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas.vla import draw_noise, FrozenVla
 
 
@@ -26,6 +27,27 @@ def check_task(task: Any) -> None:
     raise ValueError(
       'A served VLA answers with joint targets, so joint positions must begin '
       f"the task's proprioception: {list(task.proprio_names[:3])} ... Give "
+      '--set=task.proprio=joints.'
+    )
+
+
+def check_state(vla: Any, task: Any) -> None:
+  """Raises a ValueError if a request of a task lacks what the VLA reads.
+
+  Args:
+    vla: its `VlaSpec`. Where its state is the joints it reads the first entries
+      of proprioception.
+    task: `TaskSpec`; None for an arm without one, which sends both.
+  """
+  if task is None or vla.state != 'joints':
+    return
+  entries = known_tasks.joint_entries(vla.joint_names)
+  found = task.proprio_names[: len(entries)]
+  if tuple(found) != entries:
+    raise ValueError(
+      'The VLA reads positions and rates of the joints, which must begin the '
+      f"task's proprioception, from {entries[0]!r} to {entries[-1]!r}: it "
+      f'begins from {found[0]!r} to {found[-1]!r}. Give '
       '--set=task.proprio=joints.'
     )
 

@@ -232,6 +232,8 @@ class Task:
   step: (State, command [A]) -> State, one control step. An ended world stays
     as it is, with reward 0.
   joint_positions: State, leaves [..., x] -> measured pose [..., A], rad, m.
+  joint_rates: State -> measured rates [..., A] of the joints, per s; None for a
+    task without, which a VLA whose state is the joints can not do.
   proprio: State, leaves [..., x] -> [..., P], as `spec.proprio_names`.
   render: State [B] -> camera name -> uint8 [B, S, S, 3]; already compiled, not
     to be called under jit. None for a task without cameras.
@@ -253,6 +255,7 @@ class Task:
   step: Callable[[State, Array], State]
   joint_positions: Callable[[State], Array]
   proprio: Callable[[State], Array]
+  joint_rates: Callable[[State], Array] | None = None
   render: Callable[[State], Mapping[str, Array]] | None = None
   compile: Callable[..., Callable] = _jit
   true_pose: Callable[[State], Array] | None = None

@@ -122,8 +122,8 @@ class NpzSource(DemoSource):
   ):
     """Reads the small columns of all files; see `demos.load`.
 
-    With `joints` a frame's `proprio` is the positions of the joints [A],
-    whatever the task measures.
+    With `joints` a frame's `proprio` is positions and rates of the joints
+    [2 A], whatever the task measures.
 
     Raises:
       ValueError: no files, files that disagree or are damaged, or an episode
@@ -178,7 +178,7 @@ class NpzSource(DemoSource):
   def _state(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if not self._joints:
       return {}
-    return {'proprio': columns['joints'][:, : len(self.facts.joint_names)]}
+    return {'proprio': columns['joints']}
 
   def _names(self, images: bool) -> list[str]:
     names = self._index.columns

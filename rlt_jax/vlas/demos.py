@@ -22,7 +22,7 @@ class DemoBatch(NamedTuple):
 
   images: camera -> uint8 [F, S, S, 3].
   proprio: float32 [F, P] what the VLA reads of the arms: what the task
-    measures, or the joints' positions.
+    measures, or the joints' positions and then rates [F, 2 A].
   prompt: int32 [F, L] the instruction, as the VLA tokenizes it.
   chunk: float32 [F, H, A] commanded offsets from the frame's commands, in
     normalized action units; past the end of the demo the last one is held.
@@ -181,8 +181,8 @@ def load(
     cameras: to read; others in the files are left out.
     tokenize: of the VLA, from an instruction to int32 [L].
     say: called with a line of text on what is read and what is left out.
-    joints: whether `proprio` is to be the positions of the joints, which the
-      files then hold beside what the task measures.
+    joints: whether `proprio` is to be positions and rates of the joints [F,
+      2 A], which the files then hold beside what the task measures.
 
   Raises:
     ValueError: no files, files that disagree or are damaged, a column of
@@ -194,8 +194,7 @@ def load(
   columns = _fill(files, [*index.columns, 'episode'], lengths)
   columns['episode'] = np.concatenate(index.episodes)
   if joints:
-    positions = columns['joints'][:, : columns['chunk'].shape[2]]
-    columns['proprio'] = np.ascontiguousarray(positions)
+    columns['proprio'] = columns['joints']
   images = {camera: columns[f'images/{camera}'] for camera in cameras}
   instructions = np.concatenate(index.instructions)
   columns['prompt'] = _tokenize(instructions, tokenize)

@@ -41,6 +41,11 @@ class KnownTask:
     return (self.instruction, *self.phrasings, *self.other_instructions)
 
 
+def joint_entries(joint_names: Sequence[str]) -> tuple[str, ...]:
+  """Returns the names of positions and then rates of joints, as tasks do."""
+  return tuple(f'{x}.{part}' for part in ('pos', 'vel') for x in joint_names)
+
+
 def of_facts(tasks: Iterable[TaskFacts], **more: Any) -> tuple[KnownTask, ...]:
   """Returns the tasks of demonstrations; `more` has further fields."""
   names = ('name', 'instruction', 'phrasings', 'other_instructions')

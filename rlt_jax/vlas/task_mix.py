@@ -21,7 +21,7 @@ class TaskMix(NamedTuple):
   """Frames of several tasks.
 
   demos: of all tasks; chunks are in the unit of `demos.action_scale`, `proprio`
-    has the positions of the joints, and `tasks` is in order.
+    has positions and rates of the joints, and `tasks` is in order.
   rows: frame numbers of each task.
   share: probability that a frame of a batch is of each task.
   action_scale: [A] unit of each task's own demonstrations.

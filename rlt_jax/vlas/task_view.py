@@ -12,7 +12,7 @@ from rlt_jax.vlas.vla import FrozenVla, ProprioStats, VlaOutput
 
 
 class TaskView(FrozenVla):
-  """A VLA whose state is the joints, for one task.
+  """A VLA whose state is positions and rates of the joints, for one task.
 
   Actions are in the task's own unit, and statistics are those of what the task
   measures. Weights and fingerprint are the VLA's.
@@ -36,7 +36,7 @@ class TaskView(FrozenVla):
   def apply_with_noise(
     self, params: Params, observation: Observation, noise: Array
   ) -> VlaOutput:
-    """Maps observation, its `proprio` the joints [B, A]; see `FrozenVla`."""
+    """Maps observation, `proprio` the joints [B, 2 A]; see `FrozenVla`."""
     out = self.vla.apply_with_noise(params, observation, noise)
     return out._replace(reference=out.reference * self._ratio)
 

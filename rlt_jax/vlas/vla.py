@@ -51,7 +51,8 @@ class VlaSpec:
 
   cameras: names of the images it reads.
   state: what the VLA itself reads as `Observation.proprio`: 'proprio', what the
-    task measures [P], or 'joints', the measured positions [A] of the joints.
+    task measures [P], or 'joints', measured positions and then rates of the
+    joints [2 A].
   proprio_dim: P, of what actor and critic measure.
   joint_names: [A] the order of every action and of the positions in proprio.
   control_hz: rate of the steps of a chunk, 1/s.
@@ -93,7 +94,7 @@ class VlaSpec:
   @property
   def state_dim(self) -> int:
     """Entries of `Observation.proprio`."""
-    return self.action_dim if self.state == 'joints' else self.proprio_dim
+    return 2 * self.action_dim if self.state == 'joints' else self.proprio_dim
 
   def image_shape(self, camera: str) -> tuple[int, int]:
     """Returns height and width of a camera's images."""

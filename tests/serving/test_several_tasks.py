@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax.rollout import perception
 from rlt_jax.serving import vla_service
 from rlt_jax.serving.embedder import LocalEmbedder
 from rlt_jax.vlas.known_tasks import KnownTask, Measured
@@ -23,7 +24,7 @@ class Echo(FrozenVla):
     self.spec = VlaSpec(
       cameras=('top',),
       image_size=4,
-      proprio_dim=2,
+      proprio_dim=4,
       prompt_length=1,
       num_tokens=1,
       token_dim=1,
@@ -39,9 +40,10 @@ class Echo(FrozenVla):
 
   def apply_with_noise(self, params, observation, noise):
     state = params * observation.proprio
-    assert state.shape[1:] == (2,)
+    assert state.shape[1:] == (4,)
     mask = jnp.ones((len(state), 1), bool)
-    chunk = state[:, None] + 0.0 * noise
+    # Where the joints will be 10 s later.
+    chunk = (state[:, :2] + 10.0 * state[:, 2:])[:, None] + 0.0 * noise
     return VlaOutput(state[:, :1, None], mask, mask, chunk)
 
   def tokenize(self, text):
@@ -50,7 +52,7 @@ class Echo(FrozenVla):
     return np.ones(1, np.int32)
 
   def proprio_stats(self):
-    return ProprioStats(jnp.zeros(2), jnp.ones(2))
+    return ProprioStats(jnp.zeros(4), jnp.ones(4))
 
 
 def _token():
@@ -78,7 +80,7 @@ def test_the_vla_reads_joints_and_the_agent_what_the_task_measures():
   assert embedder.spec.reads_joints
   images = {'top': np.zeros((4, 4, 4, 3), np.uint8)}
   proprio = np.full((4, 3), 5.0, np.float32)
-  joints = np.arange(8, dtype=np.float32).reshape(4, 2)
+  joints = np.arange(16, dtype=np.float32).reshape(4, 4)
   keys = jax.random.split(jax.random.key(0), 2)
   for out in (
     embedder.embed(images, proprio, 'insert', keys[0], joints),
@@ -87,7 +89,7 @@ def test_the_vla_reads_joints_and_the_agent_what_the_task_measures():
     np.testing.assert_allclose(out.proprio, 2.0)
     np.testing.assert_allclose(out.z_rl[:, 0], joints[:, 0])
     # Half as many of a unit that is twice as large, for the first joint.
-    expected = joints * np.array([0.5, 1.0])
+    expected = (joints[:, :2] + 10.0 * joints[:, 2:]) * np.array([0.5, 1.0])
     np.testing.assert_allclose(out.reference[:, 2], expected, rtol=1e-6)
   embedder.check_instruction('insert')
   with pytest.raises(ValueError, match="'lift'"):
@@ -101,9 +103,41 @@ def test_a_server_takes_the_joints_that_begin_proprioception():
   infer = vla_service.make_infer(view, token, spec, seed=0)
   reply = infer({
     'images/top': np.zeros((4, 4, 3), np.uint8),
-    'proprio': np.array([1.0, 2.0, 8.0, 9.0], np.float32),
+    'proprio': np.array([1.0, 2.0, 0.5, -0.1], np.float32),
     'prompt': 'insert',
   })  # fmt: skip
-  np.testing.assert_allclose(reply['reference'][0], [0.5, 2.0], rtol=1e-6)
+  np.testing.assert_allclose(reply['reference'][0], [3.0, 1.0], rtol=1e-6)
   # Absolute joint targets: the pose, and the offset in rad and m.
-  np.testing.assert_allclose(reply['actions'][0], [1.1, 2.4], rtol=1e-6)
+  np.testing.assert_allclose(reply['actions'][0], [1.6, 2.2], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+  'names, fits',
+  [
+    (('turn.pos', 'slide.pos', 'turn.vel', 'slide.vel', 'force'), True),
+    (('turn.pos', 'slide.pos', 'force.x', 'force.y'), False),
+    (('turn.pos', 'slide.pos'), False),
+  ],
+)
+def test_a_served_vla_of_joints_needs_their_rates_in_proprioception(
+  names, fits
+):
+  task = types.SimpleNamespace(proprio_names=names)
+  vla_service.check_state(
+    types.SimpleNamespace(state='proprio', joint_names=('turn', 'slide')), task
+  )
+  spec = _view().spec
+  if fits:
+    vla_service.check_state(spec, task)
+    return
+  with pytest.raises(ValueError, match="from 'turn.pos' to 'slide.vel'"):
+    vla_service.check_state(spec, task)
+
+
+def test_a_task_without_rates_is_refused_by_a_vla_that_reads_them():
+  task = types.SimpleNamespace(
+    joint_rates=None, spec=types.SimpleNamespace(name='plug')
+  )
+  embedder = LocalEmbedder(_view(), _token())
+  with pytest.raises(ValueError, match='plug has no joint_rates'):
+    perception.make(task=task, embedder=embedder)

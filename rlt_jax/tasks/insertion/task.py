@@ -82,6 +82,7 @@ def make(
     reset=functools.partial(_reset, config=config, scene=scene, rules=rules),
     step=step,
     joint_positions=measured.positions,
+    joint_rates=measured.rates,
     proprio=proprio,
     render=camera.make(
       scene.world, appearance.cameras, size=appearance.image_size

@@ -77,6 +77,7 @@ def make(config: ZipTieConfig | None = None) -> Task:
     reset=functools.partial(_reset, config=config, scene=scene),
     step=step,
     joint_positions=measures.joint_positions,
+    joint_rates=measures.joint_velocities,
     proprio=proprio,
     render=camera.make(scene.world, CAMERAS, size=IMAGE_SIZE),
     compile=jit,

@@ -9,8 +9,8 @@ from rlt_jax.vlas.pi_small import tokenizer
 
 _STEM_SIDE = 4  # pixels per side of the first patch; two merges follow
 PATCH = 4 * _STEM_SIDE  # pixels per side of one image token
-# What the VLA reads of the arms: what its task measures, or the positions of
-# the joints, which all tasks of these arms have.
+# What the VLA reads of the arms: what its task measures, or positions and rates
+# of the joints, which all tasks of these arms have.
 STATES = ('proprio', 'joints')
 _TEXTS = ('cameras', 'words', 'state')  # fields that are no numbers
 
@@ -67,10 +67,10 @@ class PiConfig:
       )
     if self.state not in STATES:
       raise ValueError(f'state must be one of {STATES}: {self.state!r}.')
-    if self.state == 'joints' and self.proprio_dim != self.action_dim:
+    if self.state == 'joints' and self.proprio_dim != 2 * self.action_dim:
       raise ValueError(
-        f'proprio_dim must be action_dim, {self.action_dim}, where the state '
-        f'is joints: {self.proprio_dim}.'
+        'proprio_dim must be a position and a rate per action entry, '
+        f'{2 * self.action_dim}, where the state is joints: {self.proprio_dim}.'
       )
     if self.words and self.vocabulary != len(self.words) + 1:
       raise ValueError(

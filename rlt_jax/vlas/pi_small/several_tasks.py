@@ -9,7 +9,12 @@ import numpy as np
 from rlt_jax.types import Params, PRNGKey
 from rlt_jax.vlas import task_mix
 from rlt_jax.vlas.demo_shards import Index
-from rlt_jax.vlas.known_tasks import KnownTask, Measured, of_facts
+from rlt_jax.vlas.known_tasks import (
+  joint_entries,
+  KnownTask,
+  Measured,
+  of_facts,
+)
 from rlt_jax.vlas.pi_small import dataset, tokenizer
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.pi_small.model import VlaNorm
@@ -24,8 +29,9 @@ _PLACE_SCALE = 0.2  # and of an untrained place's in the prompt
 def make_config(config: PiConfig, indexes: Sequence[Index]) -> PiConfig:
   """Returns the sizes of a VLA of several tasks.
 
-  Its state is the joints, which all tasks share, its words are all that the
-  tasks use, and its prompt is as long as their longest text.
+  Its state is positions and rates of the joints, which all tasks share, its
+  words are all that the tasks use, and its prompt is as long as their longest
+  text.
 
   Args:
     config: of the weights to start from, or the default.
@@ -42,7 +48,7 @@ def make_config(config: PiConfig, indexes: Sequence[Index]) -> PiConfig:
     config,
     state='joints',
     prompt_length=max(config.prompt_length, longest),
-    proprio_dim=config.action_dim,
+    proprio_dim=2 * config.action_dim,
     words=words,
     vocabulary=len(words) + 1,
   )
@@ -52,7 +58,8 @@ def adapt(key: PRNGKey, start: PiVla, config: PiConfig, part: str) -> Params:
   """Returns trained params with the sizes of a VLA of several tasks.
 
   A word that the start knows, or has hashed, keeps its embedding; a new one is
-  drawn. Of a state with velocities the positions are kept.
+  drawn. Of a state that begins with positions and rates of the joints these are
+  kept.
 
   Args:
     key: consumed; new words.
@@ -62,7 +69,7 @@ def adapt(key: PRNGKey, start: PiVla, config: PiConfig, part: str) -> Params:
 
   Raises:
     ValueError: new words for a prefix that stays as it is, or a start whose
-      state does not begin with the joints.
+      state does not begin with positions and rates of the joints.
   """
   params = dict(start.params)
   prefix, expert = dict(params['prefix']), dict(params['expert'])
@@ -88,15 +95,16 @@ def adapt(key: PRNGKey, start: PiVla, config: PiConfig, part: str) -> Params:
   places = np.asarray(prefix['position'])  # of the prompt last
   more = _draw(place_key, config.num_tokens - old.num_tokens, places)
   prefix['position'] = np.concatenate([places, _PLACE_SCALE * more])
-  A = config.action_dim
+  entries = config.proprio_dim
   if old.state != 'joints':
     _check_begins_with_joints(start)
     layer = dict(expert['state_in'])
-    layer['kernel'] = np.asarray(layer['kernel'])[:A]
+    layer['kernel'] = np.asarray(layer['kernel'])[:entries]
     expert['state_in'] = layer
   norm: VlaNorm = params['norm']
   norm = norm._replace(
-    proprio_mean=norm.proprio_mean[:A], proprio_std=norm.proprio_std[:A]
+    proprio_mean=norm.proprio_mean[:entries],
+    proprio_std=norm.proprio_std[:entries],
   )
   return params | {'prefix': prefix, 'expert': expert, 'norm': norm}
 
@@ -120,8 +128,8 @@ def know(
     (task,) = index.tasks
     joints = index.facts['joint_names']
     proprio, measured = task_mix.read_proprio(index)
-    names = tuple(f'{x}.{part}' for part in ('pos', 'vel') for x in joints)
-    kinds = {names: measured} | {tuple(task.proprio_names): proprio}
+    kinds = {joint_entries(joints): measured}
+    kinds |= {tuple(task.proprio_names): proprio}
     statistics = []
     for entries, x in kinds.items():
       mean, std = dataset.measure_proprio(x, len(joints))
@@ -136,11 +144,12 @@ def _numbers(x: np.ndarray) -> tuple[float, ...]:
 
 def _check_begins_with_joints(start: PiVla) -> None:
   """Raises a ValueError where the start's state is known to be another."""
-  names = tuple(f'{x}.pos' for x in start.spec.joint_names)
+  names = joint_entries(start.spec.joint_names)
   for task in start.tasks:
     for kind in task.proprio:
       if kind.names[: len(names)] != names:
         raise ValueError(
-          'Weights to start from must read the joints: those of '
+          'Weights to start from must read positions and rates of the joints, '
+          f'{list(names[:1])} to {list(names[-1:])}: those of '
           f'{task.name} read {list(kind.names[:3])} ...'
         )

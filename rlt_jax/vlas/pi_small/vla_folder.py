@@ -58,7 +58,7 @@ end; `still_*` is the error of predicting no motion):
 
 _STATE = {
   'proprio': '{} proprioception entries',
-  'joints': 'positions of the {} joints',
+  'joints': '{} entries, positions and rates of the joints',
 }
 
 

@@ -92,7 +92,7 @@ def test_a_vla_of_two_tasks_knows_both(paths, tmp_path):
   # Marks beside a word are left out, and the prompt holds the longest text.
   assert vla.tokenize('now drive it, home').tolist() == [7, 1, 5, 2]
   # The state is the joints, which both have; the numbers measured differ.
-  assert vla.spec.state == 'joints' and vla.spec.proprio_dim == 2
+  assert vla.spec.state == 'joints' and vla.spec.proprio_dim == 4
   for name, factor in (('plug', 1.0), ('screw', 2.0)):
     view = vla.for_task(_spec(name))
     assert view.spec.proprio_dim == len(_FACTS[name].proprio_names)
@@ -106,7 +106,7 @@ def test_a_vla_of_two_tasks_knows_both(paths, tmp_path):
     side = vla.config.image_size
     observation = Observation(
       {c: np.zeros((rows, side, side, 3), np.uint8) for c in vla.spec.cameras},
-      np.ones((rows, 2), np.float32),
+      np.ones((rows, 4), np.float32),
       np.tile(view.tokenize(_FACTS[name].instruction), (rows, 1)),
     )
     own = vla.apply(vla.params, observation, key).reference
@@ -201,7 +201,9 @@ def test_words_and_positions_of_the_start_are_kept(
 ):
   hands = ('x', 'y', 'x.vel', 'y.vel')
   _hashing_start(tmp_path / 'hands', config, demos, hands)
-  with pytest.raises(ValueError, match='must read the joints: those of plug'):
+  with pytest.raises(
+    ValueError, match='positions and rates of .*: those of plug'
+  ):
     _folder(tmp_path / 'new', start=str(tmp_path / 'hands')).run(paths)
   joints = ('turn.pos', 'slide.pos', 'turn.vel', 'slide.vel')
   old = _hashing_start(tmp_path / 'old', config, demos, joints)
@@ -220,7 +222,7 @@ def test_words_and_positions_of_the_start_are_kept(
   np.testing.assert_array_equal(places[:5], old.params['prefix']['position'])
   np.testing.assert_array_equal(
     found['expert']['state_in']['kernel'],
-    old.params['expert']['state_in']['kernel'][:2],
+    old.params['expert']['state_in']['kernel'],
   )
   _folder(tmp_path / 'new', start=str(tmp_path / 'old')).run(paths)
   # Once words are known, new ones are added, and those of old keep their row.
