@@ -59,8 +59,7 @@ def make(
     num_candidates: N of `Features.candidates`; 0 for None.
 
   Raises:
-    ValueError: an ablation or a fault that is unknown or does not fit the task;
-      a VLA that reads the joints' rates, which the task does not measure.
+    ValueError: an ablation, a fault or a VLA that does not fit the task.
   """
   _check_rates(task, embedder)
   spec = embedder.spec
