@@ -66,9 +66,7 @@ def make(
   ablate = token_ablations.make(
     token_ablation, task, spec.z_dim, spec.proprio_dim
   )
-  space = ActionSpace(
-    np.asarray(spec.action_scale, np.float32), spec.action_mode
-  )
+  space = ActionSpace(np.float32(spec.action_scale), spec.action_mode)
   spoil = reference_faults.make(reference_fault, task, space)
 
   def features(embed, state, keys, prompt):
