@@ -25,7 +25,10 @@ from rlt_jax.training.config import PracticeConfig
 
 _ROOT = pathlib.Path(__file__).parents[1]
 # Shared by several experiments.
-_SHARED = ('demo_flags', 'launch', 'launch_help', 'resuming', 'robot_flags')
+_SHARED = (
+  'collecting', 'demo_flags', 'launch', 'launch_help', 'resuming',
+  'robot_flags',
+)  # fmt: skip
 _DOCS = _ROOT / 'docs'
 _MAX_README_LINES = 150
 _PAGES = sorted(

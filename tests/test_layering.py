@@ -111,6 +111,7 @@ _MAY_IMPORT = {
   },
   'evaluation': {
     'config',
+    'demonstrations',
     'files',
     'types',
     'batching',

@@ -1,1 +1,1 @@
-"""Demonstrations by the scripted expert: rolled out, rendered, recorded."""
+"""Demonstrations by an expert or a policy: rolled out, rendered, recorded."""

@@ -1,4 +1,4 @@
-"""Collects demonstrations of a task's scripted expert into a folder.
+"""Collects demonstrations of an expert or a policy into a folder.
 
 The folder holds a shard of frames a batch of worlds, for VLA training, and
 demos.json, how the episodes of the task's own instruction ended. Instead of
@@ -23,7 +23,10 @@ from rlt_jax.sim import action_space
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.sitting import spell
 from rlt_jax.tasks.task import Outcome, ScriptedExpert, Task, TaskSpec
+from rlt_jax.types import PRNGKey
 
+# A batch of episodes of a policy: the key, consumed, -> their trace.
+RollOut = Callable[[PRNGKey], record.Trace]
 _COUNTS = ('episodes', 'worlds', 'other_steps', 'stride', 'chunk_size')
 
 
@@ -139,25 +142,30 @@ def choose_prompts(instruction: np.ndarray, spec: TaskSpec) -> list[str]:
 
 
 class Collector:
-  """Collects the demonstrations of one task and expert."""
+  """Collects the demonstrations of one task, by an expert or a policy."""
 
   def __init__(
     self,
     task: Task,
-    expert: ScriptedExpert,
+    expert: ScriptedExpert | RollOut,
     config: CollectConfig,
     space: ActionSpace | None = None,
+    policy: str = '',
   ):
     """Compiles nothing.
 
     Args:
-      task, expert: the task and its expert.
+      task: the task.
+      expert: its expert; or a policy, which hears the task's own instruction,
+        so that `config.other_every` is 0.
       config: see `CollectConfig`.
       space: of the stored chunks; None measures it on the first batch.
+      policy: what it is and how far it has practiced, in a sentence: a
+        collection does not go on with another one. Empty for an expert.
 
     Raises:
       ValueError: frames of a task without cameras or without a tip, or a
-        format that the settings do not fit.
+        format or an expert that the settings do not fit.
     """
     if config.frames and task.render is None:
       raise ValueError(
@@ -168,6 +176,7 @@ class Collector:
         f'Demonstrations need a task with a tip: {task.spec.name}.'
       )
     self._task, self._config, self._like = task, config, space
+    self._policy = policy
     self._store: stores.Store = stores.NpzStore(task, config, space)
     if config.format == 'lerobot':
       if space is not None:
@@ -180,6 +189,14 @@ class Collector:
       config.worlds, config.other_every, len(task.spec.other_instructions)
     )
     self._prompts = choose_prompts(self._instruction, task.spec)
+    if not isinstance(expert, ScriptedExpert):
+      if config.other_every:
+        raise ValueError(
+          f'other_every must be 0 for a policy: {config.other_every}.'
+        )
+      self._prompts = [task.spec.instruction] * config.worlds
+      self._demonstrate = lambda key, instruction: expert(key)
+      return
     self._demonstrate = task.compile(
       functools.partial(
         record.demonstrate,
@@ -242,11 +259,12 @@ class Collector:
     if dataclasses.is_dataclass(self._task.config):
       task |= dataclasses.asdict(self._task.config)
     scale = None if self._like is None else self._like.scale.tolist()
-    return {
+    settings = {
       'collect': dataclasses.asdict(self._config),
       'task': task,
       'like': scale,
     }
+    return settings | ({'policy': self._policy} if self._policy else {})
 
   def _traces(
     self, shards: Sequence[int]

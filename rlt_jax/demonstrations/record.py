@@ -1,4 +1,4 @@
-"""Rolls out the scripted expert and records demonstrations, as on a robot.
+"""Rolls out a scripted expert and records demonstrations, as on a robot.
 
 A demonstration holds images, proprioception, the instruction and the executed
 commands; nothing of the simulator's state.

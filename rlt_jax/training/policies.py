@@ -9,7 +9,6 @@ from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.evaluation import physics_study
 from rlt_jax.evaluation.physics_study import Variant
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.serving.embedder import Embedder
 from rlt_jax.signals import StopRequest
 from rlt_jax.tasks.task import Bench, TaskSpec
 from rlt_jax.training import assets as assets_lib
@@ -24,16 +23,24 @@ from rlt_jax.types import Params
 class Evaluation(NamedTuple):
   """An evaluator and the policies to run on it, by name.
 
-  spec: of the task. config: of the run, or of the VLA alone. about: what is
-  evaluated, in a sentence. embedder: the VLA and its token.
+  setup: task, VLA and token. config: of the run, or of the VLA alone. about:
+  what is evaluated, in a sentence.
   """
 
   evaluator: evaluator_lib.Evaluator
   policies: Mapping[str, evaluator_lib.Policy]
-  spec: TaskSpec
+  setup: setup_lib.TaskSetup
   config: PracticeConfig
   about: str
-  embedder: Embedder
+
+  @property
+  def spec(self) -> TaskSpec:
+    """That of the task."""
+    return self.setup.task.spec
+
+  def with_seed(self, seed: int) -> evaluator_lib.Evaluator:
+    """Returns an evaluator with the start states of another seed."""
+    return setup_lib.make_evaluator(self.setup, self.config, seed)
 
   def trials(self, instructions: Sequence[str]) -> list[tuple[str, str, str]]:
     """Returns (label, policy, instruction) of what is to be run.
@@ -47,7 +54,7 @@ class Evaluation(NamedTuple):
       ValueError: one that the VLA cannot read.
     """
     for text in instructions:
-      self.embedder.check_instruction(text)
+      self.setup.embedder.check_instruction(text)
     own = self.spec.instruction
     return [(name, name, own) for name in self.policies] + [
       (f'{name}, {text!r}', name, text)
@@ -136,10 +143,9 @@ def of_base(
   return Evaluation(
     setup_lib.make_evaluator(setup, config, seed),
     {f'base, {h} steps': evaluator_lib.base_policy(h) for h in horizons},
-    setup.task.spec,
+    setup,
     config,
     f'The VLA {config.vla} alone.',
-    setup.embedder,
   )
 
 
@@ -165,11 +171,10 @@ def of_run(workdir: pathlib.Path, assets: str, seed: int) -> Evaluation:
       )
       for name, explore in (('mean', False), ('exploring', True))
     },
-    setup.task.spec,
+    setup,
     config,
     f'The agent of {workdir} after {config.minutes(steps):.4g} robot minutes, '
     f'{steps} control steps.',
-    setup.embedder,
   )
 
 
