@@ -110,8 +110,8 @@ class Agent:
   num_candidates: N, chunks of the VLA that it reads at each state as
     `Features.candidates`; 0 for those that read the reference alone.
   vla_share: optional, share of each batch that is drawn from the rows that the
-    VLA drove, the rest from the others; where one kind is missing the other
-    fills the batch. None draws from all rows alike.
+    VLA or a person drove, the rest from the others; where one kind is missing
+    the other fills the batch. None draws from all rows alike.
   prior_noise: optional, (key, B) -> initial noise [B, H, A] of the VLA's flow.
     An agent that has it steers: its `act` returns such noise too, and what the
     VLA makes of it is executed. The prior drives the warm-up. The key is

@@ -18,6 +18,11 @@ _MARKS = (1, 2, 5, 10)
 # 150 per robot second, where the others have 125.
 _EVERY_STEP = ('replay_stride=1', 'utd_ratio=3', 'replay_capacity=60000')
 
+# A person demonstrates for the first of the two minutes of warm-up, some 20
+# episodes, or helps for a tenth of the time.
+_DEMOS = ('human.demo_steps=3000',)
+_HELP = ('human.help_minutes=1.5',)
+
 # One row of replay for each query of the VLA, with 30 updates.
 _BY_QUERY = ('replay_stride=10', 'utd_ratio=30', 'learning_starts=200')
 
@@ -72,6 +77,16 @@ _ROWS = (
     name='token_true_pose',
     about='the true pose in place of the RL token',
     settings=('token_ablation=true_pose',),
+  ),
+  Row(
+    name='rlt_demos',
+    about='the method after a minute of demonstrations',
+    settings=_DEMOS,
+  ),
+  Row(
+    name='rlt_human',
+    about='the method with a person who helps where it stalls',
+    settings=_HELP,
   ),
   Row(
     name='weak_bias',
@@ -146,6 +161,12 @@ _ROWS = (
     settings=('chunk_size=1', *_EVERY_STEP),
   ),
   Row(
+    name='hil_serl_human',
+    about='the same with demonstrations and a person who helps',
+    agent='hil_serl',
+    settings=('chunk_size=1', *_EVERY_STEP, *_DEMOS, *_HELP),
+  ),
+  Row(
     name='hil_serl_10hz',
     about='the same at 10 Hz: an action holds for 5 steps',
     agent='hil_serl',
@@ -164,8 +185,8 @@ ROWS = {row.name: row for row in _ROWS}
 MISSING = {
   'resnet10': "it needs the weights of SERL's ResNet-10, which are not shipped",
   'dsrl_na': 'its critic over actions and its distillation are not written',
-  'dagger': 'it trains the VLA on corrections of a person, and simulated '
-  'practice has none; `imitation` distills the VLA instead',
+  'dagger': 'it trains the VLA on corrections of a person, whose pictures '
+  'practice does not keep; `imitation` distills the VLA instead',
   'recap': 'it trains the VLA with an advantage token, which pi_small lacks',
   'qc_fql': 'its one-step actor is not written; `qchunking` is',
 }

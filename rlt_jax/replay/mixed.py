@@ -1,8 +1,7 @@
 """Batches of two kinds of rows in fixed shares, as of two buffers.
 
-One ring holds both: rows that the VLA drove, prior data, and those of the agent
-or a person. RLPD (arXiv 2302.02948), HIL-SERL and PLD draw half of every batch
-from each.
+One ring holds both: prior data, rows that the VLA or a person drove, and those
+of the agent. RLPD (arXiv 2302.02948), HIL-SERL and PLD draw half from each.
 """
 
 from typing import Any
@@ -22,11 +21,11 @@ def sample(
     state: a `ring.ReplayState` that stores the rows' `source`.
     key: consumed.
     batch: B, static.
-    vla_share: of the batch, 0 to 1, from rows that the VLA drove; rounded to
-      whole rows. Where one kind is missing the other fills the batch.
+    vla_share: of the batch, 0 to 1, from prior data; rounded to whole rows.
+      Where one kind is missing the other fills the batch.
 
   Returns:
-    Rows [B, ...], those of the VLA first where there are both.
+    Rows [B, ...], prior data first where there are both.
 
   Raises:
     ValueError: a share that is none, or rows without a source.
@@ -36,10 +35,10 @@ def sample(
   if state.rows.source is None:
     raise ValueError('vla_share needs rows that store their source: none.')
   stored = jnp.arange(len(state.rows.source)) < state.size
-  by_vla = state.rows.source == Source.VLA
+  prior = jnp.isin(state.rows.source, jnp.array([Source.VLA, Source.HUMAN]))
   first_key, second_key = jax.random.split(key)
   num_vla = round(vla_share * batch)
-  vla, others = stored & by_vla, stored & ~by_vla
+  vla, others = stored & prior, stored & ~prior
   slot = jnp.concatenate(
     [
       _draw(first_key, jnp.where(vla.any(), vla, stored), num_vla),

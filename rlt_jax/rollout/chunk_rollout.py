@@ -44,33 +44,59 @@ class RolloutFns(NamedTuple):
   begin: Callable[[Array, int], State]
 
 
-def make(task: Task) -> RolloutFns:
-  """Jits a task. Share the result: compiling it takes a minute."""
+def roll(
+  task: Task,
+  state: State,
+  act: Callable[[Any, State, Any], tuple[Any, Array]],
+  memory: Any,
+  steps: Any,
+) -> tuple[Trajectory, Any]:
+  """Executes C control steps of E worlds; jit it with `task.compile`.
+
+  Args:
+    task: of the worlds.
+    state: [E].
+    act: (memory, State [E], a step of `steps`) -> (memory, commands [E, A]).
+    memory: of `act`, before the first step.
+    steps: what `act` reads; leaves lead with [C].
+
+  Returns:
+    The trajectory, and the memory after it.
+  """
+  began = state.outcome == Outcome.RUNNING
   many = over_worlds(task.step)
 
+  def step(carry, given):
+    state, memory = carry
+    memory, command = act(memory, state, given)
+    after = many(state, command)
+    running = state.outcome == Outcome.RUNNING
+    return (after, memory), (state, after.command, after.reward, running)
+
+  (final, memory), (states, executed, reward, valid) = jax.lax.scan(
+    step, (state, memory), steps
+  )
+  ended = began & (final.outcome != Outcome.RUNNING)
+  timed_out = final.outcome == Outcome.TIME_OUT
+  trajectory = Trajectory(
+    states=states,
+    final=final,
+    measured=jnp.swapaxes(task.joint_positions(states), 0, 1),
+    command=jnp.swapaxes(executed, 0, 1),
+    reward=reward.T,
+    valid=valid.T,
+    terminated=ended & ~timed_out,
+    truncated=ended & timed_out,
+  )
+  return trajectory, memory
+
+
+def make(task: Task) -> RolloutFns:
+  """Jits a task. Share the result: compiling it takes a minute."""
+
   def chunk(state: State, commands: Array) -> Trajectory:
-    began = state.outcome == Outcome.RUNNING
-
-    def step(state, command):
-      after = many(state, command)
-      running = state.outcome == Outcome.RUNNING
-      return after, (state, after.command, after.reward, running)
-
-    final, (states, executed, reward, valid) = jax.lax.scan(
-      step, state, jnp.swapaxes(commands, 0, 1)
-    )
-    ended = began & (final.outcome != Outcome.RUNNING)
-    timed_out = final.outcome == Outcome.TIME_OUT
-    return Trajectory(
-      states=states,
-      final=final,
-      measured=jnp.swapaxes(task.joint_positions(states), 0, 1),
-      command=jnp.swapaxes(executed, 0, 1),
-      reward=reward.T,
-      valid=valid.T,
-      terminated=ended & ~timed_out,
-      truncated=ended & timed_out,
-    )
+    steps = jnp.swapaxes(commands, 0, 1)
+    return roll(task, state, lambda none, _, now: (none, now), None, steps)[0]
 
   reset = task.compile(jax.vmap(task.reset))
 

@@ -15,6 +15,7 @@ from rlt_jax.rollout.chunk_rollout import (
   Trajectory,
 )
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.simulated_human import HumanState, SimulatedHuman
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import (
   Array,
@@ -34,11 +35,13 @@ class ActorsState:
   env_states: running episodes. features: [E, d/s + 1, ...] their features
   d = `inference_delay` steps ago and every s = `replay_stride` steps since; the
   first entry decides the next chunk. key: consumed and replaced by every round.
+  human: of a simulated person; None without one.
   """
 
   env_states: Any
   features: Features
   key: PRNGKey
+  human: HumanState | None = None
 
 
 class CollectOutput(NamedTuple):
@@ -47,7 +50,7 @@ class CollectOutput(NamedTuple):
   steps: int [E] control steps executed. ended: bool [E], the episode ended in
   this round. outcome, length: int32 [E], of the ended ones. diverged: bool [E],
   the numbers of the world were no longer finite: its episode has failed, and
-  nothing of it is in the segment.
+  nothing of it is in the segment. human_steps: of these, a person drove.
   """
 
   segment: Segment
@@ -56,6 +59,7 @@ class CollectOutput(NamedTuple):
   outcome: np.ndarray
   length: np.ndarray
   diverged: np.ndarray
+  human_steps: int
 
 
 class Actors:
@@ -68,6 +72,7 @@ class Actors:
     agent: Agent,
     config: PracticeConfig,
     num_envs: int | None = None,
+    human: SimulatedHuman | None = None,
   ):
     """Binds the environments to one task and agent; holds no state.
 
@@ -76,13 +81,15 @@ class Actors:
       agent: gives the actor.
       config: of the run.
       num_envs: E; the config's if None.
+      human: who helps; None for nobody.
 
     Raises:
       ValueError: a delay with actions that are not offsets, or an agent that
-        steers the VLA with a delay or with rows that start inside a chunk.
+        steers the VLA with a delay, with a person or with rows that start
+        inside a chunk.
     """
     if agent.prior_noise is not None:
-      _check_steering(config)
+      _check_steering(config, human)
     if config.inference_delay and perception.space.mode != 'offset':
       raise ValueError(
         'A delay needs actions that are offsets from the observed pose: '
@@ -90,7 +97,7 @@ class Actors:
       )
     self._rollout, self._perception, self._config = rollout, perception, config
     self.num_envs = config.num_envs if num_envs is None else num_envs
-    self._agent = agent
+    self._agent, self._human = agent, human
     self._decode = jax.jit(perception.space.decode)
     self._act = jax.jit(agent.act)
 
@@ -98,10 +105,15 @@ class Actors:
     """Returns environments at the start of an episode. The key is consumed."""
     env_key, perceive_key, key = self.split(key, 3)
     env_states = self._reset(env_key)
+    human = None
+    if self._human is not None:
+      human_key, key = self.split(key, 2)
+      human = self._human.init(env_states, human_key)
     return ActorsState(
       env_states=env_states,
       features=self._first_features(env_states, perceive_key),
       key=key,
+      human=human,
     )
 
   def collect(
@@ -133,9 +145,12 @@ class Actors:
     else:
       chunk, source = self.drive(policy, now, act_key)
     check_finite(action_chunk=chunk)
-    driven = self._rollout.chunk(
-      state.env_states, self._decode(chunk, now.pose)
-    )
+    commands, human = self._decode(chunk, now.pose), state.human
+    if human is None:
+      driven = self._rollout.chunk(state.env_states, commands)
+    else:
+      driven, human = self._human.chunk(human, state.env_states, commands)
+      source = np.where(human.driving, Source.HUMAN, source).astype(np.int32)
     diverged = find_diverged(state.env_states, driven.final)
     trajectory = without(diverged, state.env_states, driven)
     features = jax.tree.map(
@@ -155,7 +170,9 @@ class Actors:
       features = tree_select(
         output.ended, self._first_features(env_states, first_key), features
       )
-    state = ActorsState(env_states=env_states, features=features, key=key)
+    state = ActorsState(
+      env_states=env_states, features=features, key=key, human=human
+    )
     return state, output
 
   def split(self, key: PRNGKey, num: int) -> Any:
@@ -265,6 +282,7 @@ def _output(
     outcome=np.where(diverged & ~failed, Outcome.TIME_OUT, outcome),
     length=np.asarray(driven.final.steps),
     diverged=diverged,
+    human_steps=int((driven.valid & (segment.source == Source.HUMAN)).sum()),
   )
 
 
@@ -305,7 +323,9 @@ def _worlds_first(x: Array) -> Array:
   return jnp.swapaxes(x, 0, 1)
 
 
-def _check_steering(config: PracticeConfig) -> None:
+def _check_steering(
+  config: PracticeConfig, human: SimulatedHuman | None
+) -> None:
   # The noise is known at the starts of chunks alone, and decides at once.
   if config.replay_stride != config.chunk_size:
     raise ValueError(
@@ -316,6 +336,12 @@ def _check_steering(config: PracticeConfig) -> None:
     raise ValueError(
       'inference_delay must be 0 for an agent that steers the VLA: '
       f'{config.inference_delay}.'
+    )
+  # The noise of what a person does is not known.
+  if human is not None:
+    raise ValueError(
+      'human.demo_steps and human.help_minutes must be 0 for an agent that '
+      f'steers the VLA: {config.human.demo_steps}, {config.human.help_minutes}.'
     )
 
 

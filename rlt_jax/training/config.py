@@ -10,6 +10,7 @@ from rlt_jax.agents import registry
 from rlt_jax.agents.agent import AgentConfig
 from rlt_jax.agents.rlt.config import RltConfig
 from rlt_jax.rollout import REFERENCE_FAULTS, TOKEN_ABLATIONS
+from rlt_jax.rollout.human_config import HumanConfig
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.task import TaskConfig
 from rlt_jax.types import INTERVENTION_REFERENCES
@@ -37,6 +38,10 @@ class PracticeConfig:
   task: TaskConfig = EthernetConfig()  # settings of the task
   agent_name: str = 'rlt'  # or 'module:function'
   agent: AgentConfig = RltConfig()  # settings of the agent
+  # Of a simulated person who helps; nobody by default.
+  human: HumanConfig = dataclasses.field(
+    default=HumanConfig(), metadata={'absent': HumanConfig()}
+  )
   # Of networks, start states and exploration. The same seed repeats a run.
   seed: int = 0
   # Environments that practice side by side (E). More need fewer rounds, but a

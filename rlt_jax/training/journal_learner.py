@@ -41,6 +41,12 @@ def check_bundle(
 ) -> None:
   """Raises ValueError, by name, if bundle and learner differ."""
   bundle_lib.check_policy(spec, agent)
+  if config.human.present:
+    raise ValueError(
+      'human.demo_steps and human.help_minutes must be 0 for an arm, which a '
+      f'real person helps: {config.human.demo_steps}, '
+      f'{config.human.help_minutes}.'
+    )
   for name in (
     'chunk_size', 'inference_delay', 'replay_stride', 'gamma',
     'intervention_reference',

@@ -19,6 +19,7 @@ from rlt_jax.agents.agent import Agent
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.simulated_human import SimulatedHuman
 from rlt_jax.training.actors import Actors, ActorsState
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner, LearnerState
@@ -67,10 +68,11 @@ class Practice:
     perception: Perception,
     agent: Agent,
     config: PracticeConfig,
+    human: SimulatedHuman | None = None,
   ):
-    """Binds task, agent and settings; holds no state."""
+    """Binds task, agent, settings and who helps; holds no state."""
     self._agent, self._config = agent, config
-    self._actors = Actors(rollout, perception, agent, config)
+    self._actors = Actors(rollout, perception, agent, config, human=human)
     self._learner = Learner(agent, perception.space.encode, config)
 
   def init(self) -> PracticeState:
@@ -132,6 +134,8 @@ class Practice:
     finally:
       learner_state, metrics = learning.result()
     metrics = (metrics or {}) | {'diverged_worlds': int(output.diverged.sum())}
+    if state.actors.human is not None:
+      metrics['human_steps'] = output.human_steps
     state = PracticeState(
       actors=actors_state,
       learner=learner_state,

@@ -62,8 +62,15 @@ class MultiSeed:
         devices, see `sharding.shard`; None keeps it on one device.
 
     Raises:
-      ValueError: no seed, or one twice.
+      ValueError: no seed, or one twice, or a person, who helps one run.
     """
+    if config.human.present:
+      raise ValueError(
+        'human.demo_steps and human.help_minutes must be 0 where several seeds '
+        f'practice at once: {config.human.demo_steps}, '
+        f'{config.human.help_minutes}. Practice them one by one, with '
+        'experiments.practice or experiments.compare.'
+      )
     if not seeds or len(set(seeds)) != len(seeds):
       raise ValueError(f'seeds must be one or more, none twice: {list(seeds)}.')
     self._agent, self._config = agent, config

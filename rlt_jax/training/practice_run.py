@@ -49,7 +49,7 @@ class PracticeRun:
     setup = setup_lib.make(config, assets)
     run_folder.check_workdir(workdir, resume)
     self.loop = loop_lib.Practice(
-      setup.rollout_fns, setup.perception, setup.agent, config
+      setup.rollout_fns, setup.perception, setup.agent, config, setup.human
     )
     self.experiment = experiment_lib.Experiment(
       workdir=workdir,

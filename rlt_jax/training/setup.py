@@ -10,6 +10,7 @@ from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout import perception as perception_lib
 from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.rollout.perception import Perception
+from rlt_jax.rollout.simulated_human import SimulatedHuman
 from rlt_jax.serving.embedder import Embedder
 from rlt_jax.serving.serving_spec import ServingSpec
 from rlt_jax.tasks.task import Task
@@ -19,13 +20,17 @@ from rlt_jax.training.config import PracticeConfig
 
 
 class TaskSetup(NamedTuple):
-  """Task, features and agent of a run. embedder: frozen VLA and its token."""
+  """Task, features and agent of a run.
+
+  embedder: frozen VLA and its token. human: a simulated person, or None.
+  """
 
   embedder: Embedder
   task: Task
   rollout_fns: RolloutFns
   perception: Perception
   agent: Agent
+  human: SimulatedHuman | None = None
 
 
 def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
@@ -56,9 +61,10 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
     reference_fault=config.reference_fault,
     num_candidates=agent.num_candidates,
   )
-  return TaskSetup(
-    embedder, task, chunk_rollout_lib.make(task), perception, agent
-  )
+  rollout_fns, human = chunk_rollout_lib.make(task), None
+  if config.human.present:
+    human = SimulatedHuman(task, rollout_fns, config.human, config.chunk_size)
+  return TaskSetup(embedder, task, rollout_fns, perception, agent, human)
 
 
 def make_agent(

@@ -1,5 +1,6 @@
 """Writes the report of a finished run, with video and prompt test."""
 
+from collections.abc import Mapping, Sequence
 import json
 from typing import Any
 
@@ -43,6 +44,9 @@ def write(
     for m in minutes
   ]
   q = value_moments.columns(experiment)
+  rows = metrics.read_metrics(experiment.workdir)
+  person = _person(experiment, rows)
+  extra = {'q': q, 'human': person}
   data = report.ReportData(
     base=record.episodes('base'),
     final=along[-1].mean,
@@ -50,10 +54,7 @@ def write(
     control_hz=experiment.shared.setup.task.spec.control_hz,
     outcomes=experiment.shared.setup.task.spec.outcomes,
     demonstrations=experiment.shared.demonstrations,
-    diverged_worlds=sum(
-      row.get('diverged_worlds', 0)
-      for row in metrics.read_metrics(experiment.workdir)
-    ),
+    diverged_worlds=sum(row.get('diverged_worlds', 0) for row in rows),
     along=[report.Evaluation(0.0, record.episodes('base')), *along],
     token=dict(experiment.shared.setup.embedder.token_metrics),
     prompt=prompt,
@@ -65,12 +66,27 @@ def write(
     commit=experiment.commit,
     command=experiment.command,
     film='film.gif' if filmed else '',
-    extra={'q': q} if q else {},
-    sections=(value_section.section(q),) if q else (),
+    extra={name: part for name, part in extra.items() if part},
+    sections=(
+      *((value_section.section(q),) if q else ()),
+      *(
+        (report.Section('Person', rows=list(person.items())),) if person else ()
+      ),
+    ),
   )
   report.write_report(experiment.workdir, data)
   report.print_table(data)
   print(f'Report: {experiment.workdir / "report.md"}', flush=True)
+
+
+def _person(
+  experiment: Experiment, rows: Sequence[Mapping[str, Any]]
+) -> dict[str, float]:
+  """Returns how long a simulated person drove; empty without one."""
+  if not experiment.config.human.present:
+    return {}
+  steps = sum(row.get('human_steps', 0) for row in rows)
+  return {'human_s': steps / experiment.shared.setup.task.spec.control_hz}
 
 
 def _diagnosis(experiment: Experiment) -> dict[str, Any]:
