@@ -12,7 +12,7 @@ import numpy as np
 from rlt_jax.agents.agent import Agent
 from rlt_jax.batching import map_in_batches
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.reporting.video import Clip
+from rlt_jax.reporting.video import Clip, view_steps
 from rlt_jax.rollout.chunk_rollout import (
   find_diverged,
   RolloutFns,
@@ -36,6 +36,7 @@ class Steering(NamedTuple):
   steps: int
 
 
+_VIEWS = 8  # large pictures rendered at a time
 _THREADS = 2  # groups at once: physics is serial, the VLA is not
 
 
@@ -308,10 +309,16 @@ def clips(
   render: Callable[[Any], dict[str, Array]],
   batch: int,
   outcomes: Sequence[str],
+  view: Callable[[Any], Array] | None = None,
 ) -> list[Clip]:
-  """Renders filmed episodes, one frame per control step, `batch` at a time.
+  """Renders filmed episodes, one frame per control step.
 
-  `outcomes` are the task's names of outcomes by code.
+  Args:
+    filmed: states of each episode.
+    episodes: how they ended.
+    render, view: of the task.
+    batch: states rendered at a time.
+    outcomes: the task's names of outcomes by code.
   """
   out = []
   for index, states in enumerate(filmed):
@@ -320,5 +327,10 @@ def clips(
       lambda part: jax.tree.map(np.asarray, render(part)), stacked, batch
     )
     code = int(episodes.outcome[index])
-    out.append(Clip(frames, outcomes[code], int(episodes.steps[index])))
+    steps, large = int(episodes.steps[index]), None
+    if view is not None:
+      rows = view_steps(steps)
+      seen = jax.tree.map(lambda x: x[rows], stacked)  # noqa: B023
+      large = map_in_batches(lambda part: np.asarray(view(part)), seen, _VIEWS)
+    out.append(Clip(frames, outcomes[code], steps, large))
   return out

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-_ZOOM = 3
+STRIDE = 4  # control steps per film frame: 50 Hz in real time, at 12.5 per s
+_ZOOM = 3  # of images that are shown without a view
 _MARGIN = 6  # pixels
 _BAR = 22  # pixels, height of a caption
 _BACKGROUND, _TEXT = (24, 26, 30), (236, 236, 236)
@@ -22,11 +23,19 @@ class Clip(NamedTuple):
   frames: camera name -> uint8 [T, S, S, 3], one image per control step.
   outcome: name of the ending, shown when the clip is over.
   steps: control steps to the end, at most T.
+  view: uint8 [T / STRIDE, rounded up, F, F, 3], a large picture of each
+    STRIDE-th step, and one of the last step; None without.
   """
 
   frames: Mapping[str, np.ndarray]
   outcome: str
   steps: int
+  view: np.ndarray | None = None
+
+
+def view_steps(steps: int) -> list[int]:
+  """Returns the control steps, from 0, whose large pictures a clip has."""
+  return [*range(0, steps, STRIDE), steps - 1]
 
 
 def write_film(
@@ -36,30 +45,29 @@ def write_film(
   captions: tuple[str, str] = ('base policy', 'after practice'),
   *,
   control_hz: float,
-  stride: int = 4,
 ) -> None:
   """Writes pairs of matched episodes, one pair after another.
 
   The left column is `before`, the right one `after`; cameras are below each
-  other. The shorter clip of a pair shows its last frame and its outcome until
-  the longer one ends.
+  other, or where there is a large view, small and side by side below it, as the
+  policy sees them. The shorter clip of a pair shows its last frame and its
+  outcome until the longer one ends.
 
   Args:
     path: of the GIF.
     before, after: clip i of each started from the same state.
     captions: titles of the two columns.
     control_hz: control steps per second of the clips.
-    stride: control steps per film frame; 4 of 50 Hz plays in real time at
-      12.5 frames per second.
 
   Raises:
-    ValueError: no pair, or clips that do not match in cameras or image size.
+    ValueError: no pair, or clips that do not match in cameras, image size or
+      view.
   """
   _check(before, after)
   pages = [
     page
     for pair in zip(before, after, strict=True)
-    for page in _pages(pair, captions, control_hz, stride)
+    for page in _pages(pair, captions, control_hz)
   ]
   palette = _shared_palette(pages)
   # Without dithering unchanged pixels stay equal, and GIF stores changes only.
@@ -71,7 +79,7 @@ def write_film(
     format='GIF',
     save_all=True,
     append_images=rest,
-    duration=round(1000 * stride / control_hz),
+    duration=round(1000 * STRIDE / control_hz),
     loop=0,
     optimize=True,
     disposal=1,
@@ -82,12 +90,11 @@ def _pages(
   pair: tuple[Clip, Clip],
   captions: tuple[str, str],
   control_hz: float,
-  stride: int,
 ) -> Iterator[Image.Image]:
   """Yields the film frames of one pair, the last one several times."""
   longest = max(clip.steps for clip in pair)
   # The last page shows the end itself, even between two strides.
-  for step in [*range(0, longest, stride), *[longest] * _END_FRAMES]:
+  for step in [*range(0, longest, STRIDE), *[longest] * _END_FRAMES]:
     columns = [_pictures(clip, step) for clip in pair]
     height, width = columns[0].shape[:2]
     page = Image.new(
@@ -107,8 +114,11 @@ def _pages(
 def _pictures(clip: Clip, step: int) -> np.ndarray:
   """Returns a clip's cameras below each other, enlarged, a margin above each.
 
-  Past its end a clip shows its last image.
+  Where there is a view it is above the cameras, which are small then. Past its
+  end a clip shows its last image.
   """
+  if clip.view is not None:
+    return _view_with_insets(clip, step)
   rows = []
   for images in clip.frames.values():
     image = images[min(step, clip.steps - 1)]
@@ -116,6 +126,20 @@ def _pictures(clip: Clip, step: int) -> np.ndarray:
     margin = np.full((_MARGIN, image.shape[1], 3), _BACKGROUND, np.uint8)
     rows += [margin, image]
   return np.concatenate(rows)
+
+
+def _view_with_insets(clip: Clip, step: int) -> np.ndarray:
+  now = -1 if step >= clip.steps - 1 else step // STRIDE
+  view = clip.view[now]
+  insets = [x[min(step, clip.steps - 1)] for x in clip.frames.values()]
+  side, width = insets[0].shape[0], view.shape[1]
+  height = len(view) + side + 2 * _MARGIN
+  picture = np.full((height, width, 3), _BACKGROUND, np.uint8)
+  picture[_MARGIN : _MARGIN + len(view)] = view
+  for i, inset in enumerate(insets):
+    left = i * (side + _MARGIN)
+    picture[-side:, left : left + side] = inset
+  return picture
 
 
 def _status(
@@ -170,11 +194,13 @@ def _check(before: Sequence[Clip], after: Sequence[Clip]) -> None:
   if not cameras:
     raise ValueError('A clip needs at least one camera: none.')
   side = before[0].frames[cameras[0]].shape[1]
+  size = None if before[0].view is None else before[0].view.shape[1]
   for clip in (*before, *after):
     if list(clip.frames) != cameras:
       raise ValueError(
         f'All clips must show the same cameras: {cameras}, {list(clip.frames)}.'
       )
+    _check_view(clip, size, len(cameras) * (side + _MARGIN) - _MARGIN)
     for camera, images in clip.frames.items():
       if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
         raise ValueError(
@@ -186,3 +212,25 @@ def _check(before: Sequence[Clip], after: Sequence[Clip]) -> None:
           f'steps must be in 1..{len(images)}, the images of {camera}: '
           f'{clip.steps}.'
         )
+
+
+def _check_view(clip: Clip, size: int | None, width: int) -> None:
+  """Raises ValueError if a clip has not the view that the others have.
+
+  Args:
+    clip: to check.
+    size: side of the view in pixels; None for none.
+    width: of the cameras side by side, which a view must not be below.
+  """
+  found = None if clip.view is None else clip.view.shape
+  if found and clip.view.dtype != np.uint8:
+    raise ValueError(f'A view must be uint8: {clip.view.dtype}.')
+  expected = None
+  if size is not None:
+    expected = (len(view_steps(clip.steps)), size, size, 3)
+  if found != expected:
+    raise ValueError(f'A view must be uint8 {expected}: {found}.')
+  if size is not None and size < width:
+    raise ValueError(
+      f'A view must be at least as wide as its cameras, {width}: {size}.'
+    )

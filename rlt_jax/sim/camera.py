@@ -20,6 +20,7 @@ from rlt_jax.sim.mjx_import import mjx
 from rlt_jax.sim.precision import full_precision
 from rlt_jax.types import Array
 
+VIEW_SIZE = 256  # pixels
 _LIGHT = np.array([0.35, -0.5, 0.79])  # world, toward the light
 _AMBIENT = 0.45
 _SKY = (0.18, 0.20, 0.24)
@@ -71,6 +72,21 @@ class Renderer(NamedTuple):
   def __call__(self, state: Any) -> Mapping[str, Array]:
     """Renders every camera of every world."""
     return self.shade(self.cast(self.poses(state)))
+
+
+def make_view(world: physics.World, spec: CameraSpec) -> Callable[[Any], Array]:
+  """Builds the picture for people: large, and with all that is in the scene.
+
+  Args:
+    world: the compiled scene.
+    spec: the camera, with the geoms that are never drawn.
+
+  Returns:
+    State [B] -> uint8 [B, VIEW_SIZE, VIEW_SIZE, 3]; not to be called under jit.
+  """
+  spec = spec._replace(samples=2, geoms=None)
+  render = make(world, (spec,), size=VIEW_SIZE)
+  return lambda state: render(state)[spec.name]
 
 
 def make(

@@ -237,6 +237,8 @@ class Task:
   proprio: State, leaves [..., x] -> [..., P], as `spec.proprio_names`.
   render: State [B] -> camera name -> uint8 [B, S, S, 3]; already compiled, not
     to be called under jit. None for a task without cameras.
+  view: State [B] -> uint8 [B, F, F, 3], a large picture for films; None for
+    films of what the policy sees alone.
   compile: jits a function that contains `step`, `reset` or other functions of
     the simulator, which may need special compiler options.
   true_pose: State -> [K], privileged: position, m, and rotation vector, rad, of
@@ -257,6 +259,7 @@ class Task:
   proprio: Callable[[State], Array]
   joint_rates: Callable[[State], Array] | None = None
   render: Callable[[State], Mapping[str, Array]] | None = None
+  view: Callable[[State], Array] | None = None
   compile: Callable[..., Callable] = _jit
   true_pose: Callable[[State], Array] | None = None
   goal_pose: tuple[float, ...] | None = None

@@ -118,6 +118,7 @@ def _film(experiment: Experiment) -> None:
         shared.setup.task.render,
         shared.evaluator.sizes.large,
         shared.setup.task.spec.outcomes,
+        shared.setup.task.view,
       )
     )
   write_film(

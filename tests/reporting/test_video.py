@@ -96,3 +96,54 @@ def test_several_pairs_stay_small(tmp_path):
 def test_clips_that_do_not_match_are_refused(tmp_path, before, after, message):
   with pytest.raises(ValueError, match=message):
     video.write_film(tmp_path / 'film.gif', before, after, control_hz=50.0)
+
+
+def _with_view(steps, side=3 * _SIDE, **changes):
+  """A clip with a large picture whose level tells the step."""
+  levels = np.uint8([40 + 2 * step for step in video.view_steps(steps)])
+  view = np.broadcast_to(
+    levels[:, None, None, None], (len(levels), side, side, 3)
+  )
+  return clip(steps, **changes)._replace(view=view)
+
+
+def test_a_view_is_large_above_what_the_policy_sees(tmp_path):
+  path = tmp_path / 'film.gif'
+  pair = _with_view(10), _with_view(14, level=60)
+  video.write_film(path, pair[:1], pair[1:], control_hz=50.0)
+  frames, _ = read(path)
+  side = 3 * _SIDE
+  assert frames[0].shape == (2 * 22 + side + _SIDE + 3 * 6, 2 * side + 18, 3)
+  # Steps 0, 4, 8 and the last ones, 9 and 13.
+  for frame, (left, right) in zip(
+    [*frames[:4], frames[-1]],
+    [(0, 0), (4, 4), (8, 8), (9, 12), (9, 13)],
+    strict=True,
+  ):
+    for x, step in ((20, left), (120, right)):
+      assert abs(frame[60, x, 0] - (40 + 2 * step)) <= 4, step
+  # Below it the first camera as it is, then the second, beside each other.
+  insets = frames[0][2 * 22 + side + 12 : 2 * 22 + side + 12 + _SIDE, 6:102]
+  for start in (0, _SIDE + 6):
+    np.testing.assert_allclose(
+      insets[:, start : start + _SIDE], clip(10).frames['base'][0], atol=6
+    )
+
+
+@pytest.mark.parametrize(
+  'after, rule',
+  [
+    (clip(8), r'A view must be uint8 \(3, 96, 96, 3\): None'),
+    (_with_view(8, side=64), r'\(3, 96, 96, 3\): \(3, 64, 64, 3\)'),
+    (_with_view(8)._replace(steps=4), r'\(2, 96, 96, 3\): \(3, 96, 96, 3\)'),
+  ],
+)
+def test_views_that_do_not_match_are_refused(tmp_path, after, rule):
+  with pytest.raises(ValueError, match=rule):
+    video.write_film(tmp_path / 'a', [_with_view(8)], [after], control_hz=50.0)
+
+
+def test_a_view_below_its_cameras_is_refused(tmp_path):
+  narrow = [_with_view(8, side=64)]
+  with pytest.raises(ValueError, match='as wide as its cameras, 70: 64'):
+    video.write_film(tmp_path / 'a', narrow, narrow, control_hz=50.0)

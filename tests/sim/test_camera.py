@@ -159,6 +159,18 @@ def test_half_a_millimetre_of_the_socket_shows(
   assert changed.min() > 40, changed
 
 
+def test_the_view_for_people_is_what_its_camera_sees(scene, state, images):
+  view = camera.make_view(scene.world, CAMERAS[1])
+  seen = np.asarray(view(jax.tree.map(lambda x: x[:2], state)))
+  side = camera.VIEW_SIZE
+  assert seen.shape == (2, side, side, 3) and seen.dtype == np.uint8
+  ratio = side // IMAGE_SIZE
+  small = seen.reshape(2, IMAGE_SIZE, ratio, IMAGE_SIZE, ratio, 3).mean((2, 4))
+  apart = np.abs(small - images['wrist_left'][:2]).max(-1)
+  # It shows the arms as well.
+  assert np.median(apart) < 1.0 and (apart > 20).mean() < 0.2
+
+
 @pytest.mark.parametrize('size', [0, 63])
 def test_too_small_an_image_is_refused(size, scene):
   with pytest.raises(ValueError, match=f'at least 64 pixels: {size}'):

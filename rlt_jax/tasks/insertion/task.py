@@ -87,6 +87,8 @@ def make(
     render=camera.make(
       scene.world, appearance.cameras, size=appearance.image_size
     ),
+    # The left arm rests, and its camera looks at the socket.
+    view=camera.make_view(scene.world, appearance.cameras[1]),
     compile=jit,
     true_pose=functools.partial(
       _true_pose, config=config, scene=scene, rules=rules

@@ -80,6 +80,7 @@ def make(config: ZipTieConfig | None = None) -> Task:
     joint_rates=measures.joint_velocities,
     proprio=proprio,
     render=camera.make(scene.world, CAMERAS, size=IMAGE_SIZE),
+    view=camera.make_view(scene.world, CAMERAS[1]),  # looks at the slot
     compile=jit,
     true_pose=functools.partial(strap_lib.true_pose, scene),
     goal_pose=(0.0, 0.0, -config.tight_mm * 1e-3, 0.0, 0.0, 0.0),
