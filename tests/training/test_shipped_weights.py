@@ -17,9 +17,10 @@ _FINGERPRINT = (
 )
 
 
-def _load(folder='', **task):
-  config = config_lib.make_config([], **task)
-  return assets.load(folder, config, tasks.load(config.task_name).spec)
+def _load(folder='', settings=(), **task):
+  config = config_lib.make_config(settings, **task)
+  spec = tasks.load(config.task_name, config.task).spec
+  return assets.load(folder, config, spec)
 
 
 def test_ethernet_opens_the_weights_of_the_figures():
@@ -27,6 +28,22 @@ def test_ethernet_opens_the_weights_of_the_figures():
   assert vla.spec.fingerprint == token.spec.vla_fingerprint == _FINGERPRINT
   tighter = tasks.load('ethernet', EthernetConfig(clearance_mm=0.15)).spec
   assert vla.for_task(tighter) is vla
+
+
+@pytest.mark.parametrize('task', ['charger', 'screw', 'zip_tie'])
+def test_the_other_tasks_share_weights_and_a_token(task):
+  vla, token, metrics = _load(task=task)
+  assert token.spec.vla_fingerprint == vla.spec.fingerprint
+  assert [known.name.partition('-')[0] for known in vla.vla.tasks] == [
+    'ethernet', 'charger', 'screw', 'zip_tie'
+  ]  # fmt: skip
+  assert metrics[f'{tasks.load(task).spec.name}/fve_real'] > 0.4
+  # An arm measures joints, whatever the paper's task does.
+  joints = _load(task=task, settings=['task.proprio=joints'])[0]
+  assert joints.spec.proprio_dim == 28
+  assert (
+    assets.demonstrations('', 'pi_small', tasks.load(task).spec) is not None
+  )
 
 
 def test_weights_of_ethernet_are_refused_for_another_task():
