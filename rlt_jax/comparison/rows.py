@@ -89,6 +89,11 @@ _ROWS = (
     settings=_HELP,
   ),
   Row(
+    name='rlt_demos_human',
+    about='the method with demonstrations and a person who helps',
+    settings=(*_DEMOS, *_HELP),
+  ),
+  Row(
     name='weak_bias',
     about='the method on a VLA that aims 0.4 mm beside',
     settings=('reference_fault=bias',),
