@@ -241,6 +241,7 @@ def test_a_bundle_of_other_networks_is_refused(tmp_path):
     ('replay_stride=1', "replay_stride must be the bundle's 2: 1"),
     ('gamma=0.9', "gamma must be the bundle's 0.99: 0.9"),
     ('intervention_reference=vla', "reference must be the bundle's human: vla"),
+    ('human.help_minutes=1', 'must be 0 for an arm, .* helps: 0, 1.0'),
     ('agent.exploration_std=0.1', "exploration_std must be the bundle's 0.3"),
     (
       'agent.exploration_noise=per_step',

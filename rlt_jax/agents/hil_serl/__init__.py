@@ -1,1 +1,1 @@
-"""HIL-SERL's learner, without a person."""
+"""HIL-SERL's learner."""
