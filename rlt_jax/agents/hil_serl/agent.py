@@ -1,9 +1,9 @@
 """HIL-SERL's learner (arXiv 2410.21845).
 
 Soft actor-critic from scratch: the policy does not read the VLA's chunk. Half
-of every batch is prior data, as in RLPD (arXiv 2302.02948): the roll-outs of the
-VLA, and what a person drove. Where nobody demonstrates and helps (the settings
-`human`) this is not the published method, but its learner.
+of every batch is prior data, as in RLPD (arXiv 2302.02948): the roll-outs of
+the VLA, and what a person drove. Where nobody demonstrates and helps (the
+settings `human`) this is not the published method, but its learner.
 """
 
 import jax.numpy as jnp
