@@ -116,8 +116,10 @@ def test_a_vla_of_several_tasks_reads_joints_and_task(tmp_path):
 
   demos = demos_lib.load(tmp_path, ['base'], tokenize, joints=True)
   assert demos.tasks == (facts,)
-  assert demos.frames.proprio.shape == (3, _A)
+  assert demos.frames.proprio.shape == (3, 2 * _A)
+  # Positions, and rates as the difference to the step before, per s.
   assert demos.frames.proprio[:, 0].tolist() == [0, 2, 4]
+  assert demos.frames.proprio[:, _A].tolist() == [0, 50, 50]
   source = demo_source.NpzSource(tmp_path, ['base'], tokenize, joints=True)
   np.testing.assert_array_equal(source.read(0).proprio, demos.frames.proprio)
   assert source.describe() == demos.describe() and source.tasks == (facts,)

@@ -124,6 +124,7 @@ def maker(monkeypatch):
     ),
     rollout_fns=None,
     perception=None,
+    human=None,
     agent=_AGENT,
   )
   monkeypatch.setattr(setup_lib, 'make', lambda *_: setup)

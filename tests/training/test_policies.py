@@ -15,10 +15,14 @@ def test_each_policy_hears_its_own_instruction_and_then_others():
   evaluation = policies.Evaluation(
     types.SimpleNamespace(run=run),
     {'a': 1, 'b': 2},
-    types.SimpleNamespace(instruction='insert'),
+    types.SimpleNamespace(
+      task=types.SimpleNamespace(
+        spec=types.SimpleNamespace(instruction='insert')
+      ),
+      embedder=types.SimpleNamespace(check_instruction=checked.append),
+    ),
     None,
     '',
-    types.SimpleNamespace(check_instruction=checked.append),
   )
   trials = evaluation.trials(['lift'])
   assert trials == [
