@@ -3,12 +3,13 @@
   python -m experiments.record_policy --out=data/base --horizon_run=20
   python -m experiments.record_policy --workdir=runs/a --out=data/agent
   python -m experiments.record_policy --workdir=runs/a --out=data/b --steps=80
+  python -m experiments.record_policy --out=data/corrections --stall_s=2
 
 Only successes get frames; demos.json counts the rest. `--steps` gives up longer
-episodes, so that the fast ones are kept. Chunks are in the action unit of the
-VLA, which can be trained on them with `experiments.train_vla --start`: on its
-own successes, or on those of its agent, which puts what was practiced into the
-weights. `--out=FOLDER --resume` goes on.
+episodes, so that the fast ones are kept. With `--stall_s` a simulated person
+finishes episodes that stall, and their part alone is recorded. Chunks are in
+the action unit of the VLA, which can be trained on them with
+`experiments.train_vla --start`. `--out=FOLDER --resume` goes on.
 
 Cost: about 3 minutes for 704 episodes on two cores (0.5 GB).
 """
@@ -29,12 +30,17 @@ _ASSETS = launch.define_assets()
 _HORIZON_RUN = flags.DEFINE_integer(
   'horizon_run', 20, 'Control steps to run of a chunk of the VLA alone.'
 )
+_STALL_S = flags.DEFINE_float(
+  'stall_s',
+  None,
+  'Seconds without progress until a simulated person takes over and finishes '
+  'the episode, of which only their part is recorded; unset: nobody does.',
+)
 
 
 def main() -> None:
   """Records episodes and prints how they ended."""
   from rlt_jax.demonstrations import collect
-  from rlt_jax.evaluation import policy_demos
   from rlt_jax.training import policies
 
   with launch.user_errors():
@@ -53,15 +59,12 @@ def main() -> None:
         _ASSETS.value,
         config.seed,
       )
-    roll_out = policy_demos.make_roll_out(
-      acting.with_seed,
-      next(iter(acting.policies.values())),
-      worlds=config.worlds,
-      steps=config.steps,
+    roll_out, about = acting.demonstrator(
+      worlds=config.worlds, steps=config.steps, stall_s=_STALL_S.value
     )
     setup = acting.setup
     collector = collect.Collector(
-      setup.task, roll_out, config, setup.perception.space, acting.about
+      setup.task, roll_out, config, setup.perception.space, about
     )
     _COLLECT.collect(collector, acting.spec)
 

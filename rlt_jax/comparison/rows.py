@@ -190,8 +190,8 @@ ROWS = {row.name: row for row in _ROWS}
 MISSING = {
   'resnet10': "it needs the weights of SERL's ResNet-10, which are not shipped",
   'dsrl_na': 'its critic over actions and its distillation are not written',
-  'dagger': 'it trains the VLA on corrections of a person, whose pictures '
-  'practice does not keep; `imitation` distills the VLA instead',
+  'dagger': 'rows leave the VLA frozen; experiments.record_policy --stall_s '
+  'and experiments.train_vla are its two steps',
   'recap': 'it trains the VLA with an advantage token, which pi_small lacks',
   'qc_fql': 'its one-step actor is not written; `qchunking` is',
 }

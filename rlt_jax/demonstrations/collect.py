@@ -23,10 +23,7 @@ from rlt_jax.sim import action_space
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.sitting import spell
 from rlt_jax.tasks.task import Outcome, ScriptedExpert, Task, TaskSpec
-from rlt_jax.types import PRNGKey
 
-# A batch of episodes of a policy: the key, consumed, -> their trace.
-RollOut = Callable[[PRNGKey], record.Trace]
 _COUNTS = ('episodes', 'worlds', 'other_steps', 'stride', 'chunk_size')
 
 
@@ -147,7 +144,7 @@ class Collector:
   def __init__(
     self,
     task: Task,
-    expert: ScriptedExpert | RollOut,
+    expert: ScriptedExpert | record.RollOut,
     config: CollectConfig,
     space: ActionSpace | None = None,
     policy: str = '',

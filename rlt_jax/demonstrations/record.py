@@ -4,7 +4,7 @@ A demonstration holds images, proprioception, the instruction and the executed
 commands; nothing of the simulator's state.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import chex
@@ -29,6 +29,10 @@ class Trace:
   commands: Array
   running: Array
   final: State
+
+
+# A batch of episodes of a policy: the key, consumed, -> their trace.
+RollOut = Callable[[PRNGKey], Trace]
 
 
 def demonstrate(
@@ -137,7 +141,7 @@ def split(
   task: Task,
   other_steps: int,
 ) -> Iterator[Episode]:
-  """Yields the episodes of a trace, one per world.
+  """Yields the episodes of a trace, one per world; none of no steps.
 
   Args:
     trace: leaves [T, E].
@@ -151,6 +155,8 @@ def split(
   final_pose = np.asarray(task.joint_positions(trace.final))
   for e, (which, prompt) in enumerate(zip(instruction, prompts, strict=True)):
     length = int(trace.running[:, e].sum())
+    if not length:
+      continue
     outcome, last = int(trace.final.outcome[e]), final_pose[e]
     if which:
       length = min(other_steps, length - 1)

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlt_jax.demonstrations.record import Trace
+from rlt_jax.demonstrations.record import RollOut, Trace
 from rlt_jax.evaluation.evaluator import Evaluator, Policy, Steering
 from rlt_jax.types import Outcome, PRNGKey
 
@@ -17,7 +17,7 @@ def make_roll_out(
   *,
   worlds: int,
   steps: int | None = None,
-) -> Callable[[PRNGKey], Trace]:
+) -> RollOut:
   """Returns a function that lets a policy demonstrate.
 
   Args:

@@ -5,8 +5,8 @@ import dataclasses
 import pathlib
 from typing import NamedTuple
 
+from rlt_jax.evaluation import corrections, physics_study, policy_demos
 from rlt_jax.evaluation import evaluator as evaluator_lib
-from rlt_jax.evaluation import physics_study
 from rlt_jax.evaluation.physics_study import Variant
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.signals import StopRequest
@@ -41,6 +41,41 @@ class Evaluation(NamedTuple):
   def with_seed(self, seed: int) -> evaluator_lib.Evaluator:
     """Returns an evaluator with the start states of another seed."""
     return setup_lib.make_evaluator(self.setup, self.config, seed)
+
+  def demonstrator(
+    self, *, worlds: int, steps: int | None, stall_s: float | None
+  ) -> tuple[policy_demos.RollOut, str]:
+    """Returns what records the first policy's episodes, and what it is.
+
+    Args:
+      worlds: E, episodes at a time.
+      steps: control steps after which an episode is given up; None is the
+        task's limit.
+      stall_s: without progress until a simulated person takes over, whose part
+        alone is recorded; None for nobody.
+
+    Raises:
+      ValueError: both `steps` and a person, or what a person cannot correct.
+    """
+    policy = next(iter(self.policies.values()))
+    if stall_s is None:
+      return policy_demos.make_roll_out(
+        self.with_seed, policy, worlds=worlds, steps=steps
+      ), self.about
+    if steps is not None:
+      raise ValueError(
+        f'steps must be unset with stall_s: the person needs time: {steps}.'
+      )
+    setup = self.setup
+    return corrections.make_roll_out(
+      setup.task,
+      setup.rollout_fns,
+      setup.perception,
+      policy,
+      stall_s=stall_s,
+      chunk_size=self.config.chunk_size,
+      worlds=worlds,
+    ), f'{self.about} After {stall_s:g} s a simulated person takes over.'
 
   def trials(self, instructions: Sequence[str]) -> list[tuple[str, str, str]]:
     """Returns (label, policy, instruction) of what is to be run.

@@ -2,6 +2,8 @@
 
 import types
 
+import pytest
+
 from rlt_jax.training import policies
 
 
@@ -34,3 +36,11 @@ def test_each_policy_hears_its_own_instruction_and_then_others():
   assert checked == ['lift'] and not runs
   assert evaluation.run(*trials[3][1:2], 7, trials[3][2]) == 'episodes'
   assert runs == [(2, 7, 'lift')]
+
+
+def test_a_person_and_a_limit_of_steps_are_not_recorded_together():
+  evaluation = policies.Evaluation(None, {'a': 1}, None, None, 'The VLA alone.')
+  _, about = evaluation.demonstrator(worlds=2, steps=80, stall_s=None)
+  assert about == 'The VLA alone.'
+  with pytest.raises(ValueError, match='steps must be unset with stall_s.*80'):
+    evaluation.demonstrator(worlds=2, steps=80, stall_s=2.0)
