@@ -23,6 +23,9 @@ _EVERY_STEP = ('replay_stride=1', 'utd_ratio=3', 'replay_capacity=60000')
 _DEMOS = ('human.demo_steps=3000',)
 _HELP = ('human.help_minutes=1.5',)
 
+# As of RLPD: the target is the smaller value of two of ten critics.
+_TEN_CRITICS = ('agent.num_critics=10', 'agent.target_critics=2')
+
 # One row of replay for each query of the VLA, with 30 updates.
 _BY_QUERY = ('replay_stride=10', 'utd_ratio=30', 'learning_starts=200')
 
@@ -170,6 +173,18 @@ _ROWS = (
     about='the same with demonstrations and a person who helps',
     agent='hil_serl',
     settings=('chunk_size=1', *_EVERY_STEP, *_DEMOS, *_HELP),
+  ),
+  Row(
+    name='rlpd',
+    about='hil_serl with demonstrations and ten critics, without help',
+    agent='hil_serl',
+    settings=('chunk_size=1', *_EVERY_STEP, *_DEMOS, *_TEN_CRITICS),
+  ),
+  Row(
+    name='rlpd_chunk',
+    about='the same for chunks of 10 steps',
+    agent='hil_serl',
+    settings=(*_DEMOS, *_TEN_CRITICS),
   ),
   Row(
     name='hil_serl_10hz',

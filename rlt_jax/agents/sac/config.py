@@ -16,6 +16,8 @@ class SacConfig(AgentConfig):
 
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   num_critics: int = 2  # the target takes the smallest value of them
+  # Of how many of them, drawn anew for each batch (RLPD, REDQ); 0 is all.
+  target_critics: int = 0
   layer_norm: bool = True  # in the critics
   actor_lr: float = 3e-4  # Adam
   critic_lr: float = 3e-4  # Adam
@@ -36,6 +38,11 @@ class SacConfig(AgentConfig):
   def __post_init__(self):
     super().__post_init__()
     networks.check_critics(self.hidden_dims, self.tau, self.target_clip)
+    if not 0 <= self.target_critics <= self.num_critics:
+      raise ValueError(
+        f'target_critics must be 0 to num_critics {self.num_critics}: '
+        f'{self.target_critics}.'
+      )
     networks.check_rates(
       actor_lr=self.actor_lr,
       critic_lr=self.critic_lr,

@@ -194,10 +194,16 @@ class Sac:
     """Fits the critics to their targets; consumes the key."""
     config, actions = self.config, self.actions
     target_key, extra_key = jax.random.split(key)
+    chosen: Array | slice = slice(None)
+    if config.target_critics:
+      subset_key, extra_key = jax.random.split(extra_key)
+      chosen = jax.random.choice(
+        subset_key, config.num_critics, (config.target_critics,), replace=False
+      )
     later = View(rows.next_z_rl, rows.next_proprio, rows.next_ref_chunk)
     action, _ = self.draw(state.actor, later, target_key)
     wanted = target(
-      self.values(state.target_critics, later, action),
+      self.values(state.target_critics, later, action)[:, chosen],
       rows.reward,
       rows.discount,
       config.target_clip,

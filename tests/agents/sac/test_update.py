@@ -93,6 +93,27 @@ def test_it_learns_the_action_of_the_largest_reward():
   assert np.exp(-far / 8) > 0.8
 
 
+def test_the_target_takes_the_smallest_of_the_critics_that_are_drawn():
+  stored = rows(np.random.default_rng(0))
+  batch = sample(stored, jax.random.PRNGKey(0))
+  batch = batch._replace(reward=jnp.zeros(32), discount=jnp.full(32, 0.5))
+  found = set()
+  sac = make(num_critics=3, target_critics=2, target_clip=None)
+  state = sac.init(jax.random.PRNGKey(0))
+  # Critic i says i + 1 everywhere; the target is half of the smaller of two.
+  targets = jax.tree.map(jnp.zeros_like, state.target_critics)
+  for i in range(3):
+    output = targets['q']['params'][f'critic_{i}']['Dense_1']
+    output['bias'] = jnp.full(1, i + 1.0)
+  state = state.replace(target_critics=targets)
+  step = jax.jit(lambda key: sac.critic_step(state, batch, key)[1])
+  for key in jax.random.split(jax.random.PRNGKey(1), 40):
+    found.add(round(float(step(key)['target_mean']), 3))
+  assert found == {0.5, 1.0}
+  with pytest.raises(ValueError, match='0 to num_critics 3: 4'):
+    SacConfig(num_critics=3, target_critics=4)
+
+
 def test_the_temperature_moves_toward_the_wanted_entropy():
   stored = rows(np.random.default_rng(0))
   for target_entropy, sign in ((-8.0, -1), (0.6, 1)):
