@@ -93,9 +93,16 @@ def policy_fields(agent: Agent, config: PracticeConfig) -> dict[str, Any]:
   """Returns the fields of a `BundleSpec` that agent and practice decide.
 
   Raises:
-    ValueError: the agent's policy cannot run on a robot host.
+    ValueError: the agent's policy cannot run on a robot host, or has learned
+      with another token or another reference than it would be given there.
   """
   policy = bundle.exportable(agent)
+  for name in ('token_ablation', 'reference_fault'):
+    if (value := getattr(config, name)) != 'none':
+      raise ValueError(
+        f'{name} must be none in a run that is exported, as the robot host '
+        f"gives the policy the token and the VLA's chunk: {value!r}."
+      )
   return {
     'chunk_size': config.chunk_size,
     'inference_delay': config.inference_delay,

@@ -47,6 +47,19 @@ def test_the_bundle_is_the_agents_policy(tmp_path, config, source):
   np.testing.assert_allclose(chunk, own[0], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+  'change, rule',
+  [
+    ({'token_ablation': 'zeros'}, "token_ablation must be none .*: 'zeros'"),
+    ({'reference_fault': 'bias'}, "reference_fault must be none .*: 'bias'"),
+  ],
+)
+def test_a_policy_of_other_features_is_refused(config, source, change, rule):
+  config = dataclasses.replace(config, **change)
+  with pytest.raises(ValueError, match=rule):
+    policy_export.policy_fields(source.setup.agent, config)
+
+
 def test_a_fresh_policy_is_that_of_the_seed(config, assets, source):
   other = dataclasses.replace(config, seed=config.seed + 1)
   agent = source.setup.agent
