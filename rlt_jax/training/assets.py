@@ -7,7 +7,7 @@ from typing import Any
 from rlt_jax import files, vlas
 from rlt_jax.reporting import statistics
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.rl_token import rl_token
+from rlt_jax.rl_token import no_token, rl_token
 from rlt_jax.serving import sync_client
 from rlt_jax.serving.embedder import Embedder, LocalEmbedder
 from rlt_jax.serving.remote_embedder import RemoteEmbedder
@@ -36,16 +36,23 @@ def load(
   Raises:
     ValueError: what does not fit, by name.
   """
+  vla = _load_vla(folder, config, task)
+  token_dir = _find_token(folder, config.vla, task)
+  token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
+  record = files.read_json(token_dir / 'token.json', ('metrics',))
+  return vla, token, record['metrics']
+
+
+def _load_vla(
+  folder: str, config: PracticeConfig, task: TaskSpec | None
+) -> FrozenVla:
   vla = vlas.load(_find_vla(folder, config.vla, task))
   if task is not None:
     vla = vla.for_task(task)
     check_fit(vla.spec, config, task)
     vla_lib.check_proprio(vla, task)
     check_instructions(vla, task)
-  token_dir = _find_token(folder, config.vla, task)
-  token = rl_token.load(token_dir, vla_fingerprint=vla.spec.fingerprint)
-  record = files.read_json(token_dir / 'token.json', ('metrics',))
-  return vla, token, record['metrics']
+  return vla
 
 
 def load_embedder(
@@ -55,13 +62,17 @@ def load_embedder(
 
   Args:
     folder, config, task: as `load`. A server has a token of its own, so the
-      folder is empty then.
+      folder is empty then. A token that `config.token_ablation` replaces need
+      not exist.
 
   Raises:
     ValueError: what does not fit, by name.
     OSError: no server at the address, or no such token file.
   """
   if not vlas.is_address(config.vla):
+    if config.token_ablation != 'none' and not _has_token(folder, config, task):
+      vla = _load_vla(folder, config, task)
+      return LocalEmbedder(vla, no_token.make(vla.spec))
     return LocalEmbedder(*load(folder, config, task))
   if folder:
     raise ValueError(
@@ -117,13 +128,8 @@ def _find_token(
   folder: str, vla: str, task: TaskSpec | None = None
 ) -> pathlib.Path:
   """Returns the folder of the token that belongs to a VLA."""
-  if folder:
-    found = pathlib.Path(folder) / 'token'
-  elif vla == _SHIPPED:  # the weights and their token have folders of one name
-    package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
-    name = pi_vla.shipped_folder(task).name
-    found = package / 'rl_token' / 'assets' / name
-  else:
+  found = _token_folder(folder, vla, task)
+  if found is None:
     raise ValueError(
       f'The VLA {vla!r} needs a token trained on it: train one with '
       'experiments.train_token --out=FOLDER/token and give --assets=FOLDER.'
@@ -134,6 +140,27 @@ def _find_token(
       f'experiments.train_token: {found}.'
     )
   return found
+
+
+def _has_token(
+  folder: str, config: PracticeConfig, task: TaskSpec | None
+) -> bool:
+  found = _token_folder(folder, config.vla, task)
+  return found is not None and found.exists()
+
+
+def _token_folder(
+  folder: str, vla: str, task: TaskSpec | None
+) -> pathlib.Path | None:
+  """Returns where the token of a VLA lies; None where it could lie anywhere."""
+  if folder:
+    return pathlib.Path(folder) / 'token'
+  if vla != _SHIPPED:
+    return None
+  # The shipped weights and their token have folders of one name.
+  package = pathlib.Path(str(importlib.resources.files('rlt_jax')))
+  name = pi_vla.shipped_folder(task).name
+  return package / 'rl_token' / 'assets' / name
 
 
 def demonstrations(

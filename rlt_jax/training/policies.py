@@ -159,6 +159,8 @@ def of_base(
 ) -> Evaluation:
   """Returns the frozen VLA as a policy for each of its open-loop horizons.
 
+  It needs no token.
+
   Args:
     config: of the task and the VLA.
     horizons: control steps of a chunk that run before the next query.
@@ -168,7 +170,8 @@ def of_base(
   Raises:
     ValueError: a horizon that does not fit the chunks or the VLA.
   """
-  setup = setup_lib.make(config, assets)
+  alone = dataclasses.replace(config, token_ablation='zeros')
+  setup = setup_lib.make(alone, assets)
   for horizon in horizons:
     assets_lib.check_fit(
       setup.embedder.spec,

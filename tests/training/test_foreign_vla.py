@@ -190,6 +190,21 @@ def test_what_does_not_fit_is_refused(config, vla, folder, sentence):
     assets_lib.load_embedder(folder, config, _SPEC)
 
 
+def test_a_token_that_is_replaced_need_not_exist(foreign, config, tmp_path):
+  config = dataclasses.replace(config, vla=_TOY, token_ablation='zeros')
+  shipped = assets_lib.load_embedder(str(foreign[2]), config, _SPEC)
+  alone = [assets_lib.load_embedder(x, config, _SPEC) for x in ('', tmp_path)]
+  images = {c: np.zeros((2, 64, 64, 3), np.uint8) for c in shipped.spec.cameras}
+  observed = images, np.zeros((2, 28), np.float32), 'insert', jax.random.key(0)
+  found = [embedder.embed(*observed) for embedder in (shipped, *alone)]
+  for other in found[1:]:
+    np.testing.assert_array_equal(other.reference, found[0].reference)
+    assert other.z_rl.shape[0] == 2 and not np.any(other.z_rl)
+  with pytest.raises(ValueError, match='A token must be a folder with'):
+    named = dataclasses.replace(config, token_ablation='none')
+    assets_lib.load_embedder(str(tmp_path), named, _SPEC)
+
+
 def test_a_vla_of_another_task_is_refused(foreign, config):
   task = dataclasses.replace(_SPEC, control_hz=20)
   config = dataclasses.replace(config, vla=_TOY)
