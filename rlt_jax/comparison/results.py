@@ -14,8 +14,7 @@ _NOTE = (
   'Episodes are pooled over the finished seeds; behind a throughput is the '
   'range of the seeds. `base` is the VLA alone, `mean@5` the policy without '
   'exploration noise after 5 robot minutes. All rows start from the same '
-  'states; no person corrected anything in any row. A row that fails a gate '
-  'is no evidence about its method.'
+  'states. A row that fails a gate is no evidence about its method.'
 )
 
 
@@ -63,6 +62,8 @@ def write(
     '# Comparison',
     pooling.markdown(shown),
     _NOTE,
+    '## What practice took, means of the seeds',
+    _cost_table(shown),
     '## Gates',
     gate_table(entries),
     '## Rows',
@@ -93,6 +94,41 @@ def gate_table(entries: Sequence[Mapping[str, Any]]) -> str:
     for name, gate in x['gates'].items()
   ]
   return _table(('row', 'gate', 'result', 'numbers', 'rule'), rows)
+
+
+def _cost_table(entries: Sequence[Mapping[str, Any]]) -> str:
+  """Returns a Markdown table of each row's failures, updates and time."""
+  rows = []
+  for x in entries:
+    practice = [part for part in x['practice'] if part]
+    cells = ['–'] * 4
+    if practice:
+      ended = [part['outcomes'] for part in practice]
+      failed = [
+        part['episodes'] - o['success'] - o['time_out']
+        for part, o in zip(practice, ended, strict=True)
+      ]
+      cells = [
+        _mean([part['episodes'] for part in practice]),
+        _mean(failed),
+        _mean([o['time_out'] for o in ended]),
+        _mean([part['critic_updates'] for part in practice]),
+      ]
+    human = [part['human_s'] / 60 for part in x['human'] if part]
+    seconds = [sum(part.values()) / 60 for part in x['wall_clock_s']]
+    rows.append(
+      (x['name'], *cells, _mean(human) if human else '0', _mean(seconds))
+    )
+  head = (
+    'row', 'episodes', 'failed', 'timed out', 'critic updates',
+    'minutes of a person', 'wall-clock minutes',
+  )  # fmt: skip
+  return _table(head, rows)
+
+
+def _mean(values: Sequence[float]) -> str:
+  mean = sum(values) / len(values)
+  return f'{mean:.0f}' if mean >= 100 else f'{mean:.3g}'
 
 
 def _row_table(entries: Sequence[Mapping[str, Any]]) -> str:

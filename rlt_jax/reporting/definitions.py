@@ -169,6 +169,12 @@ _RUN = {
   'late_queries': 'queries of the VLA that were answered during a hold',
   'missing_queries': 'queries of the VLA that were never answered',
 }
+_PRACTICE = {
+  'episodes': 'episodes that ended in practice, also those that the VLA or a '
+  'person drove',
+  'outcomes': 'these episodes by how they ended',
+  'critic_updates': 'gradient updates of the critics',
+}
 DEFINITIONS: Mapping[str, str] = (
   EPISODES
   | {
@@ -191,6 +197,7 @@ DEFINITIONS: Mapping[str, str] = (
       ('wall_clock_s', _WALL_CLOCK),
       ('loop', _LOOP),
       ('human', _HUMAN),
+      ('practice', _PRACTICE),
       ('episodes', _RUN),
     )
     for name, text in table.items()

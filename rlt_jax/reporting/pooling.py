@@ -68,6 +68,9 @@ def pool_seeds(
     'versions': reports[0]['versions'],
     'config': reports[0]['config'],
     'wall_clock_s': [r['wall_clock_s'] for r in reports],
+    # None in reports of a version that did not have it.
+    'practice': [r.get('practice') for r in reports],
+    'human': [r.get('human') for r in reports],
   }
 
 

@@ -209,6 +209,7 @@ def _sections(
     yield '## Along the way'
     yield _along_table(report['along'], data.control_hz)
   for title, note, values in (
+    ('Practice', '', report.get('practice')),
     ('RL token', '', report['token']),
     ('Prompt', '', report['prompt']),
     _diagnosis(report['beta']),

@@ -6,7 +6,13 @@ from typing import Any
 
 from rlt_jax import config as config_lib
 from rlt_jax.evaluation import evaluator
-from rlt_jax.reporting import metrics, provenance, report, value_section
+from rlt_jax.reporting import (
+  metrics,
+  provenance,
+  report,
+  statistics,
+  value_section,
+)
 from rlt_jax.reporting.video import write_film
 from rlt_jax.training import value_moments
 from rlt_jax.training.experiment import Experiment, Timer
@@ -45,8 +51,8 @@ def write(
   ]
   q = value_moments.columns(experiment)
   rows = metrics.read_metrics(experiment.workdir)
-  person = _person(experiment, rows)
-  extra = {'q': q, 'human': person}
+  person, practice = _person(experiment, rows), _practice(experiment)
+  extra = {'q': q, 'human': person, 'practice': practice}
   data = report.ReportData(
     base=record.episodes('base'),
     final=along[-1].mean,
@@ -77,6 +83,17 @@ def write(
   report.write_report(experiment.workdir, data)
   report.print_table(data)
   print(f'Report: {experiment.workdir / "report.md"}', flush=True)
+
+
+def _practice(experiment: Experiment) -> dict[str, Any]:
+  """Returns how the episodes of practice ended, and its updates."""
+  progress, spec = experiment.progress, experiment.shared.setup.task.spec
+  outcomes = statistics.count_outcomes(progress.episodes, spec.outcomes)
+  return {
+    'episodes': len(progress.episodes.success),
+    'outcomes': outcomes,
+    'critic_updates': progress.critic_updates,
+  }
 
 
 def _person(

@@ -47,8 +47,16 @@ class FakeRun:
     report = {
       'control_hz': 50, 'share_faster_than_all': None, 'commit': 'abc',
       'command': self._command, 'device': 'CPU', 'versions': {}, 'config': {},
-      'wall_clock_s': {},
+      'wall_clock_s': {'practice_s': 90.0, 'evaluation_s': 30.0},
     }  # fmt: skip
+    if imitates:
+      outcomes = {'time_out': 3, 'success': 10, 'too_far': config.seed}
+      report['practice'] = {
+        'episodes': 13 + config.seed,
+        'outcomes': outcomes,
+        'critic_updates': 1000,
+      }
+      report['human'] = {'human_s': 45.0}
     base = {'outcome': [1] * 15 + [0] * 5, 'steps': [100] * 20}
     final = {'outcome': [int(not imitates)] * 20, 'steps': [50] * 20}
     stored = {'base': base, f'mean@{config.marks()[-1]:g}': final}

@@ -47,6 +47,9 @@ def test_rows_and_seeds_run_and_are_reported(tmp_path):
   text = (tmp_path / 'c' / 'comparison.md').read_text('utf-8')
   assert '| imitation | not_below_base | **fail** | base 0.75' in text
   assert '| imitation | mean@5 | 40 | 0.00' in text  # it stays in the table
+  # Seeds 0 and 3: 13 and 16 episodes, 0 and 3 failures, 3 time-outs each.
+  assert '| imitation | 14.5 | 1.5 | 3 | 1000 | 0.75 | 2 |' in text
+  assert '| rlt | – | – | – | – | 0 | 2 |' in text  # an older report
   assert (tmp_path / 'c' / 'comparison.png').stat().st_size > 1000
 
 

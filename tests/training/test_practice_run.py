@@ -126,6 +126,13 @@ def test_the_report_has_the_promised_figures(unbroken, config):
     assert wanted <= report[name].keys()
   assert set(definitions.names(report)) <= definitions.DEFINITIONS.keys()
   assert report['diverged_worlds'] == 0 and 'mujoco' in report['versions']
+  practice, last = (
+    report['practice'],
+    metrics.read_metrics(unbroken.experiment.workdir)[-1],
+  )
+  assert practice['critic_updates'] == last['critic_updates'] > 0
+  # Untrained, episodes of 40 steps meet the time limit.
+  assert practice['episodes'] == practice['outcomes']['time_out'] >= 6
   minutes = [point['robot_minutes'] for point in report['along']]
   assert minutes == [0.0, 0.05, 0.1]
   assert all(wanted <= point.keys() for point in report['along'])
@@ -156,7 +163,7 @@ def test_the_report_has_what_the_critics_are_worth(unbroken, config):
   assert len(steps) == 3  # the hand-over, the mark at 150 steps, the end
   assert config.vla_warmup_steps < steps[0] < 150 <= steps[1] < 300 <= steps[2]
   assert {len(column) for column in found.values()} == {3}
-  # Untrained, nothing succeeds: episodes of 40 steps meet the time limit.
+  # Untrained, nothing succeeds.
   assert sum(found['episodes']) >= 6 and set(found['success']) == {0.0}
   assert found['rows_time_out'][-1] > 0 and not any(found['rows_success'])
   assert found['return_time_out'][-1] == 0.0
