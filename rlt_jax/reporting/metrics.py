@@ -32,6 +32,8 @@ METRICS: Mapping[str, str] = {
   'round_s': 's, wall clock of this round',
   'diverged_worlds': 'simulated worlds of this round whose numbers were no '
   'longer finite; their episodes count as failed, and new ones began',
+  'human_steps': 'of the control steps of this round, those that a simulated '
+  'person drove',
   'phase': "'warm-up' while the VLA drives, then 'practice'",
   # The agent's, means over the updates of this row.
   'critic_loss': 'squared TD errors summed over the critics (Eq. 3)',
@@ -45,6 +47,12 @@ METRICS: Mapping[str, str] = {
   'beta_ratio': 'beta_term / q_mean, no unit',
   'action_rms': "root mean square of the mean chunk's entries, normalized "
   'action units',
+  # Of the agents that are baselines.
+  'entropy': 'entropy of the squashed policy, nats per action entry',
+  'temperature': 'weight of the entropy against the value, return units a nat',
+  'conservative_loss': "Cal-QL's term in the loss of the critics",
+  'candidate_gain': 'value of the chosen chunk less the mean of the '
+  'candidates, return units',
   'finite': '1 where all losses and parameters are finite, else 0',
   # On an arm, where a row is an episode.
   'episode': 'index of the episode in the journal',

@@ -12,6 +12,7 @@ from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Sizes
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.reporting import statistics
+from rlt_jax.reporting.metrics import METRICS
 from rlt_jax.rollout import chunk_rollout
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.sim.action_space import ActionSpace
@@ -110,6 +111,7 @@ def test_a_baseline_practices_and_is_evaluated(name, rollout):
     practice.init(), 2000, lambda state, metrics: found.update(metrics)
   )
   assert found['phase'] == 'practice' and found['finite'] == 1.0
+  assert found.keys() <= METRICS.keys()
   assert int(agent.num_updates(state.learner.agent)) > 500
   runner = evaluator_lib.Evaluator(
     rollout,
