@@ -14,7 +14,7 @@ each row, which say whether its figures may be believed.
 With --resume it goes on: finished runs are skipped, a stopped one continues.
 The rows and seeds may then be others; their settings may not.
 
-Cost: a run takes what experiments.practice takes, 6 to 12 minutes for 15 robot
+Cost: a run takes what experiments.practice takes, 8 to 13 minutes for 15 robot
 minutes of RLT on two cores; docs/baselines.md has the others.
 """
 

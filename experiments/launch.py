@@ -173,7 +173,8 @@ def define_settings() -> SettingFlags:
       'vla',
       '',
       "Frozen VLA: 'pi_small' or 'pi_small:FOLDER', 'ws://HOST:PORT' of a "
-      "server, or your own as 'module:function'; empty takes 'pi_small'.",
+      "server, 'openpi:CONFIGURATION:CHECKPOINT', or your own as "
+      "'module:function'; empty takes 'pi_small'.",
     ),
     agent=flags.DEFINE_string(
       'agent',

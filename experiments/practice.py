@@ -12,7 +12,7 @@ With --resume the run goes on from its last checkpoint, with the settings in its
 config.json. Then --set can change how long it is, its evaluations and its
 checkpoints.
 
-Cost: 6 to 12 minutes for 15 robot minutes on two cores; docs/performance.md
+Cost: 8 to 13 minutes for 15 robot minutes on two cores; docs/performance.md
 has more. Results: docs/results.md.
 """
 

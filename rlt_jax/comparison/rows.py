@@ -188,7 +188,7 @@ _ROWS = (
   ),
   Row(
     name='hil_serl_10hz',
-    about='the same at 10 Hz: an action holds for 5 steps',
+    about='hil_serl at 10 Hz: an action holds for 5 steps',
     agent='hil_serl',
     settings=(
       'chunk_size=5',
