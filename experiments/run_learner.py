@@ -31,6 +31,12 @@ _BUNDLE = launch.define_path(
 _WORKDIR = launch.define_workdir(
   'Folder for checkpoints, metrics and weights; continued if it exists.'
 )
+_START = launch.define_path(
+  'start',
+  '',
+  'Run whose agent a new learner begins with; empty: an untrained '
+  'one, as a bundle of export_policy --fresh or --station has.',
+)
 _SETTINGS = launch.define_settings()
 _SAVE_S = flags.DEFINE_float(
   'save_every_s', 60.0, 'Seconds between checkpoints.'
@@ -51,13 +57,15 @@ def main() -> None:
   from rlt_jax.training.journal_learner import JournalLearner
 
   with launch.user_errors(JournalError):
-    spec, _ = bundle_lib.load(_BUNDLE.value)
+    spec, layers = bundle_lib.load(_BUNDLE.value)
     agent = _SETTINGS.agent.value or PracticeConfig.agent_name
     own = bundle_settings.assignments(spec, agent)
     learner = JournalLearner(
       journal=_JOURNAL.value,
       workdir=_WORKDIR.value,
       spec=spec,
+      layers=layers,
+      start=_START.value,
       config=launch.make_config(
         [*own, *_SETTINGS.set.value],
         task=_SETTINGS.task.value,

@@ -44,8 +44,8 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
   """Runs the processes until the loop ends; returns the loop's exit status.
 
   Raises:
-    ValueError: a workdir that exists, or that does not with `resume`, or an
-      actor that cannot be exported.
+    ValueError: a workdir that exists, or that does not with `resume`, an actor
+      that cannot be exported, or a practiced one beside a learner.
     KeyboardInterrupt: a signal; everything has ended by then.
   """
   workdir = config.workdir
@@ -53,6 +53,8 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
     raise ValueError(f'workdir must be new, or go on with --resume: {workdir}.')
   if config.resume and not workdir.exists():
     raise ValueError(f'--resume needs the folder of a run: {workdir}.')
+  if config.bundle and config.learner:
+    _check_untrained(config.bundle)
   for name in ('logs', 'journal'):
     (workdir / name).mkdir(parents=True, exist_ok=True)
   bundle = config.bundle or str(workdir / 'bundle')
@@ -98,3 +100,14 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
       flush=True,
     )
   return status
+
+
+def _check_untrained(bundle: str) -> None:
+  """Refuses a practiced actor, which the learner of a cell would replace."""
+  steps = bundle_lib.load(bundle)[0].run.get('env_steps', 0)
+  if steps:
+    raise ValueError(
+      'bundle must have an untrained actor, as the learner of a cell begins '
+      'with one; run the parts by hand with run_learner --start, or give '
+      f'--nolearner: {steps} control steps of practice.'
+    )

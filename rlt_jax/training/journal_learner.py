@@ -6,6 +6,7 @@ last checkpoint and reads again what came after. Weights go out as a snapshot
 after every episode; the control loop loads the newest between two episodes.
 """
 
+from collections.abc import Sequence
 import contextlib
 import json
 import os
@@ -31,6 +32,7 @@ from rlt_jax.robot.recording import episodes, identity, segments
 from rlt_jax.robot.recording import journal as journal_lib
 from rlt_jax.robot.recording.journal import JournalError
 from rlt_jax.sim.action_space import ActionSpace
+from rlt_jax.training import learner_start
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner
 from rlt_jax.types import Features, Segment
@@ -54,6 +56,12 @@ def check_bundle(
     own, other = getattr(config, name), getattr(spec, name)
     if own != other:
       raise ValueError(f"{name} must be the bundle's {other}: {own}.")
+  for name in ('token_ablation', 'reference_fault'):
+    if (value := getattr(config, name)) != 'none':
+      raise ValueError(
+        f'{name} must be none for an arm, whose journal holds the token and '
+        f"the VLA's chunks: {value!r}."
+      )
 
 
 class JournalLearner:
@@ -66,6 +74,8 @@ class JournalLearner:
     workdir: str | os.PathLike[str],
     spec: BundleSpec,
     config: PracticeConfig,
+    layers: Sequence[np.ndarray] = (),
+    start: str | os.PathLike[str] = '',
   ):
     """Goes on from the workdir's last checkpoint, if there is one.
 
@@ -74,10 +84,13 @@ class JournalLearner:
       workdir: for checkpoints, metrics.jsonl and the snapshot.
       spec: of the bundle that the loop runs: sizes, normalization, VLA, token.
       config: of the learner; `num_envs` does not matter.
+      layers: of the bundle's actor.
+      start: run that a new learner begins with, see `learner_start`.
 
     Raises:
       ValueError: the config's chunk, delay or networks are not the bundle's,
-        or the checkpoint is of another config, VLA or token.
+        the checkpoint is of another config, VLA or token, or a start that does
+        not fit the bundle.
       LockedError: another learner works in the workdir.
     """
     self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
@@ -99,9 +112,19 @@ class JournalLearner:
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
     ) | {'journal': ''}
+    if is_new := checkpoint.latest(self._workdir) is None:
+      begin = learner_start.agent_state(
+        self._state.agent,
+        agent=self._agent,
+        start=start,
+        spec=spec,
+        layers=layers,
+        meta=self._meta,
+      )
+      self._state = self._state.replace(agent=begin)
     with contextlib.ExitStack() as stack:
       stack.callback(lock_folder(self._workdir).release)
-      if checkpoint.latest(self._workdir) is not None:
+      if not is_new:
         self._restore()
       # Rows after the checkpoint are written again.
       self._metrics = MetricsWriter(

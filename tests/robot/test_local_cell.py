@@ -1,10 +1,14 @@
 import dataclasses
+import json
 import pathlib
 import sys
 
 import pytest
+from safetensors.numpy import save_file
 
 from rlt_jax.robot import local_cell
+from rlt_jax.robot.policy import bundle
+from tests.robot.conftest import make_layers, make_spec
 
 _CONFIG = local_cell.CellConfig(
   workdir=pathlib.Path('.'),
@@ -47,3 +51,19 @@ def test_without_a_bundle_an_untrained_actor_is_exported(tmp_path):
     local_cell.run(config, fail)
   settings = '--task=ethernet --set=seed=5 --set=inference_delay=2'
   assert said.read_text() == settings
+
+
+def test_a_learner_beside_a_practiced_actor_is_refused(tmp_path):
+  folder, spec = tmp_path / 'bundle', make_spec()
+  folder.mkdir()
+  layers = {f'{i:02d}': x for i, x in enumerate(make_layers(spec))}
+  save_file(layers, folder / bundle.WEIGHTS)
+  record = dataclasses.asdict(spec) | {'run': {'env_steps': 7}}
+  (folder / bundle.RECORD).write_text(json.dumps(record))
+  bundle.write_digests(folder)
+  config = dataclasses.replace(
+    _CONFIG, workdir=tmp_path / 'run', bundle=str(folder), learner=True
+  )
+  with pytest.raises(ValueError, match='untrained actor.*: 7 control steps'):
+    local_cell.run(config, lambda name, values: [])
+  assert not (tmp_path / 'run').exists()

@@ -1,5 +1,6 @@
 """The learner that follows a journal."""
 
+import dataclasses
 import json
 import threading
 import time
@@ -235,12 +236,41 @@ def test_a_bundle_of_other_networks_is_refused(tmp_path):
     _learner(tmp_path, spec=make_spec(hidden_dims=(8, 8)))
 
 
+def test_a_practiced_bundle_goes_on_with_the_agent_of_its_run(tmp_path):
+  _episodes(tmp_path / 'journal', [20, 31])
+  first = _learner(tmp_path, 'first')
+  first.catch_up()
+  first.save()
+  first.close()
+  practiced = dataclasses.replace(_SPEC, run={'env_steps': 51})
+  layers = snapshot.read(tmp_path / 'first', _SPEC).layers
+  given = {'spec': practiced, 'layers': layers, 'start': tmp_path / 'first'}
+  second = _learner(tmp_path, 'second', **given)
+  second.close()
+  found = snapshot.read(tmp_path / 'second', _SPEC)
+  assert found.critic_updates > 0  # the optimizers and critics go on, too
+  for x, y in zip(found.layers, layers, strict=True):
+    np.testing.assert_array_equal(x, y)
+  for changes, rule in (
+    ({'start': ''}, 'begins with an untrained actor .* of 51 control steps'),
+    ({'layers': [x + 1 for x in layers]}, 'newest checkpoint of --start, 51'),
+  ):
+    with pytest.raises(ValueError, match=rule):
+      _learner(tmp_path, 'third', **(given | changes))
+  config = config_lib.override(_CONFIG, ['agent.beta=0.5'])
+  with pytest.raises(ValueError, match='agent must be that of the run'):
+    _learner(tmp_path, 'third', **given, config=config)
+  assert not (tmp_path / 'third').exists()
+
+
 @pytest.mark.parametrize(
   'setting, message',
   [
     ('replay_stride=1', "replay_stride must be the bundle's 2: 1"),
     ('gamma=0.9', "gamma must be the bundle's 0.99: 0.9"),
     ('intervention_reference=vla', "reference must be the bundle's human: vla"),
+    ('token_ablation=zeros', "token_ablation must be none .*: 'zeros'"),
+    ('reference_fault=bias', "reference_fault must be none .*: 'bias'"),
     ('human.help_minutes=1', 'must be 0 for an arm, .* helps: 0, 1.0'),
     ('agent.exploration_std=0.1', "exploration_std must be the bundle's 0.3"),
     (

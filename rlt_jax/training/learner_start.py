@@ -1,0 +1,65 @@
+"""Where the learner of an arm begins: untrained, or with a run's agent."""
+
+from collections.abc import Mapping, Sequence
+import os
+from typing import Any
+
+import numpy as np
+
+from rlt_jax.agents.agent import Agent
+from rlt_jax.export import checkpoint
+from rlt_jax.robot.policy.bundle import BundleSpec
+
+
+def agent_state(
+  fresh: Any,
+  *,
+  agent: Agent,
+  start: str | os.PathLike[str],
+  spec: BundleSpec,
+  layers: Sequence[np.ndarray],
+  meta: Mapping[str, Any],
+) -> Any:
+  """Returns the agent's state that a new learner begins with.
+
+  The learner publishes weights before the first episode of practice, so an
+  untrained one would replace the trained actor of a bundle.
+
+  Args:
+    fresh: an untrained state.
+    agent: of the learner.
+    start: workdir of the run that the bundle was exported from; '' for none.
+    spec, layers: of the bundle, see `bundle.load`.
+    meta: of the learner's checkpoints: its config and fingerprints.
+
+  Raises:
+    ValueError: a bundle of a practiced actor without its run, another agent
+      than the run's, or a checkpoint that is not the one of the bundle.
+    OSError: there is no such run.
+  """
+  if not start:
+    steps = spec.run.get('env_steps', 0)
+    if steps:
+      raise ValueError(
+        'A learner begins with an untrained actor unless --start names the run '
+        'that the bundle was exported from: the bundle has an actor of '
+        f'{steps} control steps of practice.'
+      )
+    return fresh
+  restored = checkpoint.restore(
+    start,
+    fresh,
+    part='learner/agent',
+    expected_meta={'fingerprints': meta['fingerprints']},
+  )
+  for name in ('agent_name', 'agent'):
+    own, other = meta['config'][name], restored.meta['config'][name]
+    if own != other:
+      raise ValueError(f'{name} must be that of the run, {other}: {own}.')
+  found = agent.mlp_policy.layers(agent.policy_params(restored.state))
+  if not all(map(np.array_equal, found, layers)):
+    raise ValueError(
+      'The bundle must be exported from the newest checkpoint of --start, '
+      f'{restored.env_steps} control steps: {spec.run}.'
+    )
+  return restored.state
