@@ -152,6 +152,10 @@ class Actors:
       driven, human = self._human.chunk(human, state.env_states, commands)
       source = np.where(human.driving, Source.HUMAN, source).astype(np.int32)
     diverged = find_diverged(state.env_states, driven.final)
+    if human is not None and diverged.any():
+      # What the person remembers of such a world is not finite either.
+      memory = tree_select(diverged, state.human.memory, human.memory)
+      human = human.replace(memory=memory)
     trajectory = without(diverged, state.env_states, driven)
     features = jax.tree.map(
       lambda before, new: jnp.concatenate([before, new], axis=1),

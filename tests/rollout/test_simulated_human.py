@@ -11,6 +11,7 @@ from rlt_jax.agents.dsrl import agent as dsrl
 from rlt_jax.rollout import chunk_rollout
 from rlt_jax.rollout.human_config import HumanConfig
 from rlt_jax.rollout.simulated_human import SimulatedHuman
+from rlt_jax.tasks.task import ScriptedExpert
 from rlt_jax.training import actors, loop, multi_seed
 from rlt_jax.types import Outcome, Source
 from tests.demonstrations import point_demo_task
@@ -107,6 +108,30 @@ def test_demonstrations_are_driven_to_their_end(task, rollout):
   assert driving == [True, True] and begins == [False, False]
   human, driving, _ = _decide(person, human, rollout, [40, 40], 0)
   assert driving == [False, False]
+
+
+def test_what_they_remember_of_a_diverged_world_stays_finite(task, rollout):
+  expert = ScriptedExpert(
+    begin=lambda key, state, instruction: state.qpos,
+    act=lambda key, memory, state: (state.qpos, state.qpos),
+  )
+  remembers = dataclasses.replace(task, make_expert=lambda config: expert)
+  person = _person(remembers, rollout, demo_steps=1000)
+  perception, agent = test_divergence.make_parts()
+  collector = actors.Actors(rollout, perception, agent, _CONFIG, human=person)
+  state = collector.init(jax.random.key(0))
+  chunk = person._chunk
+
+  def breaks(*given):
+    trajectory, memory = chunk(*given)
+    final = trajectory.final
+    final = final.replace(qpos=final.qpos.at[1].set(np.nan))
+    return trajectory._replace(final=final), memory.at[1].set(np.nan)
+
+  person._chunk = breaks
+  state, output = collector.collect(state, None)
+  assert output.diverged.tolist() == [False, True, False, False]
+  assert np.isfinite(state.human.memory).all()
 
 
 def test_practice_learns_from_what_they_did(task, rollout):
