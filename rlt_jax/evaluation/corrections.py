@@ -35,7 +35,7 @@ def make_roll_out(
   perception: Perception,
   policy: Policy | Steering,
   *,
-  stall_s: float,
+  human: HumanConfig,
   chunk_size: int,
   worlds: int,
 ) -> RollOut:
@@ -45,7 +45,8 @@ def make_roll_out(
     task: with an operator and a goal.
     rollout, perception: of the task.
     policy: its chunks are multiples of `chunk_size`.
-    stall_s: without progress until the person takes over.
+    human: when the person takes over; their time is not limited, and they do
+      not hand back.
     chunk_size: C, control steps between two decisions of the person.
     worlds: E, episodes at a time.
 
@@ -63,17 +64,14 @@ def make_roll_out(
       'VLA.'
     )
   config = dataclasses.replace(
-    HumanConfig(),
-    stall_s=stall_s,
-    help_minutes=math.inf,
-    hand_back_mm=math.inf,
+    human, demo_steps=0, help_minutes=math.inf, hand_back_mm=math.inf
   )
   person = SimulatedHuman(task, rollout, config, chunk_size)
 
   def roll_out(key: PRNGKey) -> Trace:
     reset_key, human_key, key = jax.random.split(key, 3)
     states = rollout.begin(jax.random.split(reset_key, worlds), worlds)
-    human = person.init(states, human_key)
+    watch = person.init(states, human_key)
     driven: list[list[Any]] = [[] for _ in range(worlds)]
     while (np.asarray(states.outcome) == Outcome.RUNNING).any():
       perceive_key, act_key, key = jax.random.split(key, 3)
@@ -82,8 +80,8 @@ def make_roll_out(
       commands = perception.space.decode(chunk, features.pose)
       for start in range(0, commands.shape[1], chunk_size):
         part = commands[:, start : start + chunk_size]
-        trajectory, human = person.chunk(human, states, part)
-        _keep(driven, trajectory, human.driving)
+        trajectory, watch = person.chunk(watch, states, part)
+        _keep(driven, trajectory, watch.driving)
         states = _after(states, trajectory)
     return to_trace(driven, states)
 

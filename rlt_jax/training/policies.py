@@ -66,13 +66,18 @@ class Evaluation(NamedTuple):
       raise ValueError(
         f'steps must be unset with stall_s: the person needs time: {steps}.'
       )
+    if self.config.inference_delay:
+      raise ValueError(
+        'inference_delay must be 0 with stall_s: '
+        f'{self.config.inference_delay}.'
+      )
     setup = self.setup
     return corrections.make_roll_out(
       setup.task,
       setup.rollout_fns,
       setup.perception,
       policy,
-      stall_s=stall_s,
+      human=dataclasses.replace(self.config.human, stall_s=stall_s),
       chunk_size=self.config.chunk_size,
       worlds=worlds,
     ), f'{self.about} After {stall_s:g} s a simulated person takes over.'

@@ -9,6 +9,7 @@ from rlt_jax.demonstrations.collect import CollectConfig
 from rlt_jax.evaluation import corrections
 from rlt_jax.evaluation.evaluator import base_policy, Steering
 from rlt_jax.rollout import chunk_rollout
+from rlt_jax.rollout.human_config import HumanConfig
 from rlt_jax.tasks.task import TaskConfig
 from rlt_jax.types import Outcome
 from rlt_jax.vlas import demos as demos_lib
@@ -31,7 +32,8 @@ def rollout(task):
 
 def _correct(task, rollout, policy, **changes):
   perception, _ = test_divergence.make_parts()
-  settings = {'stall_s': 0.4, 'chunk_size': _CHUNK, 'worlds': _WORLDS}
+  human = HumanConfig(stall_s=0.4)
+  settings = {'human': human, 'chunk_size': _CHUNK, 'worlds': _WORLDS}
   return corrections.make_roll_out(
     task, rollout, perception, policy, **(settings | changes)
   )

@@ -5,6 +5,7 @@ import types
 import pytest
 
 from rlt_jax.training import policies
+from rlt_jax.training.config import PracticeConfig
 
 
 def test_each_policy_hears_its_own_instruction_and_then_others():
@@ -44,3 +45,6 @@ def test_a_person_and_a_limit_of_steps_are_not_recorded_together():
   assert about == 'The VLA alone.'
   with pytest.raises(ValueError, match='steps must be unset with stall_s.*80'):
     evaluation.demonstrator(worlds=2, steps=80, stall_s=2.0)
+  evaluation = evaluation._replace(config=PracticeConfig(inference_delay=4))
+  with pytest.raises(ValueError, match='inference_delay must be 0 .*: 4'):
+    evaluation.demonstrator(worlds=2, steps=None, stall_s=2.0)
