@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 from typing import Any, NamedTuple
@@ -150,15 +151,18 @@ class Comparison:
     return results.entry(row, finished=finished, diverged=diverged, gates=found)
 
   def _gates(self, row: Row, of_row: gates.Runs) -> Mapping[str, Any]:
-    """Returns the row's gates, of its file if the same seeds are in it."""
+    """Returns the row's gates, of its file if it is of the same runs."""
     path = self._workdir / row.name / _GATES_FILE
-    basis = sorted(x.name for x in (*of_row.finished, *of_row.diverged))
+    basis = {
+      'finished': {x.name: _digest(x / 'report.json') for x in of_row.finished},
+      'diverged': [x.name for x in of_row.diverged],
+    }
     if path.exists():
-      kept = files.read_json(path, ('seeds', 'gates'))
-      if kept['seeds'] == basis and set(kept['gates']) == set(gates.names(row)):
+      kept = files.read_json(path)
+      if kept.get('of') == basis and list(kept['gates']) == [*gates.names(row)]:
         return kept['gates']
     found = gates.check(row, of_row)
-    text = json.dumps({'seeds': basis, 'gates': found}, indent=1) + '\n'
+    text = json.dumps({'of': basis, 'gates': found}, indent=1) + '\n'
     files.write_atomically(path, text)
     return found
 
@@ -178,6 +182,10 @@ class Comparison:
       for seed, state in self._states(*task).items()
       if state == runs.FINISHED
     ]
+
+
+def _digest(path: pathlib.Path) -> str:
+  return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _say(text: str) -> None:

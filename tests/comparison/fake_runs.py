@@ -18,6 +18,7 @@ class FakeRun:
 
   log: list[str] = []
   diverge = stop = ''
+  phase = 'practice'
   vla = 'v1'
 
   def __init__(self, *, workdir, config, resume, assets, command):
@@ -62,7 +63,12 @@ class FakeRun:
     stored = {'base': base, f'mean@{config.marks()[-1]:g}': final}
     (folder / 'report.json').write_text(json.dumps(report), 'utf-8')
     (folder / 'evaluations.json').write_text(json.dumps(stored), 'utf-8')
-    metrics = {'env_steps': 10, 'q_mean': 0.4, 'success': 0.5, 'phase': 'x'}
+    metrics = {
+      'env_steps': 10,
+      'q_mean': 0.4,
+      'success': 0.5,
+      'phase': FakeRun.phase,
+    }
     (folder / 'metrics.jsonl').write_text(json.dumps(metrics) + '\n', 'utf-8')
 
   def close(self):

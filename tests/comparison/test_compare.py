@@ -1,6 +1,7 @@
 """Rows run one after the other, are skipped, continued, and reported."""
 
 import json
+import shutil
 
 import pytest
 
@@ -88,11 +89,27 @@ def test_a_run_that_is_not_finite_is_reported_and_the_others_go_on(tmp_path):
   assert not FakeRun.log  # it is not tried again
 
 
+def test_gates_are_of_the_runs_that_are_there(tmp_path, monkeypatch):
+  FakeRun.diverge = 'rlt/seed-0'
+  make(tmp_path / 'c', ['rlt']).run()
+  assert not table(tmp_path / 'c')[0]['gates']['stays_finite']['passed']
+  shutil.rmtree(tmp_path / 'c' / 'rlt' / 'seed-0')
+  FakeRun.diverge = ''
+  monkeypatch.setattr(FakeRun, 'phase', 'warm-up')
+  make(tmp_path / 'c', ['rlt'], resume=True).run()
+  gates = table(tmp_path / 'c')[0]['gates']
+  assert gates['stays_finite']['passed']
+  # The VLA drove to the end, so nothing is known of the agent.
+  gate = gates['leaves_warmup']
+  assert not gate['passed']
+  assert gate['numbers']['phases_at_the_end'] == ['warm-up']
+
+
 def test_a_row_without_a_finished_seed_is_in_the_tables(tmp_path):
   FakeRun.diverge = 'imitation/seed-0'
   make(tmp_path / 'c', ['imitation']).run()
   (row,) = table(tmp_path / 'c')
-  assert row['points'] == {} and len(row['gates']) == 2
+  assert row['points'] == {} and len(row['gates']) == 3
   assert not any(gate['passed'] for gate in row['gates'].values())
 
 
@@ -119,7 +136,8 @@ def test_a_gate_that_needs_more_episodes_is_refused_before_any_run(tmp_path):
 def test_a_gate_without_its_numbers_is_refused_by_name(tmp_path, monkeypatch):
   monkeypatch.setattr(FakeRun, 'report', _without_metrics(FakeRun.report))
   with pytest.raises(
-    compare.RefusedError, match="'values_are_returns' of the row 'rlt_beta_0'"
+    compare.RefusedError,
+    match="'leaves_warmup' of .* 'rlt_beta_0'.* no metrics",
   ):
     make(tmp_path / 'c', ['rlt_beta_0']).run()
 

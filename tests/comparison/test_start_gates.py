@@ -1,5 +1,6 @@
 """Gates of the start, on evaluators that compute nothing."""
 
+import json
 from types import SimpleNamespace
 
 import jax
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from rlt_jax.comparison import gates, start_gates
+from rlt_jax.comparison.rows import ROWS
 from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.reporting.statistics import make_episodes
 from rlt_jax.signals import StopRequest
@@ -119,3 +121,21 @@ def test_the_mean_return_by_hand():
   # A success in 3 steps: 0.81 + 0.9 + 1 over 3; a failure adds 2 steps of 0.
   episodes = make_episodes([1, 0], [3, 2])
   assert gates.mean_return(episodes, 0.9) == pytest.approx(2.71 / 5)
+
+
+@pytest.mark.parametrize('factor, passed', [(1.0, True), (0.4, False)])
+def test_values_are_compared_with_the_vla_of_the_same_chunks(
+  tmp_path, factor, passed
+):
+  wanted = gates.mean_return(successes(70), 0.99)
+  metrics = {'env_steps': 1, 'phase': 'warm-up', 'q_mean': factor * wanted}
+  (tmp_path / 'metrics.jsonl').write_text(json.dumps(metrics) + '\n')
+  runs = gates.Runs(
+    config=SimpleNamespace(chunk_size=4, gamma=0.99),
+    finished=[tmp_path],
+    diverged=[],
+    open_start=lambda: make_start(base=70, prior=None),
+  )
+  found = gates.check(ROWS['residual'], runs)['values_match_base']
+  assert found['passed'] == passed
+  assert found['numbers']['seeds'][0]['mean_return'] == pytest.approx(wanted)
