@@ -76,9 +76,15 @@ def _check_history(
       f'num_env_steps must be at least the {steps} control steps that the run '
       f'has made: {end}.'
     )
+  record = run_folder.Record(workdir / 'evaluations.json').data
+  count, own = after.num_final_episodes, before.num_final_episodes
+  if count != own and 'base' in record:
+    raise ValueError(
+      f'num_final_episodes must stay {own}, in which the VLA was evaluated; '
+      f'experiments.evaluate --workdir evaluates more: {count}.'
+    )
   done = after.minutes(steps)
   new = set(after.eval_at_minutes) - set(before.eval_at_minutes)
-  record = run_folder.Record(workdir / 'evaluations.json').data
   if late := sorted(m for m in new if m < done and f'mean@{m:g}' not in record):
     raise ValueError(
       f'A new mark of eval_at_minutes must be after the {done:.4g} minutes '

@@ -63,6 +63,14 @@ def test_a_resumed_run_keeps_what_decided_its_past(
     resumption.resumed_config(workdir, assignments, **flags)
 
 
+def test_the_count_of_a_recorded_evaluation_stays(workdir):
+  with pytest.raises(ValueError, match='must stay 100, .*evaluates more: 500'):
+    resumption.resumed_config(workdir, ['num_final_episodes=500'])
+  (workdir / 'evaluations.json').write_text('{}')
+  config = resumption.resumed_config(workdir, ['num_final_episodes=500'])
+  assert config.num_final_episodes == 500
+
+
 def test_marks_beyond_the_end_are_left_out():
   config = config_module.make_config(['num_env_steps=24000'])
   assert config.marks() == (5.0, 8.0)
