@@ -46,16 +46,17 @@ def main() -> None:
   with launch.user_errors():
     worlds = [physics_study.parse_world(text) for text in _WORLDS.value]
     engines = [physics_study.parse_engine(text) for text in _ENGINES.value]
+    run = policies.of_run(
+      pathlib.Path(_WORKDIR.value), _ASSETS.value, _SEED.value
+    )
     table = physics_study.Table(
       pathlib.Path(_OUT.value),
       head={
         'episodes': _EPISODES.value,
         'seed': _SEED.value,
+        'policy': run.about,
         'command': launch.command_line(),
       },
-    )
-    run = policies.of_run(
-      pathlib.Path(_WORKDIR.value), _ASSETS.value, _SEED.value
     )
     horizon = run.config.open_loop_steps
     physics_study.run(

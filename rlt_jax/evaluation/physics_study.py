@@ -137,7 +137,8 @@ class Table:
 
     Args:
       path: of the file; its folder must exist.
-      head: what all rows share. 'episodes' and 'seed' must not change.
+      head: what all rows share. 'episodes', 'seed' and 'policy', a sentence on
+        what is evaluated, must not change.
 
     Raises:
       ValueError: the file is of another study.
@@ -147,7 +148,7 @@ class Table:
     self.rows: list[Row] = []
     if path.exists():
       stored = files.read_json(path)
-      for name in ('episodes', 'seed'):
+      for name in ('episodes', 'seed', 'policy'):
         if stored.get(name) != head[name]:
           raise ValueError(
             f'{path} can go on only with its own {name}, {stored.get(name)}: '

@@ -7,7 +7,7 @@ from rlt_jax.evaluation import physics_study
 from rlt_jax.reporting import statistics
 from rlt_jax.tasks.ethernet.config import EthernetConfig, OUTCOMES
 
-_HEAD = {'episodes': 4, 'seed': 1}
+_HEAD = {'episodes': 4, 'seed': 1, 'policy': 'of run a'}
 
 
 class FakeEvaluator:
@@ -73,6 +73,8 @@ def test_a_study_goes_on_where_it_was_stopped(tmp_path):
   assert len(physics_study.Table(path, _HEAD).rows) == 4
   with pytest.raises(ValueError, match='only with its own seed, 1: 2'):
     physics_study.Table(path, _HEAD | {'seed': 2})
+  with pytest.raises(ValueError, match='only with its own policy, of run a'):
+    physics_study.Table(path, _HEAD | {'policy': 'of run b'})
 
 
 def test_a_row_says_success_forces_and_overlap(tmp_path):
