@@ -15,6 +15,7 @@ import optax
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim import kinematics, two_arm_bench
 from rlt_jax.tasks.ethernet import scene as scene_lib
+from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion.scene import Scene
 from rlt_jax.tasks.insertion.state import State
 from rlt_jax.tasks.task import Task
@@ -70,11 +71,15 @@ def features(
     poses: F, a multiple of 100 above 1000.
 
   Raises:
-    ValueError: any other number of poses.
+    ValueError: any other number of poses, or another task.
   """
   if poses <= 1000 or poses % 100:
     raise ValueError(f'poses must be a multiple of 100 above 1000: {poses}.')
   config = task.config
+  if not isinstance(config, EthernetConfig):
+    raise ValueError(
+      f'The poses are those of the task ethernet: {task.spec.name}.'
+    )
   scene = scene_lib.load(config)
   start = task.compile(
     jax.vmap(functools.partial(draw, task=task, scene=scene))
