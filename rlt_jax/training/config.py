@@ -130,9 +130,10 @@ class PracticeConfig:
         f'reference_fault must be one of {REFERENCE_FAULTS}: '
         f'{self.reference_fault!r}.'
       )
-    if not self.checkpoint_minutes > 0.0:
+    if not self.checkpoint_minutes * 60 * self.task.control_hz >= 1.0:
       raise ValueError(
-        f'checkpoint_minutes must be positive: {self.checkpoint_minutes}.'
+        'checkpoint_minutes must be at least a control step: '
+        f'{self.checkpoint_minutes}.'
       )
     if any(not m > 0.0 for m in self.eval_at_minutes):
       raise ValueError(
@@ -173,6 +174,12 @@ class PracticeConfig:
       raise ValueError(
         f'replay_capacity must be at least agent.batch_size '
         f'{self.agent.batch_size}: {self.replay_capacity}.'
+      )
+    rows = self.num_envs * self.chunk_size // self.replay_stride
+    if self.replay_capacity < rows:
+      raise ValueError(
+        f'replay_capacity must hold the {rows} rows of a round: '
+        f'{self.replay_capacity}.'
       )
     if self.learning_starts < self.agent.batch_size:
       raise ValueError(

@@ -54,6 +54,7 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   embedder = assets_lib.load_embedder(assets, config, task.spec)
   spec, frozen = embedder.spec, task.spec.frozen_action_dims
   agent = make_agent(config, spec, frozen)
+  _check_agent(agent, embedder, config)
   perception = perception_lib.make(
     task=task,
     embedder=embedder,
@@ -65,6 +66,30 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   if config.human.present:
     human = SimulatedHuman(task, rollout_fns, config.human, config.chunk_size)
   return TaskSetup(embedder, task, rollout_fns, perception, agent, human)
+
+
+def _check_agent(
+  agent: Agent, embedder: Embedder, config: PracticeConfig
+) -> None:
+  """Raises ValueError where the VLA or the replay cannot serve the agent."""
+  steers = agent.prior_noise is not None
+  if (steers or agent.num_candidates > 1) and not embedder.spec.takes_noise:
+    raise ValueError(
+      f'The agent {config.agent_name!r} needs a VLA that takes the noise of '
+      f'its flow (takes_noise): {config.vla!r} does not.'
+    )
+  if steers and config.reference_fault == 'noise':
+    raise ValueError(
+      "reference_fault 'noise' needs an agent that does not choose the VLA's "
+      f'noise: {config.agent_name!r}.'
+    )
+  rows = config.num_env_steps // config.replay_stride
+  if agent.vla_share and rows > config.replay_capacity:
+    # The oldest rows, which the ring would overwrite, are the VLA's.
+    raise ValueError(
+      'replay_capacity must hold all rows for an agent that draws prior data, '
+      f'{rows}: {config.replay_capacity}.'
+    )
 
 
 def make_agent(

@@ -1,11 +1,15 @@
 """Settings of a run that its features read."""
 
 import dataclasses
+import types
 
 import pytest
 
+from rlt_jax.agents import registry
+from rlt_jax.agents.agent import Sizes
 from rlt_jax.rollout import perception
 from rlt_jax.training import setup as setup_lib
+from rlt_jax.training.config import PracticeConfig
 
 
 @pytest.mark.parametrize(
@@ -28,3 +32,36 @@ def test_a_setting_reaches_the_features(
   monkeypatch.setattr(module, 'make', note)
   setup_lib.make(dataclasses.replace(config, **{field: value}), str(assets))
   assert asked == [value]
+
+
+@pytest.mark.parametrize(
+  'name, changes, rule',
+  [
+    (
+      'dsrl',
+      {'reference_fault': 'noise'},
+      "not choose the VLA's noise: 'dsrl'",
+    ),
+    ('best_of_n', {'vla': 'ws://a:1'}, "takes_noise.*: 'ws://a:1' does not"),
+    (
+      'hil_serl',
+      {'num_env_steps': 100_000},
+      'hold all rows .* prior data, 50000: 30000',
+    ),
+  ],
+)
+def test_an_agent_that_cannot_be_served_is_refused(name, changes, rule):
+  config = dataclasses.replace(
+    PracticeConfig(), agent_name=name, agent=registry.config_class(name)(),
+    **changes,
+  )  # fmt: skip
+  agent = registry.make(name, config.agent, Sizes(3, 3, 10, 3, (), 20))
+  spec = types.SimpleNamespace(takes_noise='vla' not in changes)
+  embedder = types.SimpleNamespace(spec=spec)
+  with pytest.raises(ValueError, match=rule):
+    setup_lib._check_agent(agent, embedder, config)
+  for name in changes:
+    fine = getattr(PracticeConfig(), name)
+    config = dataclasses.replace(config, **{name: fine})
+  spec.takes_noise = True
+  setup_lib._check_agent(agent, embedder, config)
