@@ -67,13 +67,24 @@ class CollectConfig:
       raise ValueError(
         f'format must be one of {stores.FORMATS}: {self.format!r}.'
       )
-    if self.format != 'npz' and not self.frames:
-      raise ValueError(f'format must be npz without frames: {self.format}.')
+    if self.format != 'npz':
+      self._check_lerobot()
     if self.action_mode not in action_space.MODES:
       raise ValueError(
         f'action_mode must be one of {action_space.MODES}: '
         f'{self.action_mode!r}.'
       )
+
+  def _check_lerobot(self) -> None:
+    if not self.frames:
+      raise ValueError(f'format must be npz without frames: {self.format}.')
+    # Its rows are single steps in rad and m.
+    for name in ('action_mode', 'chunk_size', 'horizon'):
+      value = getattr(self, name)
+      if value != type(self).__dataclass_fields__[name].default:
+        raise ValueError(
+          f'{name} must be left out with the format {self.format}: {value}.'
+        )
 
 
 def make_expert(task: Task, assignments: Sequence[str] = ()) -> ScriptedExpert:

@@ -31,6 +31,11 @@ def collect_into(
   folder, task=None, assignments=(), space=None, resume=False, **changes
 ):
   task = task or point_demo_task.make()
+  if changes.get('format') == 'lerobot':
+    # Its rows are single steps.
+    default = CollectConfig()
+    single = {'chunk_size': default.chunk_size, 'horizon': default.horizon}
+    changes = single | changes
   config = dataclasses.replace(_CONFIG, **changes)
   expert = collect.make_expert(task, assignments)
   lines = []

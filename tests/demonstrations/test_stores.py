@@ -99,6 +99,10 @@ def test_a_task_without_a_tip_has_no_motion_that_remains(tmp_path):
     ({'stride': 6}, 'stride must divide 50 control steps a second'),
     ({'space': ActionSpace(np.ones(3, np.float32))}, 'like must be left out'),
     ({'frames': False}, 'format must be npz without frames'),
+    (
+      {'action_mode': 'increment'},
+      'action_mode must be left out .*: increment',
+    ),
   ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
