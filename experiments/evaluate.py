@@ -50,8 +50,7 @@ def main() -> None:
   with launch.user_errors():
     if _OUT.value:
       files.check_writable(_OUT.value)
-    if _WORKDIR.value and (given := _SETTINGS.given()):
-      raise ValueError(f'A run has its own settings; remove the flags {given}.')
+    launch.check_own_settings(_WORKDIR, _SETTINGS, _HORIZONS)
     if _WORKDIR.value:
       evaluation = policies.of_run(
         pathlib.Path(_WORKDIR.value), _ASSETS.value, _SEED.value

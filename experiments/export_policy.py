@@ -51,6 +51,9 @@ def main() -> None:
       raise ValueError('One of --workdir, --fresh, --station must be given.')
     if bool(_STATION.value) != bool(_PROMPT.value):
       raise ValueError('--station and --prompt must be given together.')
+    if _STATION.value and _ASSETS.value:
+      raise ValueError('--assets has no use with --station: a server answers.')
+    launch.check_own_settings(_WORKDIR, _SETTINGS)
     bundle.check_new(_OUT.value)
     if _STATION.value:
       difference = station_export.export(
@@ -63,8 +66,6 @@ def main() -> None:
     elif _FRESH.value:
       source = policy_export.fresh(_SETTINGS.make_config(), _ASSETS.value)
       difference = policy_export.export(source, _OUT.value, **common)
-    elif given := _SETTINGS.given():
-      raise ValueError(f'A run has its own settings: {given} must be absent.')
     else:
       source = policy_export.from_run(_WORKDIR.value, _ASSETS.value)
       difference = policy_export.export(source, _OUT.value, **common)

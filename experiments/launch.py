@@ -103,6 +103,23 @@ class TaskFlags(NamedTuple):
     return [f'--task={self.task.value}', *settings]
 
 
+def check_own_settings(
+  workdir: flags.FlagHolder[str],
+  settings: SettingFlags,
+  *others: flags.FlagHolder[object],
+) -> None:
+  """Raises ValueError for flags of what a run has settings of its own for.
+
+  Args:
+    workdir: of the run; empty for none.
+    settings: of a run.
+    *others: flags that only what is no run takes.
+  """
+  given = [*settings.given(), *(x.name for x in others if x.present)]
+  if workdir.value and given:
+    raise ValueError(f'A run has its own settings; remove the flags {given}.')
+
+
 class PathParser(flags.ArgumentParser[str]):
   """Expands ~, which a shell leaves alone behind `--flag=`."""
 

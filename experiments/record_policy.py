@@ -46,8 +46,7 @@ def main() -> None:
   with launch.user_errors():
     _COLLECT.begin()
     config = collect.CollectConfig(other_every=0, **_COLLECT.fields())
-    if _WORKDIR.value and (given := _SETTINGS.given()):
-      raise ValueError(f'A run has its own settings; remove the flags {given}.')
+    launch.check_own_settings(_WORKDIR, _SETTINGS, _HORIZON_RUN)
     if _WORKDIR.value:
       acting = policies.of_run(
         pathlib.Path(_WORKDIR.value), _ASSETS.value, config.seed
@@ -62,9 +61,11 @@ def main() -> None:
     roll_out, about = acting.demonstrator(
       worlds=config.worlds, steps=config.steps, stall_s=_STALL_S.value
     )
-    setup = acting.setup
+    # A LeRobot dataset is in rad and m.
+    npz = config.format == 'npz'
+    space = acting.setup.perception.space if npz else None
     collector = collect.Collector(
-      setup.task, roll_out, config, setup.perception.space, about
+      acting.setup.task, roll_out, config, space, about
     )
     _COLLECT.collect(collector, acting.spec)
 

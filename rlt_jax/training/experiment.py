@@ -39,7 +39,8 @@ class Progress(NamedTuple):
   """Progress of a run.
 
   env_steps, rows, critic_updates: so far. episodes: the last ended ones.
-  policy: params that drive the next round.
+  policy: params that drive the next round. human_steps: control steps that a
+  simulated person drove.
   """
 
   env_steps: int
@@ -47,6 +48,7 @@ class Progress(NamedTuple):
   critic_updates: int
   episodes: Episodes
   policy: Params
+  human_steps: int = 0
 
 
 class Timer:

@@ -149,13 +149,16 @@ class PracticeRun:
 
   def _set_state(self, state: loop_lib.PracticeState) -> None:
     self.state = state
-    agent = self.experiment.shared.setup.agent
+    agent, human = self.experiment.shared.setup.agent, state.actors.human
     self.experiment.progress = experiment_lib.Progress(
       env_steps=state.env_steps,
       rows=state.learner.rows,
       critic_updates=int(agent.num_updates(state.learner.agent)),
       episodes=state.episodes(),
       policy=state.policy,
+      human_steps=(
+        0 if human is None else int(human.demo_steps + human.help_steps)
+      ),
     )
 
   def _run_to(self, steps: int) -> None:

@@ -1,6 +1,5 @@
 """Writes the report of a finished run, with video and prompt test."""
 
-from collections.abc import Mapping, Sequence
 import json
 from typing import Any
 
@@ -51,7 +50,7 @@ def write(
   ]
   q = value_moments.columns(experiment)
   rows = metrics.read_metrics(experiment.workdir)
-  person, practice = _person(experiment, rows), _practice(experiment)
+  person, practice = _person(experiment), _practice(experiment)
   extra = {'q': q, 'human': person, 'practice': practice}
   data = report.ReportData(
     base=record.episodes('base'),
@@ -96,13 +95,11 @@ def _practice(experiment: Experiment) -> dict[str, Any]:
   }
 
 
-def _person(
-  experiment: Experiment, rows: Sequence[Mapping[str, Any]]
-) -> dict[str, float]:
+def _person(experiment: Experiment) -> dict[str, float]:
   """Returns how long a simulated person drove; empty without one."""
   if not experiment.config.human.present:
     return {}
-  steps = sum(row.get('human_steps', 0) for row in rows)
+  steps = experiment.progress.human_steps
   return {'human_s': steps / experiment.shared.setup.task.spec.control_hz}
 
 
@@ -149,7 +146,8 @@ def _try_prompts(experiment: Experiment) -> dict[str, Any]:
   """Runs the base policy with another instruction on the same starts.
 
   Returns:
-    The report's section; empty for a task without another instruction.
+    The report's section; empty for a task without another instruction, or where
+    the server of the VLA does not answer to it.
   """
   spec = experiment.shared.setup.task.spec
   others = spec.other_instructions
@@ -161,12 +159,16 @@ def _try_prompts(experiment: Experiment) -> dict[str, Any]:
     f'Trying another instruction in {len(right)} episodes; takes about a '
     'quarter of a minute on two cores.'
   )
-  wrong, _ = shared.stop.call(
-    shared.evaluator.run,
-    evaluator.base_policy(experiment.config.open_loop_steps),
-    len(right),
-    prompt=others[0],
-  )
+  try:
+    wrong, _ = shared.stop.call(
+      shared.evaluator.run,
+      evaluator.base_policy(experiment.config.open_loop_steps),
+      len(right),
+      prompt=others[0],
+    )
+  except ConnectionError as error:  # the report needs no answer of the server
+    experiment.print_line(f'It was not tried: {error}')
+    return {}
   section = {}
   for name, instruction, success in (
     ('right', spec.instruction, right),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -93,7 +94,8 @@ def test_a_module_that_fails_is_named_with_its_place(
     ('agent.beta', ["'field=value'", "'agent.beta'"]),
     ('agent.bta=1', ["did you mean 'agent.beta'?"]),
     ('update.beta=1', ["it is now 'agent.beta'"]),
-    ('checkpoint_minutes=0', ['checkpoint_minutes must be positive: 0']),
+    ('checkpoint_minutes=0.0001', ['at least a control step: 0.0001']),
+    ('num_envs=10000', ['replay_capacity must hold the 50000 rows']),
     ('replay_capacity=10', ['replay_capacity', 'agent.batch_size 64: 10']),
     ('eval_at_minutes=-1', ['positive', '--set=eval_at_minutes=']),
   ],
@@ -102,6 +104,18 @@ def test_a_setting_that_does_not_fit_is_refused(start, assignment, sentences):
   message = start([assignment])
   for sentence in sentences:
     assert sentence in message
+
+
+def test_flags_of_what_a_run_has_itself_are_refused():
+  def flag(name, value, present=True):
+    return types.SimpleNamespace(name=name, value=value, present=present)
+
+  none = launch.SettingFlags(*[flag('', '')] * len(launch.SettingFlags._fields))
+  horizons = flag('horizons', ['10'])
+  launch.check_own_settings(flag('workdir', ''), none, horizons)
+  launch.check_own_settings(flag('workdir', 'a'), none, flag('h', '', False))
+  with pytest.raises(ValueError, match=r"remove the flags \['horizons'\]"):
+    launch.check_own_settings(flag('workdir', 'a'), none, horizons)
 
 
 @pytest.mark.parametrize(
