@@ -17,7 +17,7 @@ class SacConfig(AgentConfig):
   hidden_dims: tuple[int, ...] = (256, 256)  # widths of the hidden layers
   num_critics: int = 2  # the target takes the smallest value of them
   # Of how many of them, drawn anew for each batch (RLPD, REDQ); 0 is all.
-  target_critics: int = 0
+  target_critics: int = dataclasses.field(default=0, metadata={'absent': 0})
   layer_norm: bool = True  # in the critics
   actor_lr: float = 3e-4  # Adam
   critic_lr: float = 3e-4  # Adam
