@@ -1,6 +1,6 @@
 """Where the learner of an arm begins: untrained, or with a run's agent."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import os
 from typing import Any
 
@@ -9,6 +9,18 @@ import numpy as np
 from rlt_jax.agents.agent import Agent
 from rlt_jax.export import checkpoint
 from rlt_jax.robot.policy.bundle import BundleSpec
+
+
+def _agent_settings(
+  own: Mapping[str, Any], other: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+  """Yields each setting of the agents of two checkpoints: name, own, other."""
+  own, other = own['config'], other['config']
+  yield 'agent_name', own['agent_name'], other['agent_name']
+  for name in sorted(own['agent'].keys() | other['agent'].keys()):
+    # A bundle names the entries, a run may leave them to the task.
+    if name != 'frozen_action_dims':
+      yield f'agent.{name}', own['agent'].get(name), other['agent'].get(name)
 
 
 def agent_state(
@@ -52,10 +64,9 @@ def agent_state(
     part='learner/agent',
     expected_meta={'fingerprints': meta['fingerprints']},
   )
-  for name in ('agent_name', 'agent'):
-    own, other = meta['config'][name], restored.meta['config'][name]
+  for name, own, other in _agent_settings(meta, restored.meta):
     if own != other:
-      raise ValueError(f'{name} must be that of the run, {other}: {own}.')
+      raise ValueError(f'{name} must be that of the run, {other!r}: {own!r}.')
   found = agent.mlp_policy.layers(agent.policy_params(restored.state))
   if not all(map(np.array_equal, found, layers)):
     raise ValueError(
