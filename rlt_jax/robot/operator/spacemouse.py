@@ -14,6 +14,7 @@ from rlt_jax.robot.operator.events import ButtonMap, DeviceError, Event, Kind
 BUTTONS = ButtonMap(down={0: Kind.TAKEOVER, 1: Kind.RELEASE})
 _AXES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw')
 _MAX_REPORTS = 64  # more than a mouse sends in one control step
+_MAX_SILENCE_S = 0.2  # of a mouse that is deflected; it sends every 8 to 16 ms
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,8 @@ class SpaceMouse:
     self._mouse = None
     self._pressed: list[bool] = []
     self._deflection = np.zeros(6)
+    self._report = None  # the device's time of the newest report
+    self._heard = -math.inf  # s, when that came
 
   def open(self) -> None:
     """Opens the first mouse that is connected.
@@ -128,6 +131,8 @@ class SpaceMouse:
       if state.t == before:
         break
       before = state.t
+      if state.t != self._report:
+        self._report, self._heard = state.t, now
       pressed = [bool(button) for button in state.buttons]
       for i, (old, new) in enumerate(zip(self._pressed, pressed, strict=True)):
         if old != new:
@@ -143,11 +148,16 @@ class SpaceMouse:
   def delta(self, pose: np.ndarray, period_s: float) -> np.ndarray:
     """Returns the change [A] of the joints for the deflection last polled.
 
+    It is zero once the mouse has not reported for 0.2 s.
+
     Args:
       pose: [A] the arm's, rad, grippers m.
       period_s: for how long the change is.
     """
     config, deflection = self._config, self._deflection
+    # A deflected mouse reports all the time: a silent one has lost its link.
+    if self._clock.now() - self._heard > _MAX_SILENCE_S:
+      deflection = np.zeros(6)
     deflection = np.where(
       np.abs(deflection) > config.dead_zone, deflection, 0.0
     )

@@ -130,3 +130,17 @@ def test_a_missing_mouse_or_package_is_reported(monkeypatch):
 def test_a_bad_config_is_refused(changes, message):
   with pytest.raises(ValueError, match=message):
     _open(**changes)
+
+
+def test_a_mouse_that_falls_silent_moves_nothing(mouse):
+  device = _open()
+  mouse.reports = [{'x': 0.5}]
+  device.poll()
+  assert np.any(device.delta(_POSE, 0.02))
+  # Its receiver stays, so that no error comes.
+  device._clock.time += 0.25
+  device.poll()
+  assert not np.any(device.delta(_POSE, 0.02))
+  mouse.reports = [{'x': 0.5}]
+  device.poll()
+  assert np.any(device.delta(_POSE, 0.02))
