@@ -76,10 +76,10 @@ class ChunkScheduler:
     self._num_starved, self.source = 0, CommandSource.VLA
     self._held_pose: np.ndarray | None = None
 
-  def reset_queries(self, since: float) -> None:
-    """Ignores answers to observations before `since`, s."""
+  def reset_queries(self, since: float, num_steps: int = 0) -> None:
+    """Ignores answers to observations before `since`, s, and before a step."""
     self._answer: tuple[VlaQuery, Reply] | None = None
-    self._min_query_time, self.query_now = since, True
+    self._first_query, self.query_now = (since, num_steps), True
 
   def start_critical_phase(self, since: float) -> None:
     """Lets the first chunk of the critical phase start as soon as it can."""
@@ -88,9 +88,10 @@ class ChunkScheduler:
 
   def on_reply(self, query: VlaQuery, reply: Reply, *, paced: bool) -> None:
     """Keeps an answer: paced the first valid one, else the newest."""
-    if query.query_time >= self._min_query_time and not (
-      paced and self._answer
-    ):
+    since, num_steps = self._first_query
+    # On an arm the reading of a step is dated after the step has begun.
+    fits = query.query_time >= since and query.num_steps >= num_steps
+    if fits and not (paced and self._answer):
       self._answer = query, reply
 
   def step(self, now: float, *, paced: bool, of_chunk: bool = True) -> None:
@@ -99,7 +100,7 @@ class ChunkScheduler:
     self._steps_left -= of_chunk
     # Older observations must not decide the next chunk.
     if paced and of_chunk and self._steps_left == self._bundle.inference_delay:
-      self.reset_queries(now)
+      self.reset_queries(now, self.num_steps)
 
   def next(
     self, now: float, position: np.ndarray, *, paced: bool

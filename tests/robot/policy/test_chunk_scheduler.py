@@ -107,3 +107,18 @@ def test_a_dropped_chunk_drives_no_more_and_old_answers_are_ignored():
   steps.scheduler.clear(steps.now)
   steps.answer(paced=True, age_s=_DT)
   assert steps.step(paced=True) == 'A first chunk must come'
+
+
+def test_a_reading_dated_after_its_step_has_begun_decides_no_later_chunk():
+  steps = _Steps(inference_delay=2)
+  steps.answer(paced=True)
+  steps.step(paced=True)
+  # Asked in the step before the deciding one ends, and dated after that.
+  before = VlaQuery(None, steps.now + _DT + 0.001, 0.0, _POSE, np.zeros(6), 1)
+  steps.step(paced=True)
+  assert steps.scheduler.query_now
+  steps.scheduler.on_reply(before, None, paced=True)
+  steps.answer(paced=True)
+  for _ in range(3):
+    steps.step(paced=True)
+  assert steps.since == [0, 2]
