@@ -181,11 +181,15 @@ class BaseArm:
 
   def _measured_or_sent(self) -> np.ndarray:
     try:
-      place = self._read().position
+      reading = self._read()
     except ArmError:
-      place = None
-    if place is None or not np.isfinite(place).all():
-      place = self._sent  # the second best: where it moves to
+      reading = None
+    place = self._sent  # the second best: where it moves to
+    if reading is not None and np.isfinite(reading.position).all():
+      age = self._clock.now() - reading.time
+      # An old pose is where it was: it would jump back.
+      if place is None or 0.0 <= age <= self.spec.max_observation_age_s:
+        place = reading.position
     if place is None:
       raise ArmError('hold() needs a pose: none was measured, none was sent.')
     # At the end of a joint the sensor may read slightly beyond the limit. An

@@ -264,3 +264,13 @@ def test_stow_stops_at_the_wall_of_the_workspace(clock):
     for _ in range(500):
       inside.stow()
       clock.time += 0.02
+
+
+def test_hold_after_frozen_readings_stays_at_the_last_command(spec, clock):
+  arm = make(spec, clock, Fault(kind='frozen', at_s=0.0, seconds=5.0))
+  arm.observe()
+  clock.time += spec.max_observation_age_s + 0.1
+  arm.command(_TARGET)
+  arm.hold()
+  clock.time += 6.0
+  np.testing.assert_allclose(arm.observe().position, _TARGET)
