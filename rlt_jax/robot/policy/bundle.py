@@ -140,6 +140,9 @@ class BundleSpec:
     rule = f'a multiple of replay_stride {stride} below chunk_size {size}'
     fits = 0 <= delay < size and delay % stride == 0
     _require(fits, 'inference_delay', rule, delay)
+    rule = f'0 with actions of mode {self.action_mode}'
+    fits = self.action_mode == 'offset' or delay == 0
+    _require(fits, 'inference_delay', rule, delay)
     gamma = self.gamma
     _require(0.0 < gamma <= 1.0, 'gamma', 'above 0 and at most 1', gamma)
     for name, kinds in (
