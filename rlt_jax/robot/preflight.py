@@ -17,6 +17,7 @@ from rlt_jax.robot.cameras import Cameras
 from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits
 from rlt_jax.robot.control.histograms import Histogram
+from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
@@ -103,7 +104,22 @@ def check_files(
     if short:
       text = f'shorter than in practice for {short}'
     found.append(Finding('max_step', text, NOTE if short else OK))
-  return found
+  return [*found, _check_action_age(bundle, spec, control_hz)]
+
+
+def _check_action_age(
+  bundle: BundleSpec, spec: ArmSpec, control_hz: float
+) -> Finding:
+  """Compares how old a step of a chunk may be with how old the last one is."""
+  steps = max(
+    bundle.chunk_size + bundle.inference_delay, EpisodeConfig.open_loop_steps
+  )
+  return Finding(
+    'max_action_age_s',
+    f'{spec.max_action_age_s:g} s; the last step of a chunk is at least '
+    f'{steps / control_hz:.2f} s old',
+    OK if steps / control_hz < spec.max_action_age_s else BAD,
+  )
 
 
 def proprio_names(spec: ArmSpec) -> tuple[str, ...]:

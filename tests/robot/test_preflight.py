@@ -1,5 +1,6 @@
 """The preflight's findings on fakes."""
 
+import dataclasses
 import threading
 import time
 
@@ -39,6 +40,16 @@ def bad(findings):
 
 def by_name(findings):
   return {x.what: x for x in findings}
+
+
+def test_a_chunk_that_would_be_too_old_at_its_end_is_named():
+  arm = dataclasses.replace(ARM, max_action_age_s=0.5)
+  slow = make_spec(**(vars(BUNDLE) | {'control_hz': 30.0}))
+  found = by_name(preflight.check_files(slow, arm, 30.0))['max_action_age_s']
+  # The VLA runs 20 steps of a chunk.
+  assert found.verdict == BAD and 'is at least 0.67 s old' in found.found
+  fast = by_name(preflight.check_files(BUNDLE, arm, 50.0))['max_action_age_s']
+  assert fast.verdict == OK
 
 
 def test_a_bundle_for_this_arm_passes():
@@ -218,3 +229,9 @@ def test_the_verdict_is_a_sentence():
   words = preflight.verdict([good, Finding('pose', 'outside', BAD)])
   assert words == 'This station must not run: pose: outside'
   assert preflight.lines([good, note])[1].startswith('note  b')
+
+
+def test_a_delay_needs_actions_from_the_measured_pose():
+  with pytest.raises(ValueError, match='0 with actions of mode increment: 2'):
+    make_spec(action_mode='increment', inference_delay=2)
+  assert make_spec(action_mode='increment').inference_delay == 0
