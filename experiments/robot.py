@@ -36,8 +36,6 @@ _VLA = launch.define_path(
 
 def _build(clock, stack) -> robot_setup.RobotSetup:
   if _STATION.value != 'sim':
-    if given := _RUN.task.given():
-      raise ValueError(f'Only --station=sim can have a task: {given}.')
     return robot_setup.build(_STATION.value, clock, stack)
   from rlt_jax.sim_robot import sim_station
   from rlt_jax.training.compilation_cache import keep_compiled
@@ -71,6 +69,7 @@ def _report(run: runtime.FinishedRun) -> None:
 def main() -> None:
   """Does the preflight and runs the plan."""
   with launch.user_errors(*runtime.ERRORS):
+    robot_flags.check(_STATION, _WORKDIR, _RUN, _LOOP, _BUNDLE, _VLA)
     config = _LOOP.runtime_config(_RUN)
     if not runtime.run_robot(_build, _WORKDIR.value, config, report=_report):
       raise SystemExit(1)

@@ -65,6 +65,31 @@ class LoopFlags(NamedTuple):
     )
 
 
+def check(
+  station: flags.FlagHolder[str],
+  workdir: flags.FlagHolder[str],
+  run: RunFlags,
+  loop: LoopFlags,
+  *sim_only: flags.FlagHolder[Any],
+) -> None:
+  """Raises ValueError for flags that are missing, or would not be read.
+
+  Args:
+    station, workdir: of the run.
+    run, loop: its other flags.
+    *sim_only: flags that only the simulated station reads.
+  """
+  given = [x.name for x in (*sim_only, run.arm_spec) if x.present]
+  given += run.task.given()
+  if station.value != 'sim' and given:
+    raise ValueError(f'Only --station=sim can have the flags {given}.')
+  if not workdir.value and not loop.preflight_only.value:
+    raise ValueError('--workdir must be given without --preflight_only.')
+  wait = loop.resume_after_s.value
+  if wait is not None and not wait >= 0.0:
+    raise ValueError(f'resume_after_s must not be negative: {wait}.')
+
+
 def define_resume() -> flags.FlagHolder[bool]:
   """Defines --resume for a run of a robot."""
   return flags.DEFINE_bool(

@@ -147,12 +147,16 @@ def test_a_folder_without_a_run_of_this_version_is_refused(
     ('sweep', '--seeds=1,b', 'must be integers of at least 0'),
     ('check_bundle', '--bundle=/no/bundle', 'folder /no/bundle'),
     ('robot_cell', '--num_base_episodes=-1', 'non-negative integer'),
+    ('robot', '--bundle=b', "Only --station=sim can have the flags ['bundle']"),
+    ('robot', '--workdir=', '--workdir must be given'),
+    ('robot', '--resume_after_s=-1', 'resume_after_s must not be negative'),
   ],
 )
 def test_a_flag_out_of_its_range_is_refused(experiment, flag, rule):
   more = [] if experiment == 'check_bundle' else ['--workdir=/a']
+  more += ['--station=s.json'] if experiment == 'robot' else []
   done = subprocess.run(
-    [sys.executable, '-m', f'experiments.{experiment}', flag, *more],
+    [sys.executable, '-m', f'experiments.{experiment}', *more, flag],
     capture_output=True,
     text=True,
     check=False,
