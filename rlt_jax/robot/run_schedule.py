@@ -178,9 +178,16 @@ class RobotRun:
     self._finish_episode(age_s)
 
   def _count(self, mode: str) -> int:
-    """Returns the episodes of a mode, without those that a stop cut short."""
-    rows = self.results.episodes
-    return sum(x['mode'] == mode and x['cause'] != _STOPPED for x in rows)
+    """Returns the episodes of a mode that need not be repeated.
+
+    A stop has cut the others short, or the operator has discarded them.
+    """
+    return sum(
+      x['mode'] == mode
+      and x['cause'] != _STOPPED
+      and x['outcome'] != EpisodeOutcome.RERECORD
+      for x in self.results.episodes
+    )
 
   def _is_over(self, step: LoopStep) -> bool:
     del step
@@ -202,7 +209,7 @@ class RobotRun:
     self._add_result(self._complete(end, record, step), record, age_s)
     self._complete(self.results.flush, record, step)
     if self.operator.lost:
-      self.stop, self.cause = True, cause
+      self.stop, self.cause = True, cause or self.operator.lost
     self._notify()
 
   def _complete(

@@ -130,3 +130,31 @@ def test_a_plan_must_be_possible(change, message):
   fields = {'minutes': 1.0, 'num_base_episodes': 0, 'num_final_episodes': 0}
   with pytest.raises(ValueError, match=message):
     RunPlan(**(fields | change))
+
+
+def test_a_discarded_episode_is_recorded_again(tmp_path):
+  kinds = [Kind.RERECORD, Kind.SUCCESS, Kind.RERECORD, Kind.SUCCESS]
+
+  def say(steps):
+    number = len(schedule.run.results.episodes)
+    return [kinds[number % 4]] if steps >= 15 else []
+
+  schedule = Schedule(
+    tmp_path,
+    num_base_episodes=1,
+    num_final_episodes=1,
+    minutes=0.0,
+    device=functools.partial(
+      StateOperator, say, lambda: schedule.robot.controller.progress.steps
+    ),
+    handover=make_handover(label_grace_s=0.0, debounce_s=0.0),
+  )
+  rows = schedule.rows()
+  assert [(x['mode'], x['outcome']) for x in rows] == [
+    ('base', 'rerecord'),
+    ('base', 'success'),
+    ('evaluation', 'rerecord'),
+    ('evaluation', 'success'),
+  ]
+  # From the same start.
+  assert [number for _, number in schedule.prepared] == [0, 0, 0, 0]
