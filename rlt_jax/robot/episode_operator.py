@@ -145,7 +145,12 @@ class EpisodeOperator:
   def _stop_event(self, event: Event) -> StopEvent:
     kind = _STOPPED_EVENTS[event.kind]
     if kind is StopEventKind.STOP:
-      return StopEvent(kind, self.lost or 'the operator stopped the arm')
+      # Of a group the one device is lost and the others are heard.
+      faults = getattr(self.device, 'faults', [])
+      fault = next((x for x in faults if x.startswith(f'{event.device}:')), '')
+      return StopEvent(
+        kind, self.lost or fault or 'the operator stopped the arm'
+      )
     return StopEvent(kind, f'the operator asked to {kind.value}')
 
 

@@ -58,6 +58,9 @@ class Group:
     """Returns the events of all devices, oldest first.
 
     A device that is lost gives one STOP, and nothing from then on.
+
+    Raises:
+      DeviceError: all devices are lost.
     """
     events = []
     for device in self._devices:
@@ -69,6 +72,8 @@ class Group:
         self._lost.add(device.name)
         self.faults.append(f'{device.name}: {error}')
         events.append(Event(Kind.STOP, self._clock.now(), device.name))
+    if len(self._lost) == len(self._devices):
+      raise DeviceError('; '.join(self.faults))
     return sorted(events, key=lambda event: event.time)
 
   def pose(self) -> np.ndarray | None:

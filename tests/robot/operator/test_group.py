@@ -70,3 +70,14 @@ def test_the_others_are_closed_when_a_device_does_not_close():
 def test_names_must_be_distinct(names):
   with pytest.raises(ValueError, match='devices must have distinct names'):
     Group([_Device(name, []) for name in names])
+
+
+def test_a_group_that_is_lost_whole_says_so():
+  log, clock = [], FakeClock()
+  devices = [_Device('pedal', log), _Device('keys', log)]
+  with Group(devices, clock=clock) as group:
+    devices[0].lost = True
+    assert [event.kind for event in group.poll()] == [Kind.STOP]
+    devices[1].lost = True
+    with pytest.raises(DeviceError, match='pedal: pulled out; keys: pulled'):
+      group.poll()
