@@ -111,7 +111,7 @@ class JournalLearner:
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
-    ) | {'journal': ''}
+    ) | {'journal': '', 'updates_before': 0}
     if is_new := checkpoint.latest(self._workdir) is None:
       begin = learner_start.agent_state(
         self._state.agent,
@@ -122,6 +122,8 @@ class JournalLearner:
         meta=self._meta,
       )
       self._state = self._state.replace(agent=begin)
+      # Of a run in simulation, not of this journal.
+      self._meta |= {'updates_before': int(self._agent.num_updates(begin))}
     with contextlib.ExitStack() as stack:
       stack.callback(lock_folder(self._workdir).release)
       if not is_new:
@@ -250,7 +252,9 @@ class JournalLearner:
       'critic_updates': updates,
       'updates_per_s': (updates - before) / (time.perf_counter() - start),
       'pending_updates': self._state.pending_updates,
-      'update_to_data': updates / max(self._state.rows, 1),
+      'update_to_data': (
+        (updates - self._meta['updates_before']) / max(self._state.rows, 1)
+      ),
       'episode': episode.index,
       'outcome': episode.outcome,
       'steps': num_steps,
@@ -314,7 +318,10 @@ class JournalLearner:
     restored = checkpoint.restore(
       self._workdir, like, expected_meta=wanted, set_aside=True
     )
-    self._meta = self._meta | {'journal': restored.meta['journal']}
+    self._meta |= {
+      'journal': restored.meta['journal'],
+      'updates_before': restored.meta.get('updates_before', 0),
+    }
     found = restored.state
     self._state = found.pop('learner')
     self._progress = {name: int(value) for name, value in found.items()}
