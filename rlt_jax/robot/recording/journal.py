@@ -274,7 +274,8 @@ class Journal:
       finally:
         os.close(folder)
     except OSError as error:
-      raise self._error(error) from error
+      # No JournalFullError: the file is closed and cannot be gone on with.
+      raise JournalError(f'{self._path} cannot be written: {error}.') from error
     finally:
       self._drop()
     self._unsafe = False
