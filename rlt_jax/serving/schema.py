@@ -364,6 +364,8 @@ def _array(
 def _same(a: Any, b: Any) -> bool:
   if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
     return len(a) == len(b) and all(map(_same, a, b))
-  if isinstance(a, float) and isinstance(b, float):
-    return math.isclose(a, b, rel_tol=1e-6)
+  if isinstance(a, float) or isinstance(b, float):
+    numbers = all(isinstance(x, (int, float)) for x in (a, b))
+    flags = any(isinstance(x, bool) for x in (a, b))
+    return numbers and not flags and math.isclose(a, b, rel_tol=1e-6)
   return type(a) is type(b) and a == b

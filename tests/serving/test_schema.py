@@ -214,6 +214,15 @@ def test_a_scale_may_have_been_float32():
   schema.check(_SPEC.metadata(), action_scale=rounded)
 
 
+def test_a_whole_number_may_be_an_integer():
+  metadata = {'control_hz': 50, 'action_scale': [1, 2], 'takes_noise': True}
+  schema.check(metadata, control_hz=50.0, action_scale=(1.0, 2.0))
+  with pytest.raises(ValueError, match='takes_noise must be 1.0: True'):
+    schema.check(metadata, takes_noise=1.0)
+  with pytest.raises(ValueError, match='control_hz must be 25.0: 50'):
+    schema.check(metadata, control_hz=25.0)
+
+
 def test_serving_needs_neither_jax_nor_mujoco():
   code = (
     'import sys, rlt_jax.serving.server, rlt_jax.serving.client; '
