@@ -233,7 +233,8 @@ def velocity(
     raise ValueError(
       f'proprio must be [B, {config.proprio_dim}]: {proprio.shape}.'
     )
-  norm = params['norm']
+  # Statistics are no weights: no training moves them.
+  norm = jax.lax.stop_gradient(params['norm'])
   proprio = (proprio - norm.proprio_mean) / norm.proprio_std
   expert = Expert(config)
   return expert.apply({'params': params['expert']}, out, proprio, noisy, time)

@@ -29,8 +29,8 @@ def setting(config, demos):
 
 
 @pytest.fixture(scope='module')
-def prefix_grads(config, setting):
-  """Prefix gradients with the readout's loss, and without."""
+def all_grads(config, setting):
+  """Gradients with the readout's loss, and without."""
   params, norm, batch = setting
 
   def grads(weight):
@@ -38,16 +38,21 @@ def prefix_grads(config, setting):
 
     def total(params):
       return objective.loss(
-        params | {'norm': norm},
+        params,
         batch,
         jax.random.key(0),
         config=config,
         train=loss,
       )[0]
 
-    return jax.jit(jax.grad(total))(params)['prefix']
+    return jax.jit(jax.grad(total))(params | {'norm': norm})
 
   return grads(0.5), grads(0.0)
+
+
+@pytest.fixture(scope='module')
+def prefix_grads(all_grads):
+  return [grads['prefix'] for grads in all_grads]
 
 
 def _last_layer(grads):
@@ -74,6 +79,12 @@ def test_flow_alone_leaves_the_last_prefix_layer_untrained(prefix_grads):
   last = prefix_grads[1]['layer_1']['attention']
   for name in ('key', 'value'):
     assert np.abs(last[name]['kernel']).max() > 1e-6, name
+
+
+def test_statistics_are_not_trained(all_grads):
+  for grads in all_grads:
+    for grad in jax.tree.leaves(grads['norm']):
+      assert not np.asarray(grad).any()
 
 
 def test_held_steps_weigh_less(config, setting):
