@@ -11,6 +11,7 @@ if TYPE_CHECKING:
   import numpy as np
 
   from rlt_jax.vlas.demo_source import DemoSource
+  from rlt_jax.vlas.vla import FrozenVla
 
 # The flags count as those of the experiment, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -28,20 +29,30 @@ class DemoFlags(NamedTuple):
   def paths(self) -> list[str]:
     """Returns the path of each task."""
     given = self.demos.value
-    return [given] if isinstance(given, str) else given
+    paths = [given] if isinstance(given, str) else given
+    if len(paths) > 1 and self.mapping.value:
+      raise ValueError(f'--mapping is for one dataset: {paths}.')
+    return paths
 
   def open(
     self,
     spec: Any,
     tokenize: 'Callable[[str], np.ndarray]',
     say: Callable[[str], None],
+    **reads: bool,
   ) -> 'DemoSource':
     """Opens demonstrations of any format; see `datasets.opening`."""
     from rlt_jax.datasets import opening
 
     return opening.open_sources(
-      self.paths(), spec, tokenize, say, self.mapping.value
+      self.paths(), spec, tokenize, say, self.mapping.value, **reads
     )
+
+  def open_for(
+    self, vla: 'FrozenVla', say: Callable[[str], None]
+  ) -> 'DemoSource':
+    """Opens demonstrations of any format for a VLA."""
+    return self.open(vla.spec, vla.tokenize, say, reads_joints=vla.reads_joints)
 
 
 def define_demos(several: bool = False) -> DemoFlags:

@@ -68,7 +68,7 @@ def main() -> None:
     settings = config.override(stage1_config.Stage1Config(**fields), _SET.value)
     with resuming.sitting(folder, command, _RESUME.value) as sitting:
       with remote_vla.opened(_VLA.value) as vla:
-        source = _DEMOS.open(vla.spec, vla.tokenize, sitting.say)
+        source = _DEMOS.open_for(vla, sitting.say)
         result = stage1.run(vla, source, settings, sitting)
       token_folder.write(folder, result, command=command, seed=settings.seed)
   for name, value in result.metrics.items():

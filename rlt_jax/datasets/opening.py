@@ -60,6 +60,8 @@ def open_source(
   tokenize: Callable[[str], np.ndarray],
   say: Callable[[str], None] = lambda text: None,
   mapping: str | pathlib.Path | None = None,
+  *,
+  reads_joints: bool = False,
 ) -> 'DemoSource':
   """Opens demonstrations of any format that is read.
 
@@ -69,6 +71,8 @@ def open_source(
     tokenize: of the VLA, from an instruction to int32 [L].
     say: called with lines of text on what is read and how.
     mapping: the mapping file, for datasets of other projects; '' is None.
+    reads_joints: whether positions of the joints must begin proprioception,
+      see `FrozenVla.reads_joints`.
 
   Raises:
     ValueError: what does not fit, by name; a mapping that is missing, or not
@@ -76,7 +80,7 @@ def open_source(
   """
   recording = open_recording(path)
   if recording is None:
-    return _open_own(path, spec, tokenize, say, mapping)
+    return _open_own(path, spec, tokenize, say, mapping, reads_joints)
   from rlt_jax.datasets import mapped_source
 
   if not mapping:
@@ -105,6 +109,8 @@ def open_sources(
   tokenize: Callable[[str], np.ndarray],
   say: Callable[[str], None] = lambda text: None,
   mapping: str | pathlib.Path | None = None,
+  *,
+  reads_joints: bool = False,
 ) -> 'DemoSource':
   """Opens demonstrations of several paths as one source; see `open_source`.
 
@@ -112,7 +118,10 @@ def open_sources(
   """
   from rlt_jax.vlas import demo_source
 
-  found = [open_source(path, spec, tokenize, say, mapping) for path in paths]
+  found = [
+    open_source(path, spec, tokenize, say, mapping, reads_joints=reads_joints)
+    for path in paths
+  ]
   if len(found) == 1:
     return found[0]
   scale = getattr(spec, 'action_scale', None)
@@ -125,6 +134,7 @@ def _open_own(
   tokenize: Callable[[str], np.ndarray],
   say: Callable[[str], None],
   mapping: str | pathlib.Path | None,
+  reads_joints: bool,
 ) -> 'DemoSource':
   from rlt_jax.vlas import demo_source
 
@@ -134,4 +144,6 @@ def _open_own(
       'experiments.make_demos, which say what they hold. Leave it out.'
     )
   joints = getattr(spec, 'state', 'proprio') == 'joints'
+  if reads_joints and not joints:
+    return demo_source.open_with_joints(path, spec.cameras, tokenize, say)
   return demo_source.NpzSource(path, spec.cameras, tokenize, say, joints=joints)

@@ -8,7 +8,7 @@ import numpy as np
 from rlt_jax import demo_files
 from rlt_jax.datasets.columns import ACTION_KEYS, STATE_KEYS
 from rlt_jax.datasets.recording import RecordedEpisode, Recording
-from rlt_jax.vlas.demo_source import NpzSource
+from rlt_jax.vlas.demo_source import open_with_joints
 
 _IMAGES = 'images/'
 
@@ -27,7 +27,9 @@ class OwnRecording(Recording):
     """
     self.path, self.kind, self.fps = str(path), 'rlt_jax .npz', None
     cameras = _list_cameras(path)
-    self.source = NpzSource(path, cameras, lambda text: np.zeros(1, np.int32))
+    self.source = open_with_joints(
+      path, cameras, lambda text: np.zeros(1, np.int32)
+    )
     self.episodes = tuple(
       RecordedEpisode(number, info.frames, (info.instruction,))
       for number, info in enumerate(self.source.episodes)

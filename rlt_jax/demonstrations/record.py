@@ -109,8 +109,9 @@ class Demo(NamedTuple):
   """One episode of T steps.
 
   images: camera -> uint8 [T', S, S, 3], at the steps in `frame_steps` [T'].
-  proprio: [T, P]. joints: [T, A] measured, rad and m. commands: [T, A]
-  executed. final_pose: [A] measured when it ended. prompt: text. outcome: see
+  proprio: [T, P]. joints: [T, A] measured, rad and m. rates: [T, A] measured,
+  per s; None for a task that measures none. commands: [T, A] executed.
+  final_pose: [A] measured when it ended. prompt: text. outcome: see
   `tasks.task.Outcome`.
   """
 
@@ -122,6 +123,7 @@ class Demo(NamedTuple):
   final_pose: np.ndarray
   prompt: str
   outcome: int
+  rates: np.ndarray | None = None
 
 
 class Episode(NamedTuple):
@@ -217,6 +219,11 @@ def record(
         final_pose=episode.final_pose,
         prompt=episode.prompt,
         outcome=episode.outcome,
+        rates=(
+          None
+          if task.joint_rates is None
+          else np.asarray(task.joint_rates(episode.states))
+        ),
       )
     )
   return demos

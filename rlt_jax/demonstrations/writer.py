@@ -21,8 +21,9 @@ class Demo(Protocol):
   """One recorded episode of T steps.
 
   images: camera -> uint8 [F, S, S, 3], at the steps in frame_steps [F].
-  proprio: [T, P]. joints: [T, A] measured. commands: [T, A] executed, rad and
-  m. final_pose: [A] measured when it ended. prompt: the instruction.
+  proprio: [T, P]. joints: [T, A] measured. rates: [T, A] measured, per s, or
+  None. commands: [T, A] executed, rad and m. final_pose: [A] measured when it
+  ended. prompt: the instruction.
   """
 
   images: Mapping[str, np.ndarray]
@@ -32,6 +33,7 @@ class Demo(Protocol):
   commands: np.ndarray
   final_pose: np.ndarray
   prompt: str
+  rates: np.ndarray | None
 
 
 def cut_chunks(demo: Demo, horizon: int) -> tuple[np.ndarray, np.ndarray]:
@@ -165,8 +167,11 @@ def save_shard(
 def _joints(demo: Demo, control_hz: float) -> np.ndarray:
   """Returns joints float32 [T, 2 A]: positions, then velocities per s.
 
-  A velocity is the difference to the step before: a task need not measure it.
+  A velocity is the difference to the step before where the task does not
+  measure it.
   """
+  if demo.rates is not None:
+    return np.concatenate([demo.joints, demo.rates], axis=1, dtype=np.float32)
   before = np.concatenate([demo.joints[:1], demo.joints[:-1]])
   velocities = (demo.joints - before) * control_hz
   return np.concatenate([demo.joints, velocities], axis=1, dtype=np.float32)

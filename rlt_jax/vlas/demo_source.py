@@ -14,7 +14,7 @@ import numpy as np
 
 from rlt_jax import demo_files
 from rlt_jax.demo_files import TaskFacts
-from rlt_jax.vlas import demo_shards
+from rlt_jax.vlas import demo_shards, known_tasks
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.demos import DemoBatch, Demos
 
@@ -222,6 +222,28 @@ class MemorySource(DemoSource):
     return self._demos.describe()
 
 
+def open_with_joints(
+  path: str | pathlib.Path,
+  cameras: Sequence[str],
+  tokenize: Callable[[str], np.ndarray],
+  say: Callable[[str], None] = lambda text: None,
+) -> NpzSource:
+  """Returns a source whose `proprio` begins with positions of the joints.
+
+  Where the task measures something else, such as poses of the hands, it is the
+  positions and rates of the joints instead.
+
+  Args:
+    path, cameras, tokenize, say: see `NpzSource`.
+  """
+  source = NpzSource(path, cameras, tokenize, say)
+  names = source.facts.joint_names
+  entries = known_tasks.joint_entries(names)[: len(names)]
+  if all(task.proprio_names[: len(names)] == entries for task in source.tasks):
+    return source
+  return NpzSource(path, cameras, tokenize, joints=True)
+
+
 class JoinedSource(DemoSource):
   """Sources one after the other, such as those of several tasks."""
 
@@ -237,8 +259,8 @@ class JoinedSource(DemoSource):
       action_scale: [A] unit that chunks are read in; None takes the first's.
 
     Raises:
-      ValueError: action spaces that differ in more than their unit, or frames
-        of other shapes.
+      ValueError: action spaces that differ in more than their unit, frames of
+        other shapes, or a task in two sources.
     """
     first = sources[0]
     self._sources = tuple(sources)
@@ -249,6 +271,12 @@ class JoinedSource(DemoSource):
     )
     self.episodes = tuple(x for source in sources for x in source.episodes)
     self.tasks = tuple(x for source in sources for x in source.tasks)
+    texts = [task.instruction for task in self.tasks]
+    if len(set(texts)) < len(texts):
+      raise ValueError(
+        'Each task must have one path of demonstrations, a folder of all of '
+        f'them: {texts}.'
+      )
     counts = [len(source.episodes) for source in sources]
     self._starts = np.cumsum([0, *counts])
     shapes = _shapes(first)

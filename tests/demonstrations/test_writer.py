@@ -8,7 +8,7 @@ import pytest
 from rlt_jax.demo_files import TaskFacts
 from rlt_jax.demonstrations import writer
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.vlas import demo_source
+from rlt_jax.vlas import demo_source, known_tasks
 from rlt_jax.vlas import demos as demos_lib
 
 _A = 7
@@ -23,6 +23,7 @@ class Demo(NamedTuple):
   commands: np.ndarray
   final_pose: np.ndarray
   prompt: str
+  rates: np.ndarray | None = None
 
 
 def demo(steps, prompt='insert', rate=1.0):
@@ -123,6 +124,31 @@ def test_a_vla_of_several_tasks_reads_joints_and_task(tmp_path):
   source = demo_source.NpzSource(tmp_path, ['base'], tokenize, joints=True)
   np.testing.assert_array_equal(source.read(0).proprio, demos.frames.proprio)
   assert source.describe() == demos.describe() and source.tasks == (facts,)
+
+
+@pytest.mark.parametrize('names, joints', [(('x', 'y'), True), (None, False)])
+def test_joints_begin_proprioception_where_they_must(tmp_path, names, joints):
+  joint_names = [f'joint{i}' for i in range(_A)]
+  entries = known_tasks.joint_entries(joint_names)
+  facts = TaskFacts('plug', 'insert', (), (), names or entries)
+  measured = demo(5)._replace(rates=np.full((5, _A), 7.0))
+  writer.save_shard(
+    tmp_path / 'shard_0.npz',
+    columns([measured]),
+    _SPACE,
+    joint_names=joint_names,
+    control_hz=50.0,
+    task=facts,
+  )
+  source = demo_source.open_with_joints(
+    tmp_path, ['base'], lambda text: np.array([1])
+  )
+  frames = source.read(0)
+  # The demonstrations' own proprioception is zeros.
+  expected = [0, 2, 4] if joints else [0, 0, 0]
+  assert frames.proprio[:, 0].tolist() == expected
+  if joints:  # rates as the task measured them
+    assert set(frames.proprio[:, _A]) == {7.0}
 
 
 def test_a_folder_without_demonstrations_is_refused(tmp_path):

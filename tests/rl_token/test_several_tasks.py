@@ -61,6 +61,11 @@ def test_sources_of_two_tasks_are_one_in_the_unit_of_the_vla(paths, vla):
   assert joined.describe()['episodes'] == 24
 
 
+def test_a_task_in_two_paths_is_refused(paths, vla):
+  with pytest.raises(ValueError, match='one path of demonstrations'):
+    _open([paths[0], paths[0]], vla)
+
+
 def test_demonstrations_of_other_joints_are_refused(
   paths, vla, demos, tmp_path
 ):

@@ -100,7 +100,7 @@ class TrainFolder:
       texts.append(text)
       return np.array([len(texts) - 1], np.int32)
 
-    source = open_source(_needs(config), number, sitting.say)
+    source = open_source(_needs(config), number, sitting.say, reads_joints=True)
     demos = demo_source.load_all(source)
     words = self._open_tokenizer(config, texts)
     prompter = openpi_vla.make_prompter(config, words.encode)
@@ -111,7 +111,7 @@ class TrainFolder:
     )
     demos = lessons.fit_horizon(demos, config)
     config = _with_scale(config, demos)
-    statistics = self._choose_statistics(config, demos)
+    statistics = self._choose_statistics(config, demos, sitting.say)
     vla = openpi_vla.make(
       config, checkpoint_lib.Weights({}, ''), statistics, prompter, words.digest
     )
@@ -164,19 +164,28 @@ class TrainFolder:
     return _Words(encode, content, hashlib.sha256(content).digest())
 
   def _choose_statistics(
-    self, config: OpenpiConfig, demos: Demos
+    self, config: OpenpiConfig, demos: Demos, say: Callable[[str], None]
   ) -> statistics_lib.Statistics:
     """Returns the start's statistics of this robot, or the demonstrations'."""
     rows, _ = demos_lib.split_episodes(
       demos.frames.episode, self.train.held_out, self.train.seed
     )
     found = lessons.measure(demos, rows, config)
-    start = pathlib.Path(self.start) / 'assets' / config.asset_id
-    if self.start and start.is_dir():
+    if not self.start:
+      return found
+    assets = pathlib.Path(self.start) / 'assets'
+    if (assets / config.asset_id).is_dir():
+      say(f'Statistics: those of {assets / config.asset_id}.')
       found = statistics_lib.read(
         statistics_lib.find(self.start, config.asset_id),
         len(config.joints),
         quantiles=config.model.is_pi05,
+      )
+    else:
+      there = sorted(x.name for x in assets.glob('*'))
+      say(
+        f'Statistics: those of the demonstrations, as {assets} has no '
+        f'{config.asset_id!r}, only {there}.'
       )
     return found
 
