@@ -197,7 +197,13 @@ class Collector:
       config.worlds, config.other_every, len(task.spec.other_instructions)
     )
     self._prompts = choose_prompts(self._instruction, task.spec)
-    if not isinstance(expert, ScriptedExpert):
+    if isinstance(expert, ScriptedExpert):
+      if space is not None and space.mode != config.action_mode:
+        raise ValueError(
+          f'action_mode must be that of like, {space.mode}: '
+          f'{config.action_mode}.'
+        )
+    else:
       if config.other_every:
         raise ValueError(
           f'other_every must be 0 for a policy: {config.other_every}.'

@@ -110,6 +110,12 @@ def test_settings_that_do_not_fit_are_refused(tmp_path, changes, message):
     collect_into(tmp_path, format='lerobot', **changes)
 
 
+def test_the_unit_of_others_has_their_mode(tmp_path):
+  space = ActionSpace(np.ones(3, np.float32), 'offset')
+  with pytest.raises(ValueError, match='of like, offset: increment'):
+    collect_into(tmp_path, space=space, action_mode='increment')
+
+
 def test_an_unknown_format_is_refused():
   with pytest.raises(ValueError, match='format must be one of'):
     CollectConfig(format='hdf5')
