@@ -1,6 +1,7 @@
 """Whether a dataset, through its mapping, fits a VLA and a robot's station."""
 
 from collections.abc import Iterator
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,10 @@ def fit_vla(
   try:
     if isinstance(recording, OwnRecording):
       source = recording.source
+      scale = source.facts.action_scale
+      if len(scale) == len(spec.action_scale):
+        # Their unit is converted, or not read.
+        spec = dataclasses.replace(spec, action_scale=scale)
       demos_lib.check_fit(source.peek(), spec, actions=True)
       _check_cameras(source.cameras, spec.cameras)
       for text in {episode.instruction for episode in source.episodes}:

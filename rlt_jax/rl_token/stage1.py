@@ -242,6 +242,9 @@ def _measure(
   task = stage.plan.task_of(stage.test)
   for i, name in enumerate(stage.plan.tasks):
     rows = task == i
+    if rows.sum() < 2:
+      stage.sitting.say(f'Without figures of {name}: {rows.sum()} frames.')
+      continue
     found = diagnostics.explained(
       token.params, tokens[rows], config, key, mask=mask[rows]
     )
@@ -282,6 +285,11 @@ def _open_teacher(
       rows=config.query_rows,
       mesh=mesh,
       language=config.inputs == 'image_language',
+    )
+  elif config.inputs != 'image':
+    raise ValueError(
+      f"inputs must be 'image' for a VLA that is not in this process, which "
+      f'gives no embeddings of language: {config.inputs!r}.'
     )
   owner = teacher.vla if isinstance(teacher, VlaTeacher) else teacher
   if config.alpha > 0.0 and not isinstance(owner, TrainableVla):

@@ -258,9 +258,7 @@ def test_a_practiced_bundle_goes_on_with_the_agent_of_its_run(tmp_path):
     with pytest.raises(ValueError, match=rule):
       _learner(tmp_path, 'third', **(given | changes))
   config = config_lib.override(_CONFIG, ['agent.beta=0.5'])
-  with pytest.raises(
-    ValueError, match='agent.beta must be that of .*: 0.5'
-  ):
+  with pytest.raises(ValueError, match='agent.beta must be that of .*: 0.5'):
     _learner(tmp_path, 'third', **given, config=config)
   assert not (tmp_path / 'third').exists()
 

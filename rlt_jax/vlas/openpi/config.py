@@ -3,6 +3,7 @@
 A configuration is a small JSON file; those in `configs` are opened by name.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import difflib
 import importlib.resources
@@ -142,7 +143,8 @@ class OpenpiConfig:
       value = getattr(self, name)
       if not (math.isfinite(value) and value > 0):
         raise ValueError(f'{name} must be positive: {value}.')
-    if '..' in pathlib.PurePath(self.asset_id).parts or not self.asset_id:
+    asset = pathlib.PurePath(self.asset_id)
+    if '..' in asset.parts or asset.is_absolute() or not self.asset_id:
       raise ValueError(
         f'asset_id must be a folder below assets: {self.asset_id!r}.'
       )
@@ -153,6 +155,11 @@ class OpenpiConfig:
     return (*(joint.name for joint in self.joints), *self.resting_joints)
 
   def _check_cameras(self):
+    if not isinstance(self.cameras, Mapping):
+      raise ValueError(
+        f'cameras must map slots of {SLOTS} to cameras of the robot: '
+        f'{self.cameras!r}.'
+      )
     unknown = sorted(set(self.cameras) - set(SLOTS))
     names = list(self.cameras.values())
     if unknown or not names or len(set(names)) != len(names):

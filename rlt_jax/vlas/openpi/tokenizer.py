@@ -38,7 +38,9 @@ def make(instructions: Sequence[str]) -> bytes:
       f'Instructions must hold a word to make a tokenizer: {instructions}.'
     )
   letters = ''.join(map(chr, range(33, 127)))
-  pieces = [*_FRAME, *_VALUES, *(f'▁{word}' for word in words)]
+  # A number as a word is one of the values, too.
+  own = [*_FRAME, *_VALUES, *(f'▁{word}' for word in words)]
+  pieces = list(dict.fromkeys(own))
   content = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter([*instructions, letters]),

@@ -99,6 +99,8 @@ _JOINT = {'name': 'a'}
     ({'horizon': 1.5}, 'horizon must be of type int: 1.5'),
     ({'image_size': True}, 'image_size must be of type int: True'),
     ({'asset_id': '../x'}, 'folder below assets'),
+    ({'asset_id': '/etc'}, "folder below assets: '/etc'"),
+    ({'cameras': ['wrist_left']}, r"must map slots of .*: \['wrist_left'\]"),
     ({'token_layer': 'first'}, "one of .*'last_input'.*: 'first'"),
     ({'family': 'pi0_fast'}, "family must be one of .*: 'pi0_fast'"),
     ({'family': 'pi0', 'state_in_prompt': True}, 'must be false for pi0'),

@@ -29,3 +29,10 @@ def test_instructions_without_a_word_are_refused():
 def test_more_pieces_than_the_model_has_words_are_refused():
   with pytest.raises(ValueError, match='at most 300 in all'):
     prompt.read_tokenizer(tokenizer.make(_TEXTS), 300, 'here')
+
+
+def test_a_number_in_an_instruction_is_one_of_the_values():
+  content = tokenizer.make(['pick up 3 plugs'])
+  encode = prompt.read_tokenizer(content, 1000, 'test')
+  assert encode('pick up 3 plugs') == encode('pick up 3 plugs')
+  assert len(encode('pick 3')) == len(encode('pick up'))
