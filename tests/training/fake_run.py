@@ -56,7 +56,7 @@ class FakeLoop:
     self._events.happen('init')
     none = np.full(4, -1, np.int32)
     return loop_lib.PracticeState(
-      actors=jnp.zeros(2),
+      actors=SimpleActors(states=jnp.zeros(2)),
       learner=SimpleLearner(agent={'w': jnp.zeros(self._weights)}, rows=0),
       pending=jnp.zeros(1),
       policy={'w': np.zeros(self._weights, np.float32)},
@@ -87,6 +87,12 @@ class FakeLoop:
         'beta_ratio': float(weights[0]),
       })  # fmt: skip
     return state
+
+
+@chex.dataclass(frozen=True)
+class SimpleActors:
+  states: chex.Array
+  human: None = None
 
 
 @chex.dataclass(frozen=True)
