@@ -85,7 +85,8 @@ def _config(name):
     # DSRL has a row for each query.
     replay_stride=_CHUNK if by_query else 1,
     utd_ratio=10 if by_query else 2,
-    num_env_steps=2000,
+    # After 2000 DSRL's success depends on the machine's rounding.
+    num_env_steps=3000 if by_query else 2000,
     learning_starts=32,
     vla_warmup_steps=800,
     vla_warmup_successes=0,
@@ -108,7 +109,9 @@ def test_a_baseline_practices_and_is_evaluated(name, rollout):
   practice = loop.Practice(rollout, perception, agent, config)
   found = {}
   state = practice.run(
-    practice.init(), 2000, lambda state, metrics: found.update(metrics)
+    practice.init(),
+    config.num_env_steps,
+    lambda state, metrics: found.update(metrics),
   )
   assert found['phase'] == 'practice' and found['finite'] == 1.0
   assert found.keys() <= METRICS.keys()
