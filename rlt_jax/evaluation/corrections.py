@@ -18,6 +18,7 @@ from rlt_jax.demonstrations.record import RollOut, Trace
 from rlt_jax.evaluation.evaluator import Policy, Steering
 from rlt_jax.evaluation.policy_demos import to_trace
 from rlt_jax.rollout.chunk_rollout import (
+  executed_states,
   find_diverged,
   RolloutFns,
   Trajectory,
@@ -81,7 +82,10 @@ def make_roll_out(
       for start in range(0, commands.shape[1], chunk_size):
         part = commands[:, start : start + chunk_size]
         trajectory, watch = person.chunk(watch, states, part)
-        _keep(driven, trajectory, watch.driving)
+        worlds_driven = np.flatnonzero(watch.driving)
+        made = executed_states(trajectory, worlds_driven)
+        for e, steps in zip(worlds_driven, made, strict=True):
+          driven[e] += steps
         states = _after(states, trajectory)
     return to_trace(driven, states)
 
@@ -98,14 +102,3 @@ def _after(before: State, trajectory: Trajectory) -> State:
   return after.replace(
     outcome=np.where(lost, Outcome.TIME_OUT, np.asarray(after.outcome))
   )
-
-
-def _keep(
-  driven: list[list[Any]], trajectory: Trajectory, driving: np.ndarray
-) -> None:
-  """Appends the steps that the person drove."""
-  states = jax.tree.map(np.asarray, trajectory.states)
-  valid = np.asarray(trajectory.valid)
-  for e in np.flatnonzero(driving):
-    for t in np.flatnonzero(valid[e]):
-      driven[e].append(jax.tree.map(lambda x: x[t, e], states))  # noqa: B023

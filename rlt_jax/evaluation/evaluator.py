@@ -14,6 +14,7 @@ from rlt_jax.batching import map_in_batches
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.reporting.video import Clip, view_steps
 from rlt_jax.rollout.chunk_rollout import (
+  executed_states,
   find_diverged,
   RolloutFns,
   Trajectory,
@@ -296,11 +297,9 @@ def _keep_film(
   wanted = [(e, row) for e, row in enumerate(rows[:count]) if row < len(filmed)]
   if not wanted:
     return
-  states = jax.tree.map(np.asarray, trajectory.states)
-  valid = np.asarray(trajectory.valid)
-  for e, row in wanted:
-    for t in np.flatnonzero(valid[e]):
-      filmed[row].append(jax.tree.map(lambda x: x[t, e], states))  # noqa: B023
+  made = executed_states(trajectory, [e for e, _ in wanted])
+  for (_, row), states in zip(wanted, made, strict=True):
+    filmed[row] += states
 
 
 def clips(

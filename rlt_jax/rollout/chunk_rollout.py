@@ -1,6 +1,6 @@
 """Executes chunks of commands in E worlds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -104,6 +104,26 @@ def make(task: Task) -> RolloutFns:
     return map_in_batches(reset, keys, size)
 
   return RolloutFns(task.compile(chunk), begin)
+
+
+def executed_states(
+  trajectory: Trajectory, worlds: Sequence[int]
+) -> list[list[State]]:
+  """Returns the states before each executed step of some worlds, on the host.
+
+  Args:
+    trajectory: of E worlds.
+    worlds: numbers of those wanted.
+  """
+  states = jax.tree.map(np.asarray, trajectory.states)
+  valid = np.asarray(trajectory.valid)
+  return [
+    [
+      jax.tree.map(lambda x: x[t, e], states)  # noqa: B023
+      for t in np.flatnonzero(valid[e])
+    ]
+    for e in worlds
+  ]
 
 
 def find_diverged(before: Any, after: Any) -> np.ndarray:
