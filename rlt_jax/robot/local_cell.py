@@ -104,7 +104,7 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
 
 def _check_untrained(bundle: str) -> None:
   """Refuses a practiced actor, which the learner of a cell would replace."""
-  steps = bundle_lib.load(bundle)[0].run.get('env_steps', 0)
+  steps = bundle_lib.load(bundle)[0].practiced_steps
   if steps:
     raise ValueError(
       'bundle must have an untrained actor, as the learner of a cell begins '

@@ -50,7 +50,7 @@ def agent_state(
     OSError: there is no such run.
   """
   if not start:
-    steps = spec.run.get('env_steps', 0)
+    steps = spec.practiced_steps
     if steps:
       raise ValueError(
         'A learner begins with an untrained actor unless --start names the run '

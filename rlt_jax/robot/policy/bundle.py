@@ -163,6 +163,11 @@ class BundleSpec:
     """P."""
     return len(self.proprio_names)
 
+  @property
+  def practiced_steps(self) -> int:
+    """Control steps that the actor has practiced, 0 if it is untrained."""
+    return self.run.get('env_steps', 0)
+
 
 def load(folder: str | pathlib.Path) -> tuple[BundleSpec, list[np.ndarray]]:
   """Reads a bundle, after comparing all of its files with their digests.
