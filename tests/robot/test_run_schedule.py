@@ -93,22 +93,28 @@ def test_damaged_weights_are_refused_in_words(tmp_path):
   )
 
 
-def test_the_view_counts_labeled_episodes_only(tmp_path):
-  kinds = [Kind.SUCCESS, Kind.ABORT, Kind.FAILURE, Kind.SUCCESS]
+def _labeled(folder, kinds, **plan):
+  """A schedule whose episodes are labeled in turn, after 15 steps."""
 
   def say(steps):
     number = len(schedule.run.results.episodes)
-    return [kinds[number % 4]] if steps >= 15 else []
+    return [kinds[number % len(kinds)]] if steps >= 15 else []
 
   schedule = Schedule(
-    tmp_path,
-    num_base_episodes=0,
-    num_final_episodes=0,
-    minutes=0.025,
+    folder,
     device=functools.partial(
       StateOperator, say, lambda: schedule.robot.controller.progress.steps
     ),
     handover=make_handover(label_grace_s=0.0, debounce_s=0.0),
+    **plan,
+  )
+  return schedule
+
+
+def test_the_view_counts_labeled_episodes_only(tmp_path):
+  kinds = [Kind.SUCCESS, Kind.ABORT, Kind.FAILURE, Kind.SUCCESS]
+  schedule = _labeled(
+    tmp_path, kinds, num_base_episodes=0, num_final_episodes=0, minutes=0.025
   )
   rows = schedule.rows()
   outcomes = [x['outcome'] for x in rows]
@@ -134,20 +140,8 @@ def test_a_plan_must_be_possible(change, message):
 
 def test_a_discarded_episode_is_recorded_again(tmp_path):
   kinds = [Kind.RERECORD, Kind.SUCCESS, Kind.RERECORD, Kind.SUCCESS]
-
-  def say(steps):
-    number = len(schedule.run.results.episodes)
-    return [kinds[number % 4]] if steps >= 15 else []
-
-  schedule = Schedule(
-    tmp_path,
-    num_base_episodes=1,
-    num_final_episodes=1,
-    minutes=0.0,
-    device=functools.partial(
-      StateOperator, say, lambda: schedule.robot.controller.progress.steps
-    ),
-    handover=make_handover(label_grace_s=0.0, debounce_s=0.0),
+  schedule = _labeled(
+    tmp_path, kinds, num_base_episodes=1, num_final_episodes=1, minutes=0.0
   )
   rows = schedule.rows()
   assert [(x['mode'], x['outcome']) for x in rows] == [
