@@ -1,5 +1,6 @@
 import pytest
 
+from rlt_jax.robot.episode_operator import EpisodeOperator
 from rlt_jax.robot.operator.events import DeviceError, Event, Kind
 from rlt_jax.robot.operator.group import Group
 from rlt_jax.robot.operator.scripted import Scripted
@@ -81,3 +82,16 @@ def test_a_group_that_is_lost_whole_says_so():
     devices[1].lost = True
     with pytest.raises(DeviceError, match='pedal: pulled out; keys: pulled'):
       group.poll()
+
+
+def test_the_cause_of_a_stop_is_the_device_that_was_lost():
+  clock = FakeClock()
+  pedal, keys = _Device('pedal', []), Scripted([(1.0, Kind.STOP)], clock=clock)
+  with Group([pedal, keys], clock=clock) as group:
+    operator = EpisodeOperator(group, None, clock=clock, period_s=0.02)
+    pedal.lost = True
+    (event,) = operator.poll_stopped()
+    assert event.cause == 'pedal: pulled out'
+    clock.time += 1.0
+    (event,) = operator.poll_stopped()
+    assert event.cause == 'the operator stopped the arm'
