@@ -77,6 +77,11 @@ _ROWS = (
     settings=('token_ablation=socket_blind',),
   ),
   Row(
+    name='token_mean',
+    about="the mean of the VLA's tokens in place of the RL token",
+    settings=('token_ablation=mean_tokens',),
+  ),
+  Row(
     name='token_true_pose',
     about='the true pose in place of the RL token',
     settings=('token_ablation=true_pose',),

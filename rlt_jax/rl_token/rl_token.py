@@ -44,6 +44,21 @@ class RlToken:
       vla_tokens: [B, N, D] of a `VlaOutput`, image tokens first.
       mask: bool [B, N], False is padding; None means that all are visible.
     """
+    tokens, mask = self.read(vla_tokens, mask)
+    stats = params['stats']
+    tokens = stats_lib.standardize(stats, tokens, mask)
+    z_rl = encode(params, tokens, mask, self.config)
+    return (z_rl - stats['z_mean']) / stats['z_std']
+
+  def read(self, vla_tokens: Array, mask: Array | None) -> tuple[Array, Array]:
+    """Returns the tokens [B, num_image_tokens, D] that are read, and mask.
+
+    Args:
+      vla_tokens, mask: as `apply`.
+
+    Raises:
+      ValueError: tokens of another number or width.
+    """
     count, width = self.spec.num_image_tokens, self.spec.token_dim
     if vla_tokens.ndim != 3 or vla_tokens.shape[1] < count:
       raise ValueError(
@@ -54,10 +69,7 @@ class RlToken:
     tokens = vla_tokens[:, :count]
     if mask is None:
       mask = jnp.ones(tokens.shape[:2], bool)
-    stats = params['stats']
-    tokens = stats_lib.standardize(stats, tokens, mask[:, :count])
-    z_rl = encode(params, tokens, mask[:, :count], self.config)
-    return (z_rl - stats['z_mean']) / stats['z_std']
+    return tokens, mask[:, :count]
 
 
 def make(params: Params, config: TokenConfig, vla_fingerprint: str) -> RlToken:

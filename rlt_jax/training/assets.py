@@ -7,7 +7,7 @@ from typing import Any
 from rlt_jax import files, vlas
 from rlt_jax.reporting import statistics
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.rl_token import no_token, rl_token
+from rlt_jax.rl_token import mean_token, no_token, rl_token
 from rlt_jax.serving import sync_client
 from rlt_jax.serving.embedder import Embedder, LocalEmbedder
 from rlt_jax.serving.remote_embedder import RemoteEmbedder
@@ -63,17 +63,27 @@ def load_embedder(
   Args:
     folder, config, task: as `load`. A server has a token of its own, so the
       folder is empty then. A token that `config.token_ablation` replaces need
-      not exist.
+      not exist, but for 'mean_tokens', which reads its statistics.
 
   Raises:
     ValueError: what does not fit, by name.
     OSError: no server at the address, or no such token file.
   """
+  averages = config.token_ablation == 'mean_tokens'
   if not vlas.is_address(config.vla):
-    if config.token_ablation != 'none' and not _has_token(folder, config, task):
+    replaced = config.token_ablation != 'none' and not averages
+    if replaced and not _has_token(folder, config, task):
       vla = _load_vla(folder, config, task)
       return LocalEmbedder(vla, no_token.make(vla.spec))
-    return LocalEmbedder(*load(folder, config, task))
+    vla, token, metrics = load(folder, config, task)
+    if averages:
+      token, metrics = mean_token.make(token), {}
+    return LocalEmbedder(vla, token, metrics)
+  if averages:
+    raise ValueError(
+      "token_ablation 'mean_tokens' needs the VLA in this process; a server "
+      f'answers with its token alone: {config.vla!r}.'
+    )
   if folder:
     raise ValueError(
       '--assets must be empty for a VLA behind a socket, which serves its own '

@@ -205,6 +205,27 @@ def test_a_token_that_is_replaced_need_not_exist(foreign, config, tmp_path):
     assets_lib.load_embedder(str(tmp_path), named, _SPEC)
 
 
+def test_the_mean_of_the_tokens_needs_the_token_and_the_vla(
+  foreign, config, tmp_path
+):
+  config = dataclasses.replace(config, vla=_TOY, token_ablation='mean_tokens')
+  embedder = assets_lib.load_embedder(str(foreign[2]), config, _SPEC)
+  images = {
+    c: np.full((2, 64, 64, 3), 9, np.uint8) for c in embedder.spec.cameras
+  }
+  observed = images, np.zeros((2, 28), np.float32), 'insert', jax.random.key(0)
+  z_rl = np.asarray(embedder.embed(*observed).z_rl)
+  assert (
+    z_rl.shape == (2, embedder.spec.z_dim) == (2, foreign[0].spec.token_dim)
+  )
+  np.testing.assert_allclose(z_rl.std(-1), 1.0, atol=1e-2)
+  with pytest.raises(ValueError, match='A token must be a folder with'):
+    assets_lib.load_embedder(str(tmp_path), config, _SPEC)
+  with pytest.raises(ValueError, match="'mean_tokens' needs the VLA in this"):
+    served = dataclasses.replace(config, vla='ws://127.0.0.1:1')
+    assets_lib.load_embedder('', served, _SPEC)
+
+
 def test_a_vla_of_another_task_is_refused(foreign, config):
   task = dataclasses.replace(_SPEC, control_hz=20)
   config = dataclasses.replace(config, vla=_TOY)
