@@ -35,6 +35,18 @@ class HumanConfig:
       if not getattr(self, name) > 0.0:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')
 
+  def check_read(self) -> None:
+    """Raises ValueError for a setting of help where nobody helps."""
+    if self.help_minutes > 0.0:
+      return
+    default = HumanConfig()
+    for name in ('stall_s', 'progress_mm', 'hand_back_mm'):
+      if getattr(self, name) != getattr(default, name):
+        raise ValueError(
+          f'human.{name} needs human.help_minutes above 0, as it is read where '
+          f'a person helps: {getattr(self, name)}.'
+        )
+
   @property
   def present(self) -> bool:
     """Whether there is a person."""

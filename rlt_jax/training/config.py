@@ -141,6 +141,7 @@ class PracticeConfig:
         f'eval_at_minutes must be positive: {self.eval_at_minutes}. Without '
         'evaluations on the way: --set=eval_at_minutes= (nothing after =).'
       )
+    self.human.check_read()
     self._check_chunks()
     self._check_replay()
 

@@ -13,6 +13,7 @@ from rlt_jax.rollout.human_config import HumanConfig
 from rlt_jax.rollout.simulated_human import SimulatedHuman
 from rlt_jax.tasks.task import ScriptedExpert
 from rlt_jax.training import actors, loop, multi_seed
+from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Outcome, Source
 from tests.demonstrations import point_demo_task
 from tests.training import test_divergence
@@ -198,3 +199,13 @@ def test_settings_that_cannot_work_are_refused(changes, rule):
   with pytest.raises(ValueError, match=rule):
     HumanConfig(**changes)
   assert not HumanConfig().present and HumanConfig(demo_steps=1).present
+
+
+def test_settings_of_help_need_help():
+  rule = 'human.stall_s needs human.help_minutes above 0, .*: 1.0'
+  for human in (HumanConfig(stall_s=1.0), HumanConfig(demo_steps=9, stall_s=1)):
+    with pytest.raises(ValueError, match='human.stall_s needs'):
+      PracticeConfig(human=human)
+  with pytest.raises(ValueError, match=rule):
+    HumanConfig(stall_s=1.0).check_read()
+  PracticeConfig(human=HumanConfig(help_minutes=1.0, stall_s=1.0))
