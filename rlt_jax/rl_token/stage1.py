@@ -30,6 +30,7 @@ from rlt_jax.rl_token.token_data import (
 from rlt_jax.sitting import Sitting
 from rlt_jax.types import PRNGKey
 from rlt_jax.vlas import demos as demos_lib
+from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas.demo_source import DemoSource, MemorySource
 from rlt_jax.vlas.demos import Demos
 from rlt_jax.vlas.vla import FrozenVla, TrainableVla, VlaHooks
@@ -306,6 +307,9 @@ def _choose(
   """Returns the frames to use and their split, after checking everything."""
   first = source.peek()
   demos_lib.check_fit(first, teacher.spec, actions=config.alpha > 0.0)
+  known = teacher.vla.tasks if isinstance(teacher, VlaTeacher) else ()
+  for task in source.tasks if known else ():
+    known_tasks.find(known, task)  # raises where practice would
   plan = frame_plan.choose(
     source.episodes, config.episodes, HELD_OUT, config.seed, source.tasks
   )

@@ -9,6 +9,7 @@ import pytest
 from rlt_jax.datasets import opening
 from rlt_jax.demo_files import TaskFacts
 from rlt_jax.rl_token import rl_token, stage1
+from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas.pi_small import tokenizer
 from tests.vlas import shards
 from tests.vlas.untrained import random_vla
@@ -77,6 +78,12 @@ def test_demonstrations_of_other_joints_are_refused(
   shards.write(file, demos, proprio=demos.frames.proprio[:, :3], **same)
   with pytest.raises(ValueError, match='the same shapes of frames'):
     _open([paths[0], file], vla)
+
+
+def test_a_task_that_the_vla_does_not_know_is_refused(paths, vla):
+  knows = dataclasses.replace(vla, tasks=known_tasks.of_facts(_TASKS[:1]))
+  with pytest.raises(ValueError, match="'drive home' of screw: it knows plug"):
+    stage1.prepare(knows, _open(paths, vla), stage1.Stage1Config())
 
 
 def test_a_shared_token_reads_language_and_is_measured_per_task(
