@@ -12,7 +12,8 @@ comparison.png: success and throughput against robot minutes, and the gates of
 each row, which say whether its figures may be believed.
 
 With --resume it goes on: finished runs are skipped, a stopped one continues.
-The rows and seeds may then be others; their settings may not.
+The rows and seeds may then be others, and the table has all that the folder
+has; settings may not.
 
 Cost: a run takes what experiments.practice takes, 8 to 13 minutes for 15 robot
 minutes of RLT on two cores; docs/baselines.md has the others.
@@ -55,10 +56,8 @@ def main() -> None:
     given = {'changes': _SET.value, 'task': _TASK.value, 'vla': _VLA.value}
     comparison = compare.Comparison(
       workdir=pathlib.Path(_WORKDIR.value),
-      tasks=[
-        compare.Task(row, rows.make_config(row, _MINUTES.value, **given))
-        for row in rows.find(names)
-      ],
+      rows=rows.find(names),
+      make_config=lambda row: rows.make_config(row, _MINUTES.value, **given),
       seeds=[int(seed) for seed in _SEEDS.value],
       resume=_RESUME.value,
       assets=_ASSETS.value,

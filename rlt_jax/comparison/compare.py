@@ -1,6 +1,7 @@
 """Runs rows of the comparison one after the other and keeps their table."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 from rlt_jax import files
 from rlt_jax import lock as lock_lib
 from rlt_jax.comparison import gates, results, runs, start_gates
-from rlt_jax.comparison.rows import Row
+from rlt_jax.comparison.rows import Row, ROWS
 from rlt_jax.training.config import PracticeConfig
 
 _GATES_FILE = 'gates.json'
@@ -35,7 +36,8 @@ class Comparison:
     self,
     *,
     workdir: pathlib.Path,
-    tasks: Sequence[Task],
+    rows: Sequence[Row],
+    make_config: Callable[[Row], PracticeConfig],
     seeds: Sequence[int],
     resume: bool,
     assets: str = '',
@@ -46,7 +48,8 @@ class Comparison:
     Args:
       workdir: of the comparison. With `resume` it may have runs of the same
         settings, also of other rows and seeds.
-      tasks: rows in the order in which they run.
+      rows: in the order in which they run.
+      make_config: gives the settings of a row, without a seed.
       seeds: of each row.
       resume: go on in a folder that has runs.
       assets: folder with vla/ and token/; empty for the shipped ones.
@@ -64,9 +67,16 @@ class Comparison:
       raise ValueError(
         f'workdir must be new (or pass --resume to continue): {workdir}.'
       )
-    self._workdir, self._tasks, self._seeds = workdir, tasks, tuple(seeds)
+    self._workdir, self._seeds = workdir, tuple(seeds)
+    self._tasks = [Task(row, make_config(row)) for row in rows]
+    # What earlier commands ran stays in the table.
+    self._kept = [
+      Task(row, make_config(row))
+      for row in ROWS.values()
+      if row not in rows and runs.seeds_in(workdir, row)
+    ]
     self._assets, self._command = assets, command
-    for row, config in tasks:
+    for row, config in (*self._tasks, *self._kept):
       if config.num_env_steps <= config.vla_warmup_steps:
         raise ValueError(
           'minutes must go beyond the warm-up of '
@@ -81,23 +91,26 @@ class Comparison:
 
     Raises:
       KeyboardInterrupt: a signal came; a resumed comparison goes on there.
-      RefusedError: a row that cannot run with the VLA or the task, a gate that
-        cannot be computed, or runs of several VLAs.
+      RefusedError: a row that cannot run with the VLA or the task, before any
+        runs; a gate that cannot be computed, or runs of several VLAs.
       OSError: another process writes there, or this one cannot.
     """
     workdir = self._workdir
     workdir.mkdir(parents=True, exist_ok=True)
     with lock_lib.hold_folder(workdir, '--workdir', _say):
-      entries: list[dict[str, Any]] = []
-      for row, config in self._tasks:
-        self._run_row(row, config)
-        try:
+      self._check_rows()
+      entries: dict[str, Any] = {}
+      try:
+        for row, config in self._kept:
+          entries[row.name] = self._entry(row, config)
+        for row, config in self._tasks:
+          self._run_row(row, config)
           runs.check_same_parts(self._finished_folders())
-          entries.append(self._entry(row, config))
-        except ValueError as error:
-          raise RefusedError(str(error)) from error
-        text = results.write(workdir, entries, command=self._command)
-        _say(f'\n{results.gate_table(entries[-1:])}\n')
+          entries[row.name] = self._entry(row, config)
+          text = self._write(entries)
+          _say(f'\n{results.gate_table([entries[row.name]])}\n')
+      except ValueError as error:
+        raise RefusedError(str(error)) from error
       _say(f'{text}\nTable: {workdir / results.NAME}.md')
 
   def is_saved(self) -> bool:
@@ -108,22 +121,31 @@ class Comparison:
       for state in self._states(*task).values()
     )
 
+  def _write(self, entries: Mapping[str, Any]) -> str:
+    """Writes the table, in the order of the rows; returns its text."""
+    shown = [entries[name] for name in ROWS if name in entries]
+    return results.write(self._workdir, shown, command=self._command)
+
+  def _check_rows(self) -> None:
+    """Raises RefusedError for a row that cannot run, before any row does."""
+    for row, config in self._tasks:
+      states = self._states(row, config)
+      if any(states[x] in (runs.NEW, runs.BEGUN) for x in self._seeds):
+        with _refusals(row):
+          runs.check_parts(config, self._assets)
+
   def _run_row(self, row: Row, config: PracticeConfig) -> None:
     for seed in self._seeds:
       state = self._states(row, config)[seed]
       _say(f'\nrow {row.name}, seed {seed}: {state}')
       if state in (runs.NEW, runs.BEGUN):
-        try:
+        with _refusals(row):
           run = runs.open_seed(
             runs.folder_of(self._workdir, row, seed),
             dataclasses.replace(config, seed=seed),
             assets=self._assets,
             command=self._command,
           )
-        except ValueError as error:
-          raise RefusedError(
-            f'The row {row.name!r} cannot run: {error}'
-          ) from error
         runs.run_to_end(run)
 
   def _entry(self, row: Row, config: PracticeConfig) -> dict[str, Any]:
@@ -167,21 +189,30 @@ class Comparison:
     return found
 
   def _states(self, row: Row, config: PracticeConfig) -> dict[int, str]:
+    """Returns how far the seeds are, those of earlier commands included."""
     return {
       seed: runs.state_of(
         runs.folder_of(self._workdir, row, seed), config, seed
       )
-      for seed in self._seeds
+      for seed in sorted({*self._seeds, *runs.seeds_in(self._workdir, row)})
     }
 
   def _finished_folders(self) -> list[pathlib.Path]:
     """Returns the folders of all runs so far that reached their end."""
     return [
       runs.folder_of(self._workdir, task.row, seed)
-      for task in self._tasks
+      for task in (*self._tasks, *self._kept)
       for seed, state in self._states(*task).items()
       if state == runs.FINISHED
     ]
+
+
+@contextlib.contextmanager
+def _refusals(row: Row) -> Iterator[None]:
+  try:
+    yield
+  except ValueError as error:
+    raise RefusedError(f'The row {row.name!r} cannot run: {error}') from error
 
 
 def _digest(path: pathlib.Path) -> str:

@@ -18,6 +18,7 @@ from rlt_jax.comparison.gates import DIVERGED_FILE
 from rlt_jax.comparison.rows import Row
 from rlt_jax.export import checkpoint
 from rlt_jax.training import run_folder
+from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.practice_run import PracticeRun
 
@@ -27,6 +28,13 @@ NEW, BEGUN, FINISHED, DIVERGED = 'new', 'begun', 'finished', 'diverged'
 def folder_of(workdir: pathlib.Path, row: Row, seed: int) -> pathlib.Path:
   """Returns the folder of a seed."""
   return workdir / row.name / f'seed-{seed}'
+
+
+def seeds_in(workdir: pathlib.Path, row: Row) -> list[int]:
+  """Returns the seeds of a row that a comparison has begun, in order."""
+  found = (workdir / row.name).glob(f'seed-*/{run_folder.CONFIG_FILE}')
+  names = (path.parent.name.removeprefix('seed-') for path in found)
+  return sorted(int(name) for name in names if name.isdecimal())
 
 
 def state_of(folder: pathlib.Path, config: PracticeConfig, seed: int) -> str:
@@ -55,6 +63,16 @@ def state_of(folder: pathlib.Path, config: PracticeConfig, seed: int) -> str:
   if (folder / 'report.json').exists():
     return FINISHED
   return BEGUN if checkpoint.latest(folder) is not None else NEW
+
+
+def check_parts(config: PracticeConfig, assets: str) -> None:
+  """Raises ValueError for a row that the VLA or the task at hand cannot run.
+
+  Args:
+    config: of the row.
+    assets: folder with vla/ and token/; empty for the shipped ones.
+  """
+  setup_lib.make(config, assets)
 
 
 def open_seed(

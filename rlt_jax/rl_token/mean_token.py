@@ -39,11 +39,11 @@ class MeanToken(RlToken):
 
 
 def make(token: RlToken) -> MeanToken:
-  """Returns the mean of the tokens that `token` reads; its width is D."""
+  """Returns the mean of the tokens that `token` reads; its width is D.
+
+  Its fingerprint is that of `token`, whose weights and statistics it comes
+  with.
+  """
   config = dataclasses.replace(token.config, width=None)
-  spec = dataclasses.replace(
-    token.spec,
-    z_dim=config.z_dim,
-    fingerprint=f'{token.spec.fingerprint}-mean',
-  )
+  spec = dataclasses.replace(token.spec, z_dim=config.z_dim)
   return MeanToken(spec=spec, config=config, params=token.params)

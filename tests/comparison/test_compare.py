@@ -1,5 +1,6 @@
 """Rows run one after the other, are skipped, continued, and reported."""
 
+import dataclasses
 import json
 import shutil
 
@@ -9,10 +10,13 @@ from rlt_jax.comparison import compare, rows, runs
 from tests.comparison import fake_runs
 from tests.comparison.fake_runs import FakeRun
 
+CHECK_PARTS = runs.check_parts
+
 
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
   monkeypatch.setattr(runs, 'PracticeRun', FakeRun)
+  monkeypatch.setattr(runs, 'check_parts', lambda config, assets: None)
   for name, value in (('log', []), ('diverge', ''), ('stop', '')):
     monkeypatch.setattr(FakeRun, name, value)
 
@@ -20,10 +24,8 @@ def fake(monkeypatch):
 def make(folder, names, *, seeds=(0,), resume=False, changes=()):
   return compare.Comparison(
     workdir=folder,
-    tasks=[
-      compare.Task(row, rows.make_config(row, 5, changes=changes))
-      for row in rows.find(names)
-    ],
+    rows=rows.find(names),
+    make_config=lambda row: rows.make_config(row, 5, changes=changes),
     seeds=seeds,
     resume=resume,
     command='python -m experiments.compare',
@@ -63,6 +65,37 @@ def test_finished_runs_are_skipped_and_rows_may_be_added(tmp_path):
   assert [x['seeds'] for x in table(tmp_path / 'c')] == [2, 2]
 
 
+def test_the_table_keeps_what_earlier_commands_ran(tmp_path):
+  make(tmp_path / 'c', ['imitation']).run()
+  make(tmp_path / 'c', ['rlt'], seeds=(3,), resume=True).run()
+  make(tmp_path / 'c', ['rlt'], seeds=(5,), resume=True).run()
+  assert [(x['name'], x['seeds']) for x in table(tmp_path / 'c')] == [
+    ('rlt', 2), ('imitation', 1),
+  ]  # fmt: skip
+  with pytest.raises(ValueError, match='rlt/seed-3 has gamma=0.99, not'):
+    make(tmp_path / 'c', ['dsrl'], resume=True, changes=['gamma=0.997'])
+
+
+def test_a_row_that_cannot_run_is_refused_before_any_runs(
+  tmp_path, monkeypatch
+):
+  def check(config, assets):
+    if config.agent_name == 'dsrl':
+      raise ValueError('takes_noise')
+
+  monkeypatch.setattr(runs, 'check_parts', check)
+  with pytest.raises(compare.RefusedError, match="'dsrl' cannot run: takes_n"):
+    make(tmp_path / 'c', ['rlt', 'dsrl']).run()
+  assert not FakeRun.log
+
+
+def test_the_parts_of_a_row_are_those_of_practice():
+  config = rows.make_config(rows.ROWS['dsrl'], 5)
+  wrong = dataclasses.replace(config, vla='tests.vlas.toy_vla:make')
+  with pytest.raises(ValueError, match='needs a token trained on it'):
+    CHECK_PARTS(wrong, '')
+
+
 def test_a_stopped_run_continues(tmp_path):
   FakeRun.stop = 'rlt/seed-1'
   comparison = make(tmp_path / 'c', ['rlt'], seeds=(0, 1, 2))
@@ -79,7 +112,7 @@ def test_a_stopped_run_continues(tmp_path):
 def test_a_run_that_is_not_finite_is_reported_and_the_others_go_on(tmp_path):
   FakeRun.diverge = 'rlt_beta_0/seed-0'
   make(tmp_path / 'c', ['rlt_beta_0', 'rlt'], seeds=(0, 1)).run()
-  broken, rlt = table(tmp_path / 'c')
+  rlt, broken = table(tmp_path / 'c')  # in the order of ROWS
   assert broken['diverged_seeds'] == ['seed-0'] and broken['seeds'] == 1
   gate = broken['gates']['stays_finite']
   assert not gate['passed'] and 'step 7' in gate['numbers']['diverged'][0]
