@@ -32,10 +32,15 @@ def save_steps(
 
   Args:
     path: of the PNG.
-    groups: 'demonstrations', 'base' or 'RLT' -> episodes; drawn in this order.
+    groups: 'demonstrations', 'base' or 'after practice' -> episodes; drawn in
+      this order.
     control_hz: control steps per second, for the second axis.
   """
-  colors = {'demonstrations': _DEMONSTRATIONS, 'base': _BASE, 'RLT': _FINAL}
+  colors = {
+    'demonstrations': _DEMONSTRATIONS,
+    'base': _BASE,
+    'after practice': _FINAL,
+  }
   wins = {name: group.steps[group.success] for name, group in groups.items()}
   everything = np.concatenate(list(wins.values()))
   top = float(np.max(everything)) if len(everything) else 1.0
@@ -88,10 +93,14 @@ def save_learning(
         marker='o',
         markersize=3,
         linewidth=1,
-        label='RLT, exploring',
+        label='exploring',
       )
     axis.plot(
-      minutes, [s[name] for s in mean], color=_FINAL, marker='o', label='RLT'
+      minutes,
+      [s[name] for s in mean],
+      color=_FINAL,
+      marker='o',
+      label='without noise',
     )
     axis.margins(y=0.12)
   low, high = ([s[f'success_{end}'] for s in mean] for end in ('low', 'high'))

@@ -160,7 +160,7 @@ def _draw(
   groups = {
     'demonstrations': data.demonstrations,
     'base': data.base,
-    'RLT': data.final,
+    'after practice': data.final,
   }
   groups = {name: group for name, group in groups.items() if group is not None}
   plots.save_steps(folder / 'steps.png', groups, data.control_hz)

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from rlt_jax.reporting import statistics
 from rlt_jax.reporting.report import Section
 
 _NOTE = (
   'Moments of practice: the hand-over from the VLA to the actor, then every '
   'half robot minute (report.json has all of them). `episodes` ended since the '
-  'moment before; at the first one the VLA drove them, and it began some of '
-  'those just after it. `Q / return` compares, '
+  'moment before, with exploration noise; {driver} drove those of the first '
+  'moment, and began some of those just after it. `Q / return` compares, '
   'on the newest replay rows, the smallest Q of the executed chunk with the '
   'discounted return that followed it, by the end of the episode: useful '
   'critics keep the two close and the ends apart. A time limit ends what is '
@@ -37,6 +40,7 @@ def section(q: Mapping[str, Sequence[Any]]) -> Section:
     for values in zip(*q.values(), strict=True)
   ]
   human = any(moment.get('human_rows') for moment in moments)
+  driver = 'the VLA or a person' if human else 'the VLA'
   head = [
     'robot minutes', 'episodes', 'success',
     *(f'Q / return, {words}' for _, words in _ENDS),
@@ -50,17 +54,20 @@ def section(q: Mapping[str, Sequence[Any]]) -> Section:
   ]
   return Section(
     'Is Q useful?',
-    f'{_NOTE}\n\n{verdict(moments)}',
+    f'{_NOTE.format(driver=driver)}\n\n{verdict(moments, driver)}',
     head,
     [_row(moment, human) for moment in shown],
   )
 
 
-def verdict(moments: Sequence[Mapping[str, Any]]) -> str:
+def verdict(
+  moments: Sequence[Mapping[str, Any]], driver: str = 'the VLA'
+) -> str:
   """Says whether the critics preferred the actor while it did worse.
 
   Args:
-    moments: in order; the VLA drove before the first one.
+    moments: in order; `driver` drove before the first one.
+    driver: who it was, in words.
   """
   first, *later = moments
   base, worst = first.get('success'), None
@@ -75,15 +82,25 @@ def verdict(moments: Sequence[Mapping[str, Any]]) -> str:
   if worst is None:
     return (
       'At no moment did the critics prefer the actor while it succeeded less '
-      f"often than the VLA's {base:.0%} before the hand-over."
+      f'often than {driver} ({base:.0%}) before the hand-over.'
     )
+  low, high = statistics.difference_interval(_trials(worst), _trials(first))
+  chance = ', so that it may be chance' if high >= 0.0 else ''
   return (
     f'At {worst["robot_minutes"]:.1f} min the critics preferred the actor in '
     f'{worst["actor_above_reference"]:.0%} of the states while it succeeded '
     f'less often: in {worst["success"]:.0%} of {worst["episodes"]} episodes '
-    f'since the moment before, the VLA in {base:.0%} of {first["episodes"]} '
-    'before the hand-over. An evaluation there (`eval_at_minutes`) says it '
-    'with more episodes.'
+    f'since the moment before, {driver} in {base:.0%} of {first["episodes"]} '
+    f'before the hand-over. The difference is {100 * low:+.0f} to '
+    f'{100 * high:+.0f} points (95 %){chance}. An evaluation there '
+    '(`eval_at_minutes`) says it with more episodes and without noise.'
+  )
+
+
+def _trials(moment: Mapping[str, Any]) -> np.ndarray:
+  """Returns the outcomes of a moment's episodes, bool [M]."""
+  return np.arange(moment['episodes']) < round(
+    moment['success'] * moment['episodes']
   )
 
 

@@ -18,8 +18,22 @@ def test_the_dip_after_the_hand_over_is_said():
   assert (
     'At 2.5 min the critics preferred the actor in 93% of the states while '
     'it succeeded less often: in 40% of 5 episodes since the moment before, '
-    'the VLA in 73% of 22 before the hand-over.'
+    'the VLA in 73% of 22 before the hand-over. The difference is -64 to +10 '
+    'points (95 %), so that it may be chance.'
   ) in note
+  assert 'with exploration noise; the VLA drove those of the first' in note
+
+
+def test_a_clear_dip_is_not_called_chance():
+  clear = _Q | {'episodes': [40, 30, 8, 11], 'success': [0.9, 0.2, 0.5, 0.91]}
+  note = value_section.section(clear).note
+  assert 'to -' in note and 'chance' not in note
+
+
+def test_what_a_person_drove_is_not_said_to_be_the_vla():
+  note = value_section.section(_Q | {'human_rows': [3, 0, 0, 0]}).note
+  assert 'the VLA or a person drove those of the first' in note
+  assert 'the VLA or a person in 73% of 22 before the hand-over' in note
 
 
 def test_an_actor_that_never_does_worse_is_not_blamed():
