@@ -109,9 +109,10 @@ class Agent:
   mlp_policy: optional; an agent without one cannot be exported to a robot.
   num_candidates: N, chunks of the VLA that it reads at each state as
     `Features.candidates`; 0 for those that read the reference alone.
-  vla_share: optional, share of each batch that is drawn from the rows that the
-    VLA or a person drove, the rest from the others; where one kind is missing
-    the other fills the batch. None draws from all rows alike.
+  vla_share: optional, share of each batch that is drawn from the rows that a
+    person drove, or the VLA where no person did, the rest from the others;
+    where one kind is missing the other fills the batch. None draws from all
+    rows alike.
   prior_noise: optional, (key, B) -> initial noise [B, H, A] of the VLA's flow.
     An agent that has it steers: its `act` returns such noise too, and what the
     VLA makes of it is executed. The prior drives the warm-up. The key is

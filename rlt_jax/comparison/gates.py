@@ -139,17 +139,20 @@ def _values_are_returns(runs: Runs) -> Verdict:
 def _not_below_base(runs: Runs) -> Verdict:
   if not runs.finished:
     return Verdict(False, {'finished': 0})
-  base, final = _base_and_final(runs)
+  # The VLA of the evaluations runs more steps a query than practice does.
+  episodes = runs.open_start().run(
+    evaluator_lib.base_policy(runs.config.chunk_size)
+  )
+  base, final = float(np.mean(episodes.success)), _final(runs)
   return Verdict(
-    final['success_high'] >= base['success'],
-    {'base': base['success'], 'final': final['success']},
+    final['success_high'] >= base, {'base': base, 'final': final['success']}
   )
 
 
 def _reaches_80(runs: Runs) -> Verdict:
   if not runs.finished:
     return Verdict(False, {'finished': 0})
-  _, final = _base_and_final(runs)
+  final = _final(runs)
   return Verdict(final['success'] > 0.8, {'final': final['success']})
 
 
@@ -191,13 +194,9 @@ def mean_return(episodes: Episodes, gamma: float) -> float:
   return sum(sums) / float(np.sum(episodes.steps))
 
 
-def _base_and_final(
-  runs: Runs,
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-  """Returns the figures of the VLA alone and of the pooled final policies."""
-  pooled = pooling.pool_seeds('row', runs.finished)
-  curve = pooling.along(pooled)
-  return curve[0][1], curve[-1][1]
+def _final(runs: Runs) -> Mapping[str, Any]:
+  """Returns the figures of the pooled final policies."""
+  return pooling.along(pooling.pool_seeds('row', runs.finished))[-1][1]
 
 
 def _of_start(check: Callable[[Start], Verdict]) -> Callable[[Runs], Verdict]:
@@ -217,7 +216,8 @@ GATES: Mapping[str, Gate] = {
     _values_are_returns,
   ),
   'not_below_base': Gate(
-    "the final success rate's 95 % interval reaches the base's rate",
+    "the final success rate's 95 % interval reaches the rate of the VLA with "
+    'the same chunks',
     _not_below_base,
   ),
   'starts_at_base': Gate(

@@ -1,7 +1,8 @@
 """Batches of two kinds of rows in fixed shares, as of two buffers.
 
-One ring holds both: prior data, rows that the VLA or a person drove, and those
-of the agent. RLPD (arXiv 2302.02948), HIL-SERL and PLD draw half from each.
+One ring holds both: prior data and the rest. Prior data are the rows that a
+person drove, and where no person drove any, those of the VLA. RLPD (arXiv
+2302.02948), HIL-SERL and PLD draw half from each.
 """
 
 from typing import Any
@@ -35,15 +36,17 @@ def sample(
   if state.rows.source is None:
     raise ValueError('vla_share needs rows that store their source: none.')
   stored = jnp.arange(len(state.rows.source)) < state.size
-  prior = jnp.isin(state.rows.source, jnp.array([Source.VLA, Source.HUMAN]))
+  # A person's rows would be few among those of a VLA that often fails.
+  human = stored & (state.rows.source == Source.HUMAN)
+  prior = jnp.where(human.any(), human, state.rows.source == Source.VLA)
   first_key, second_key = jax.random.split(key)
-  num_vla = round(vla_share * batch)
-  vla, others = stored & prior, stored & ~prior
+  num_prior = round(vla_share * batch)
+  prior, others = stored & prior, stored & ~prior
   slot = jnp.concatenate(
     [
-      _draw(first_key, jnp.where(vla.any(), vla, stored), num_vla),
+      _draw(first_key, jnp.where(prior.any(), prior, stored), num_prior),
       _draw(
-        second_key, jnp.where(others.any(), others, stored), batch - num_vla
+        second_key, jnp.where(others.any(), others, stored), batch - num_prior
       ),
     ]
   )

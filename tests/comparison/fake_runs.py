@@ -5,7 +5,16 @@ from types import SimpleNamespace
 
 from rlt_jax import config as config_lib
 from rlt_jax.export import checkpoint
+from rlt_jax.reporting import statistics
 from rlt_jax.training import run_folder
+
+# Of the VLA that runs as many steps a query as the agent.
+BASE = statistics.from_plain(
+  {
+    'outcome': [1] * 10 + [0] * 10,
+    'steps': [100] * 20,
+  }
+)
 
 
 class FakeRun:

@@ -32,10 +32,9 @@ def draws(ring, state, num=400):
 
 @pytest.mark.parametrize('share, count', [(0.5, 4), (0.25, 2), (0.0, 0)])
 def test_every_batch_has_exactly_the_share(share, count):
-  kinds = [0, 1, 1, 0, 2, 1, 3, 1]
+  kinds = [0, 1, 1, 0, 0, 1, 3, 1]
   rows = draws(*stored(kinds, share=share))
-  # What a person drove is prior data, as what the VLA drove.
-  prior = np.isin(rows.source, (Source.VLA, Source.HUMAN))
+  prior = rows.source == Source.VLA
   assert (np.sum(prior, axis=1) == count).all()
   # Within a kind all rows are drawn alike; slots that hold none never.
   numbers, drawn = np.unique(rows.reward, return_counts=True)
@@ -45,7 +44,15 @@ def test_every_batch_has_exactly_the_share(share, count):
   assert others.min() > 0.75 * others.mean()
 
 
-@pytest.mark.parametrize('kinds', [[0, 2, 0], [1, 1, 3]])
+def test_what_a_person_drove_is_prior_data_before_what_the_vla_drove():
+  rows = draws(*stored([0, 1, 2, 0, 2, 1, 0, 0]))
+  prior = rows.source == Source.HUMAN
+  assert (np.sum(prior, axis=1) == 4).all()
+  # The VLA's rows are not lost: they are among the others.
+  assert set(np.unique(rows.reward)) == {float(i) for i in range(8)}
+
+
+@pytest.mark.parametrize('kinds', [[2, 2, 2], [0, 0, 0], [1, 1, 3]])
 def test_one_kind_fills_the_batch_where_the_other_is_missing(kinds):
   rows = draws(*stored(kinds))
   assert set(np.unique(rows.reward)) == {0.0, 1.0, 2.0}
