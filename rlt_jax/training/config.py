@@ -250,10 +250,18 @@ def make_config(
     config = dataclasses.replace(config, agent_name=agent, agent=cls())
   if vla:
     config = dataclasses.replace(config, vla=vla)
-  suited = config.task.practice_settings
-  if config.agent_name != PracticeConfig().agent_name:
-    suited = [text for text in suited if not text.startswith('agent.')]
+  suited = [
+    text
+    for text in config.task.practice_settings
+    if _is_of(text.partition('=')[0].strip(), config.agent)
+  ]
   return config_lib.override(config, [*suited, *assignments])
+
+
+def _is_of(name: str, agent: AgentConfig) -> bool:
+  """Returns whether a setting is none of the agent, or one that it has."""
+  of_agent, _, field = name.partition('.')
+  return of_agent != 'agent' or hasattr(agent, field)
 
 
 def read_config(text: str) -> PracticeConfig:

@@ -77,8 +77,11 @@ def test_practice_has_the_papers_networks_unless_they_are_set():
   own = make(['agent.hidden_dims=64'], task='screw')
   assert own.agent.hidden_dims == (64,)
   assert make(task='charger').agent.hidden_dims == (256, 256)
-  # The settings of another agent are left alone.
-  assert make(task='screw', agent='imitation').agent_name == 'imitation'
+  # Another agent is not compared with smaller ones. One that has no such
+  # setting is left alone.
+  other = make(task='screw', agent='hil_serl')
+  assert other.agent.hidden_dims == (512, 512, 512)
+  assert make(task='screw', agent='tests.agents.toy_agent:make')
 
 
 def test_cameras_see_the_head_where_the_bit_touches_it(task):
