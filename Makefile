@@ -9,6 +9,12 @@ MINUTES ?= 10
 # TASK=charger practices another task; a robot measures joints in every task.
 TASK ?=
 PRACTICE_TASK := $(if $(TASK),--task=$(TASK))
+# A simulated person demonstrates and helps on the two tasks whose VLA rarely
+# succeeds, as in docs/results.md. PERSON= leaves them out.
+HELP_MINUTES_screw := 1.5
+HELP_MINUTES_zip_tie := 3
+PERSON ?= $(if $(HELP_MINUTES_$(TASK)),--set=human.demo_steps=3000 \
+  --set=human.help_minutes=$(HELP_MINUTES_$(TASK)))
 ROBOT_TASK := $(if $(TASK),--task=$(TASK) --set=task.proprio=joints)
 # 3.11 first: the published figures were measured with it.
 find_python = $(shell for p in $(1) python3 python; do \
@@ -21,7 +27,7 @@ INSTALLED := $(VENV)/.installed
   clean-venv
 
 practice: $(INSTALLED)
-	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR) $(PRACTICE_TASK)
+	$(VENV)/bin/python -m experiments.practice --workdir=$(WORKDIR) $(PRACTICE_TASK) $(PERSON)
 
 # VLA server, simulated arm, loop and learner on this machine; Ctrl-C ends all of it.
 robot: $(INSTALLED)

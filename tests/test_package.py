@@ -88,3 +88,16 @@ def test_every_data_file_of_the_package_is_installed():
 def test_the_version_is_that_of_the_citation():
   citation = (_ROOT / 'CITATION.cff').read_text('utf-8')
   assert f'\nversion: {rlt_jax.__version__}\n' in citation
+
+
+@pytest.mark.parametrize('task, minutes', [
+  ('screw', '1.5'), ('zip_tie', '3'), ('charger', ''), ('', ''),
+])  # fmt: skip
+def test_make_practices_a_task_as_published(task, minutes):
+  command = ['make', '-n', 'practice', f'TASK={task}', 'VENV=none']
+  shown = subprocess.run(
+    command, cwd=_ROOT, capture_output=True, text=True, check=True
+  ).stdout
+  assert (f'--task={task} ' in shown) == bool(task)
+  assert ('human.help_minutes' in shown) == bool(minutes)
+  assert f'--set=human.help_minutes={minutes}' in shown or not minutes

@@ -71,12 +71,13 @@ def test_the_plate_is_below_the_lowest_bit(scene, task):
   assert top < lowest - 1e-3
 
 
-def test_practice_has_the_papers_networks_unless_they_are_set():
+def test_practice_has_the_settings_of_a_task_unless_they_are_set():
   make = config_lib.make_config
   assert make(task='screw').agent.hidden_dims == (512, 512, 512)
   own = make(['agent.hidden_dims=64'], task='screw')
   assert own.agent.hidden_dims == (64,)
   assert make(task='charger').agent.hidden_dims == (256, 256)
+  assert make(task='zip_tie').agent.beta == 0.01
   # Another agent is not compared with smaller ones. One that has no such
   # setting is left alone.
   other = make(task='screw', agent='hil_serl')
