@@ -17,7 +17,7 @@ from rlt_jax import files
 from rlt_jax.types import Array, Observation, Params
 from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas.known_tasks import KnownTask
-from rlt_jax.vlas.pi_small import joint_training, model
+from rlt_jax.vlas.pi_small import joint_training, model, tokenizer
 from rlt_jax.vlas.pi_small.config import PiConfig
 from rlt_jax.vlas.task_view import TaskView
 from rlt_jax.vlas.vla import (
@@ -55,8 +55,19 @@ class PiVla(TrainableVla):
     return VlaOutput(out.tokens, out.mask, out.image_mask, chunk)
 
   def tokenize(self, text: str) -> np.ndarray:
-    """Returns the instruction as int32 [L]; see `tokenizer.tokenize`."""
+    """Returns the instruction as int32 [L]; see `tokenizer.tokenize`.
+
+    Raises:
+      ValueError: no word, too many, or one in no instruction of its tasks.
+    """
+    if not self.config.words:  # a hash has a place for every word
+      tokenizer.check_words(text, self._known_words())
     return self.config.tokenize(text)
+
+  def _known_words(self) -> tuple[str, ...]:
+    """Returns the words of its tasks; none where the tasks are not known."""
+    texts = [text for task in self.tasks for text in task.instructions()]
+    return tokenizer.collect(texts)
 
   def for_task(self, task: Any) -> FrozenVla:
     """Returns the VLA for a task; see `FrozenVla`."""

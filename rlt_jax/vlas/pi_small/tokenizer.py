@@ -26,17 +26,27 @@ def tokenize(
   found = split(text) if words else text.lower().split()
   if not 1 <= len(found) <= length:
     raise ValueError(f'A prompt must have 1 to {length} words: {text!r}.')
-  if unknown := [word for word in found if words and word not in words]:
-    raise ValueError(
-      f'An instruction must be made of the words that the VLA learned, '
-      f'{", ".join(words)}: {", ".join(map(repr, unknown))} in {text!r}.'
-    )
+  check_words(text, words)
   ids = {word: i for i, word in enumerate(words, start=1)}
   tokens = np.zeros(length, np.int32)
   tokens[: len(found)] = [
     ids[word] if words else hashed(word) for word in found
   ]
   return tokens
+
+
+def check_words(text: str, words: Sequence[str]) -> None:
+  """Raises a ValueError with the words of a text that are not in `words`.
+
+  Args:
+    text: an instruction.
+    words: that have a meaning; empty where that is not known.
+  """
+  if unknown := [word for word in split(text) if words and word not in words]:
+    raise ValueError(
+      f'An instruction must be made of the words that the VLA learned, '
+      f'{", ".join(words)}: {", ".join(map(repr, unknown))} in {text!r}.'
+    )
 
 
 def hashed(word: str) -> int:

@@ -133,3 +133,14 @@ def test_make_refuses_weights_beyond_float16(config, vla):
       config,
       **_FACTS,
     )
+
+
+def test_an_instruction_of_other_words_is_refused():
+  shipped = pi_vla.load(pi_vla.shipped_folder(None))
+  tokens = shipped.tokenize('Lift the plug away from the socket.')
+  assert np.count_nonzero(tokens) == 7
+  # Its ids are hashes, so that any word would have one.
+  with pytest.raises(
+    ValueError, match="learned, away, .*: 'glue' in 'glue the"
+  ):
+    shipped.tokenize('glue the plug')
