@@ -97,6 +97,7 @@ _MAY_IMPORT = {
     'tasks',
     'training',
   },
+  'resnet10': {'types', 'files', 'serving', 'signals', 'sim', 'sitting'},
   'export': {'types', 'agents', 'files', 'robot'},
   'reporting': {'types', 'files', 'robot'},
   'rollout': {
@@ -150,6 +151,7 @@ _MAY_IMPORT = {
     'tasks',
     'vlas',
     'rl_token',
+    'resnet10',
     'export',
     'robot',
     'serving',

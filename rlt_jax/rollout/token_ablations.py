@@ -19,13 +19,14 @@ def make(name: str, task: Task, z_dim: int, proprio_dim: int) -> Ablation:
   """Builds the function that replaces the token.
 
   Args:
-    name: 'none' and 'mean_tokens' keep what the embedder gives, with the second
-      the mean of the VLA's tokens (`rl_token.mean_token`). 'zeros' replaces it
-      by zeros. 'socket_blind' replaces it by a fixed random map of
-      proprioception, of the same width and scale but without information from
-      the images. 'true_pose' replaces it by the task's privileged pose (in the
-      Ethernet task the plug in the socket's frame), which bounds what a perfect
-      token could contribute.
+    name: 'none', 'mean_tokens' and 'resnet10_sim' keep what the embedder gives:
+      the token, the mean of the VLA's tokens (`rl_token.mean_token`), or the
+      map of a ResNet-10 (`resnet10.embedder`). 'zeros' replaces it by zeros.
+      'socket_blind' replaces it by a fixed random map of proprioception, of the
+      same width and scale but without information from the images. 'true_pose'
+      replaces it by the task's privileged pose (in the Ethernet task the plug
+      in the socket's frame), which bounds what a perfect token could
+      contribute.
     task: its true pose is read by 'true_pose' only.
     z_dim, proprio_dim: Z and P.
 
@@ -37,7 +38,7 @@ def make(name: str, task: Task, z_dim: int, proprio_dim: int) -> Ablation:
     raise ValueError(
       f'token_ablation must be one of {TOKEN_ABLATIONS}: {name!r}.'
     )
-  if name in ('none', 'mean_tokens'):
+  if name in ('none', 'mean_tokens', 'resnet10_sim'):
     return lambda state, z_rl, proprio: z_rl
   if name == 'zeros':
     return lambda state, z_rl, proprio: jnp.zeros_like(z_rl)

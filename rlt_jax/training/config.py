@@ -81,8 +81,9 @@ class PracticeConfig:
   # store 22,500.
   replay_capacity: int = 30_000
   # 'none', or what replaces the RL token to measure its use: 'zeros',
-  # 'socket_blind' (proprioception only), 'true_pose' (the task's own pose) or
-  # 'mean_tokens' (the mean of the VLA's tokens).
+  # 'socket_blind' (proprioception only), 'true_pose' (the task's own pose),
+  # 'mean_tokens' (the mean of the VLA's tokens) or 'resnet10_sim' (a ResNet-10
+  # trained on renders of other things).
   token_ablation: str = 'none'
   # 'none', or what is wrong with the VLA's chunks, to measure how practice
   # copes: 'bias' (0.4 mm along x), 'halved' or 'noise' (one action unit).

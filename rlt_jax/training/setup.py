@@ -1,11 +1,16 @@
 """Builds task, frozen VLA, token and agent of a run."""
 
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
+
+import jax
 
 from rlt_jax import tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.evaluation import evaluator
+from rlt_jax.resnet10 import weights as resnet10
+from rlt_jax.resnet10.embedder import ResNetEmbedder
 from rlt_jax.rollout import chunk_rollout as chunk_rollout_lib
 from rlt_jax.rollout import perception as perception_lib
 from rlt_jax.rollout.chunk_rollout import RolloutFns
@@ -17,6 +22,9 @@ from rlt_jax.tasks.task import Task
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training import precision
 from rlt_jax.training.config import PracticeConfig
+from rlt_jax.types import Array
+
+_START_STATES = 128  # that standardize what stands in for the token
 
 
 class TaskSetup(NamedTuple):
@@ -51,7 +59,11 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
       'Practice needs a task with cameras, Task.render: '
       f'{config.task_name!r} has none.'
     )
+  rollout_fns, human = chunk_rollout_lib.make(task), None
   embedder = assets_lib.load_embedder(assets, config, task.spec)
+  if config.token_ablation == 'resnet10_sim':
+    pictures = _start_pictures(task, rollout_fns, config.num_envs)
+    embedder = ResNetEmbedder(embedder, resnet10.load(), pictures)
   spec, frozen = embedder.spec, task.spec.frozen_action_dims
   agent = make_agent(config, spec, frozen)
   _check_agent(agent, embedder, config)
@@ -62,10 +74,19 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
     reference_fault=config.reference_fault,
     num_candidates=agent.num_candidates,
   )
-  rollout_fns, human = chunk_rollout_lib.make(task), None
   if config.human.present:
     human = SimulatedHuman(task, rollout_fns, config.human, config.chunk_size)
   return TaskSetup(embedder, task, rollout_fns, perception, agent, human)
+
+
+def _start_pictures(
+  task: Task, rollout_fns: RolloutFns, size: int
+) -> Iterator[Mapping[str, Array]]:
+  """Yields pictures of start states, `size` at a time."""
+  for keys in jax.random.split(
+    jax.random.PRNGKey(0), (_START_STATES // size + 1, size)
+  ):
+    yield task.render(rollout_fns.begin(keys, size))
 
 
 def _check_agent(
