@@ -163,6 +163,7 @@ class Comparison:
       row,
       gates.Runs(
         config=config,
+        policy=row.policy,
         finished=finished,
         diverged=diverged,
         open_start=functools.cache(

@@ -32,12 +32,14 @@ DIVERGED_FILE = 'diverged.json'
 class Runs:
   """The runs of a row.
 
-  config: of the row. finished: folders of the seeds that reached the end.
-  diverged: folders of those whose numbers were no longer finite.
+  config: of the row. policy: whose figures count, see `Row`. finished: folders
+  of the seeds that reached the end. diverged: folders of those whose numbers
+  were no longer finite.
   open_start: () -> what the gates of the start need; compiles.
   """
 
   config: PracticeConfig
+  policy: str
   finished: Sequence[pathlib.Path]
   diverged: Sequence[pathlib.Path]
   open_start: Callable[[], Start]
@@ -196,7 +198,8 @@ def mean_return(episodes: Episodes, gamma: float) -> float:
 
 def _final(runs: Runs) -> Mapping[str, Any]:
   """Returns the figures of the pooled final policies."""
-  return pooling.along(pooling.pool_seeds('row', runs.finished))[-1][1]
+  pooled = pooling.pool_seeds('row', runs.finished)
+  return pooling.along(pooled, runs.policy)[-1][1]
 
 
 def _of_start(check: Callable[[Start], Verdict]) -> Callable[[Runs], Verdict]:

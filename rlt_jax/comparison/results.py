@@ -13,8 +13,10 @@ NAME = 'comparison'
 _NOTE = (
   'Episodes are pooled over the finished seeds; behind a throughput is the '
   'range of the seeds. `base` is the VLA alone, `mean@5` the policy without '
-  'exploration noise after 5 robot minutes. All rows start from the same '
-  'states. A row that fails a gate is no evidence about its method.'
+  'exploration noise after 5 robot minutes, `exploring@5` that with it. The '
+  'figure and the gates have the mean policy, but of methods that sample as '
+  'published the other one. All rows start from the same states. A row that '
+  'fails a gate is no evidence about its method.'
 )
 
 
@@ -39,6 +41,7 @@ def entry(
   return figures | {
     'about': row.about,
     'agent': row.agent,
+    'policy': row.policy,
     'settings': list(row.settings),
     'diverged_seeds': [folder.name for folder in diverged],
     'gates': dict(gates),
@@ -72,7 +75,8 @@ def write(
   ]
   if shown:
     plots.save_variants(
-      workdir / f'{NAME}.png', {x['name']: pooling.along(x) for x in shown}
+      workdir / f'{NAME}.png',
+      {x['name']: pooling.along(x, x['policy']) for x in shown},
     )
     blocks.insert(3, f'![Success and throughput during practice]({NAME}.png)')
   text = '\n\n'.join(blocks) + '\n'

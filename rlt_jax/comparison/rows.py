@@ -29,6 +29,12 @@ _HELP = ('human.help_minutes=1.5',)
 # As of RLPD: the target is the smaller value of two of ten critics.
 _TEN_CRITICS = ('agent.num_critics=10', 'agent.target_critics=2')
 
+# HIL-SERL's own frequency.
+_10HZ = (
+  'chunk_size=5', 'agent.hold=true', 'replay_stride=5', 'utd_ratio=12',
+  'learning_starts=400',
+)  # fmt: skip
+
 # One row of replay for each query of the VLA, with 30 updates.
 _BY_QUERY = ('replay_stride=10', 'utd_ratio=30', 'learning_starts=200')
 
@@ -42,6 +48,8 @@ class Row:
   agent: of `agents.registry`.
   settings: 'field=value', what differs from the defaults of practice.
   gates: names of `gates.GATES` that it must pass.
+  policy: whose figures are its own: 'mean', or 'exploring' of methods that
+    sample, as published.
   """
 
   name: str
@@ -49,6 +57,7 @@ class Row:
   agent: str = 'rlt'
   settings: tuple[str, ...] = ()
   gates: tuple[str, ...] = ()
+  policy: str = 'mean'
 
 
 _ROWS = (
@@ -83,6 +92,11 @@ _ROWS = (
     name='token_mean',
     about="the mean of the VLA's tokens in place of the RL token",
     settings=('token_ablation=mean_tokens',),
+  ),
+  Row(
+    name='resnet10_sim',
+    about='a ResNet-10 trained on renders of other things, no RL token',
+    settings=('token_ablation=resnet10_sim',),
   ),
   Row(
     name='token_true_pose',
@@ -149,6 +163,7 @@ _ROWS = (
     agent='dsrl',
     settings=_BY_QUERY,
     gates=('noise_is_base', 'noise_steers'),
+    policy='exploring',
   ),
   Row(
     name='dsrl_subspace',
@@ -156,6 +171,7 @@ _ROWS = (
     agent='dsrl',
     settings=('agent.latent=subspace', *_BY_QUERY),
     gates=('noise_is_base', 'noise_steers'),
+    policy='exploring',
   ),
   Row(
     name='residual',
@@ -175,43 +191,51 @@ _ROWS = (
     about='soft actor-critic from scratch at 50 Hz, half of it on VLA data',
     agent='hil_serl',
     settings=('chunk_size=1', *_EVERY_STEP),
+    policy='exploring',
   ),
   Row(
     name='hil_serl_human',
     about='the same with demonstrations and a person who helps',
     agent='hil_serl',
     settings=('chunk_size=1', *_EVERY_STEP, *_DEMOS, *_HELP),
+    policy='exploring',
   ),
   Row(
     name='rlpd',
     about='hil_serl with demonstrations and ten critics, without help',
     agent='hil_serl',
     settings=('chunk_size=1', *_EVERY_STEP, *_DEMOS, *_TEN_CRITICS),
+    policy='exploring',
   ),
   Row(
     name='rlpd_chunk',
     about='the same for chunks of 10 steps',
     agent='hil_serl',
     settings=(*_DEMOS, *_TEN_CRITICS),
+    policy='exploring',
   ),
   Row(
     name='hil_serl_10hz',
     about='hil_serl at 10 Hz: an action holds for 5 steps',
     agent='hil_serl',
-    settings=(
-      'chunk_size=5',
-      'agent.hold=true',
-      'replay_stride=5',
-      'utd_ratio=12',
-      'learning_starts=400',
-    ),
+    settings=_10HZ,
     gates=('reaches_80',),
+    policy='exploring',
+  ),
+  Row(
+    name='hil_serl_10hz_resnet10',
+    about='the same with a ResNet-10 in place of the RL token',
+    agent='hil_serl',
+    settings=('token_ablation=resnet10_sim', *_10HZ),
+    gates=('reaches_80',),
+    policy='exploring',
   ),
 )
 ROWS = {row.name: row for row in _ROWS}
 # Rows of the paper and of its peers that cannot run here, and why.
 MISSING = {
-  'resnet10': "it needs the weights of SERL's ResNet-10, which are not shipped",
+  'resnet10': "it needs the weights of SERL's ResNet-10, which are not "
+  'shipped; `resnet10_sim` has weights of its own',
   'dsrl_na': 'its critic over actions and its distillation are not written',
   'dagger': 'rows leave the VLA frozen; experiments.record_policy --stall_s '
   'and experiments.train_vla are its two steps',

@@ -85,17 +85,20 @@ def markdown(variants: Sequence[Mapping[str, Any]]) -> str:
   return '\n'.join(f'| {" | ".join(line)} |' for line in lines)
 
 
-def along(variant: Mapping[str, Any]) -> list[tuple[float, dict[str, Any]]]:
-  """Returns (robot minutes, figures) of the mean policy, the VLA alone at 0.
+def along(
+  variant: Mapping[str, Any], shown: str = 'mean'
+) -> list[tuple[float, dict[str, Any]]]:
+  """Returns (robot minutes, figures) of a policy, the VLA alone at 0.
 
   Args:
     variant: of `pool_seeds`.
+    shown: the policy, 'mean' or 'exploring'.
   """
   points = variant['points']
   found = [(0.0, points['base'])] if 'base' in points else []
   for key, point in points.items():
     policy, _, minutes = key.partition('@')
-    if policy == 'mean':
+    if policy == shown:
       found.append((float(minutes), point))
   return sorted(found, key=lambda item: item[0])
 

@@ -69,7 +69,9 @@ class FakeRun:
       report['human'] = {'human_s': 45.0}
     base = {'outcome': [1] * 15 + [0] * 5, 'steps': [100] * 20}
     final = {'outcome': [int(not imitates)] * 20, 'steps': [50] * 20}
-    stored = {'base': base, f'mean@{config.marks()[-1]:g}': final}
+    end = f'{config.marks()[-1]:g}'
+    noisy = {'outcome': [1] * 18 + [0] * 2, 'steps': [60] * 20}
+    stored = {'base': base, f'mean@{end}': final, f'exploring@{end}': noisy}
     (folder / 'report.json').write_text(json.dumps(report), 'utf-8')
     (folder / 'evaluations.json').write_text(json.dumps(stored), 'utf-8')
     metrics = {

@@ -62,6 +62,14 @@ def test_rows_and_seeds_run_and_are_reported(tmp_path):
   assert (tmp_path / 'c' / 'comparison.png').stat().st_size > 1000
 
 
+def test_methods_that_sample_are_judged_as_they_sample(tmp_path):
+  make(tmp_path / 'c', ['hil_serl_10hz']).run()
+  (row,) = table(tmp_path / 'c')
+  assert row['policy'] == 'exploring'
+  # 18 of 20; without noise it has 20.
+  assert row['gates']['reaches_80']['numbers'] == {'final': 0.9}
+
+
 def test_finished_runs_are_skipped_and_rows_may_be_added(tmp_path):
   make(tmp_path / 'c', ['rlt']).run()
   make(tmp_path / 'c', ['rlt', 'rlt_beta_0'], seeds=(0, 1), resume=True).run()

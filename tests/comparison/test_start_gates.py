@@ -132,6 +132,7 @@ def test_values_are_compared_with_the_vla_of_the_same_chunks(
   (tmp_path / 'metrics.jsonl').write_text(json.dumps(metrics) + '\n')
   runs = gates.Runs(
     config=SimpleNamespace(chunk_size=4, gamma=0.99),
+    policy='mean',
     finished=[tmp_path],
     diverged=[],
     open_start=lambda: make_start(base=70, prior=None),
