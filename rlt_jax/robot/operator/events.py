@@ -37,12 +37,14 @@ class Kind(enum.Enum):
 class Event(NamedTuple):
   """One event.
 
-  time: s, by the loop's clock. device: name of its device.
+  time: s, by the loop's clock. device: name of its device. held: an edge of a
+  button that drives while it is held, see `ButtonMap`.
   """
 
   kind: Kind
   time: float
   device: str
+  held: bool = False
 
 
 class DeviceError(Exception):
@@ -85,13 +87,17 @@ class Teleoperator(Device, Protocol):
   ) -> np.ndarray | None: ...
 
 
+_HELD = {Kind.TAKEOVER, Kind.RELEASE}  # of the two edges of a button
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ButtonMap:
   """Which event a button gives when it is pressed and when it is released.
 
-  A button in both maps is held: with TAKEOVER down and RELEASE up the operator
-  drives while the button is down. Buttons are named as by the device. Other
-  buttons give no events.
+  A button with TAKEOVER at one edge and RELEASE at the other is held: the
+  operator drives while the button is down. Its events say so, because lifting
+  a foot gives the arm back and is no wish that it start. Buttons are named as
+  by the device. Other buttons give no events.
   """
 
   down: Mapping[Any, Kind]
@@ -111,8 +117,11 @@ class ButtonMap:
     self, button: Any, is_down: bool, *, time: float, device: str
   ) -> list[Event]:
     """Returns the event of a press or a release, or none."""
-    kind = (self.down if is_down else self.up).get(button)
-    return [] if kind is None else [Event(kind, time, device)]
+    kinds = self.down.get(button), self.up.get(button)
+    kind = kinds[0] if is_down else kinds[1]
+    if kind is None:
+      return []
+    return [Event(kind, time, device, held=set(kinds) == _HELD)]
 
   @property
   def buttons(self) -> set[Any]:

@@ -34,9 +34,12 @@ class Pedal:
     self._clock = clock or MonotonicClock()
     self._device = None
     self._names: dict[int, str] = {}
+    self._first: list[Event] = []  # of the keys that were down at the start
 
   def open(self) -> None:
     """Opens the pedal for this process alone; others would get its keys.
+
+    A foot that is on the pedal already takes over with the first poll.
 
     Raises:
       DeviceError: the package or the device is missing, reading it is not
@@ -73,6 +76,11 @@ class Pedal:
         f'The pedal {self._path} is in use by another program: {error}.'
       ) from error
     self._device, self._key_type = device, evdev.ecodes.EV_KEY
+    try:
+      self._first = self._takeovers(set(device.active_keys()))
+    except OSError as error:
+      self.close()
+      raise DeviceError(f'The pedal {self._path} is gone: {error}.') from error
 
   def poll(self) -> list[Event]:
     """Returns the events since the last call.
@@ -82,7 +90,8 @@ class Pedal:
     """
     if self._device is None:
       raise DeviceError('The pedal must be opened before it is polled.')
-    events, now = [], self._clock.now()
+    events, self._first = self._first, []
+    now = self._clock.now()
     try:
       while (record := self._device.read_one()) is not None:
         name = self._names.get(record.code)
@@ -99,3 +108,12 @@ class Pedal:
     device, self._device = self._device, None
     if device is not None:
       device.close()
+
+  def _takeovers(self, down: set[int]) -> list[Event]:
+    """Returns the takeovers of keys that are down; they send nothing now."""
+    now, events = self._clock.now(), []
+    for code, name in self._names.items():
+      events += self._buttons.events(
+        name, code in down, time=now, device=self.name
+      )
+    return [x for x in events if x.held and x.kind is Kind.TAKEOVER]

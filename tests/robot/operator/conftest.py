@@ -79,4 +79,5 @@ def evdev(monkeypatch):
   module = types.SimpleNamespace(InputDevice=FakeInput, ecodes=ecodes)
   monkeypatch.setitem(sys.modules, 'evdev', module)
   monkeypatch.setattr(FakeInput, 'busy', False)
+  monkeypatch.setattr(FakeInput, 'down', ())
   monkeypatch.setattr(FakeInput, 'keys', (30, 48, 46))

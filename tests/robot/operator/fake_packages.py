@@ -72,6 +72,7 @@ class FakeInput:
   """What evdev.InputDevice does, as far as a pedal needs it."""
 
   keys = (30, 48, 46)
+  down = ()  # keys that are pressed when the device is opened
   busy = False
   opened = None
 
@@ -88,6 +89,9 @@ class FakeInput:
     if self.busy:
       raise OSError(16, 'Device or resource busy')
     self.grabbed = True
+
+  def active_keys(self):
+    return list(self.down)
 
   def read_one(self):
     if self.closed:

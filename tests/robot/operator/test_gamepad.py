@@ -26,8 +26,8 @@ def test_buttons_become_events(pygame):
   pygame.press(JOY_UP, button=4)
   pygame.queue.append(types.SimpleNamespace(type=256))  # no pad's at all
   assert pad.poll() == [
-    (Kind.TAKEOVER, 3.0, 'gamepad'),
-    (Kind.RELEASE, 3.0, 'gamepad'),
+    (Kind.TAKEOVER, 3.0, 'gamepad', True),
+    (Kind.RELEASE, 3.0, 'gamepad', True),
   ]
   assert pad.poll() == []
   pad.close()

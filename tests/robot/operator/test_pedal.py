@@ -30,14 +30,25 @@ def test_pedals_become_events():
     (1, 32, 1),  # not in the map
   )
   assert pedal.poll() == [
-    (Kind.TAKEOVER, 5.0, 'pedal'),
-    (Kind.RELEASE, 5.0, 'pedal'),
-    (Kind.ENTER_CRITICAL, 5.0, 'pedal'),
+    (Kind.TAKEOVER, 5.0, 'pedal', True),
+    (Kind.RELEASE, 5.0, 'pedal', True),
+    (Kind.ENTER_CRITICAL, 5.0, 'pedal', False),
   ]
   pedal.close()
   assert device.closed
   with pytest.raises(DeviceError, match='must be opened'):
     pedal.poll()
+
+
+def test_a_foot_that_is_on_the_pedal_at_the_start_takes_over():
+  FakeInput.down = (30, 48, 99)  # takeover, a button that is not held, another
+  pedal, device = _open()
+  device.press((1, 30, 0))
+  assert pedal.poll() == [
+    (Kind.TAKEOVER, 5.0, 'pedal', True),
+    (Kind.RELEASE, 5.0, 'pedal', True),
+  ]
+  assert pedal.poll() == []
 
 
 def test_a_pedal_that_is_pulled_out_is_lost():

@@ -43,7 +43,7 @@ def test_every_report_since_the_last_poll_is_read(mouse):
     {'buttons': [0, 0]},
     {'x': 0.0, 'z': 1.0},
   ]
-  assert device.poll() == [(Kind.TAKEOVER, 2.0, 'spacemouse')]
+  assert device.poll() == [(Kind.TAKEOVER, 2.0, 'spacemouse', False)]
   assert not mouse.reports
   assert device.poll() == []
 

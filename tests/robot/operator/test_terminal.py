@@ -49,7 +49,7 @@ def test_every_key_gives_its_event_without_enter(ends):
     events = []
     while not events:
       events = terminal.poll()
-    assert events == [(Kind.SUCCESS, 7.0, 'terminal')]
+    assert events == [(Kind.SUCCESS, 7.0, 'terminal', False)]
 
 
 def test_nothing_is_echoed(ends):
