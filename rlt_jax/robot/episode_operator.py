@@ -63,6 +63,8 @@ class EpisodeOperator:
     self._clock, self._period_s = clock, period_s
     self._handover = handover.HandoverState()
     self._last_time = 0.0  # s, of the last control step
+    self._holding: set[str] = set()  # devices whose takeover is held
+    self._asked = False  # for a takeover of the next episode, by a toggle
     self.effort = Effort()
     self.lost = ''
 
@@ -72,9 +74,15 @@ class EpisodeOperator:
     return self._handover.mode
 
   def begin(self, now: float) -> None:
-    """Starts an episode at `now`, s."""
-    self._handover = handover.begin(self._handover, now=now)
-    self._last_time = now
+    """Starts an episode at `now`, s.
+
+    It begins taken over if a takeover is held, or was asked for since the
+    episode before: a person who drives, or wants to, must not be overruled.
+    """
+    self._handover = handover.begin(
+      self._handover, now=now, taken_over=bool(self._holding) or self._asked
+    )
+    self._last_time, self._asked = now, False
 
   def step(
     self, reading: Reading, now: float, *, time_out: bool
@@ -121,11 +129,15 @@ class EpisodeOperator:
     The arm may be stopped: CLEAR ends the latch of a stop, RELEASE lets the
     arm run again.
     """
-    events = [x for x in self._poll() if x.kind in _STOPPED_EVENTS]
-    for event in events:
+    stop_events = []
+    for event in self._poll():
+      if event.kind in (Kind.TAKEOVER, Kind.RELEASE) and not event.held:
+        self._asked = event.kind is Kind.TAKEOVER
       if event.kind is Kind.CLEAR and self.mode is Mode.STOPPED:
         self._handover = handover.reset(self._handover, now=self._clock.now())
-    return [self._stop_event(event) for event in events]
+      if event.kind in _STOPPED_EVENTS:
+        stop_events.append(self._stop_event(event))
+    return stop_events
 
   def end(self, outcome: EpisodeOutcome) -> dict[str, float]:
     """Ends the episode; returns the effort, see `Effort.end`."""
@@ -136,21 +148,30 @@ class EpisodeOperator:
 
   def _poll(self) -> list[Event]:
     try:
-      return self.device.poll()
+      events = self.device.poll()
     except DeviceError as error:
       # An operator who cannot be heard cannot watch over the arm.
       self.lost = str(error)
       return [Event(Kind.STOP, self._clock.now(), self.device.name)]
+    for event in events:
+      if event.held and event.kind is Kind.TAKEOVER:
+        self._holding.add(event.device)
+      elif event.held and event.kind is Kind.RELEASE:
+        self._holding.discard(event.device)
+    # One that is lost cannot say when it is let go.
+    self._holding = {x for x in self._holding if not self._fault(x)}
+    return events
+
+  def _fault(self, device: str) -> str:
+    """Returns why a device of a group was lost, or ''; others are heard."""
+    faults = getattr(self.device, 'faults', [])
+    return next((x for x in faults if x.startswith(f'{device}:')), '')
 
   def _stop_event(self, event: Event) -> StopEvent:
     kind = _STOPPED_EVENTS[event.kind]
     if kind is StopEventKind.STOP:
-      # Of a group the one device is lost and the others are heard.
-      faults = getattr(self.device, 'faults', [])
-      fault = next((x for x in faults if x.startswith(f'{event.device}:')), '')
-      return StopEvent(
-        kind, self.lost or fault or 'the operator stopped the arm'
-      )
+      fault = self.lost or self._fault(event.device)
+      return StopEvent(kind, fault or 'the operator stopped the arm')
     return StopEvent(kind, f'the operator asked to {kind.value}')
 
 

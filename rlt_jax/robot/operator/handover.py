@@ -8,7 +8,8 @@
 
 A label, abort or rerecord leads to ENDED, from where `begin` starts the next
 episode, as do stow and disable; a stop leads to STOPPED, from where only
-`reset` leads out.
+`reset` leads out. An episode begins in ALIGNING if the operator has taken over
+already.
 """
 
 from collections.abc import Sequence
@@ -92,10 +93,17 @@ class Effects(NamedTuple):
   ignored: tuple[tuple[Event, str], ...] = ()
 
 
-def begin(state: HandoverState, *, now: float) -> HandoverState:
-  """Starts an episode, driven by the policy, before the critical phase.
+def begin(
+  state: HandoverState, *, now: float, taken_over: bool = False
+) -> HandoverState:
+  """Starts an episode before its critical phase.
 
   The buffer of action chunks must be empty.
+
+  Args:
+    state: of the episode before.
+    now: s.
+    taken_over: the operator drives from the start; otherwise the policy does.
 
   Raises:
     ValueError: an episode runs, or the arm is stopped.
@@ -105,7 +113,7 @@ def begin(state: HandoverState, *, now: float) -> HandoverState:
       f'An episode must begin from {Mode.ENDED.value}: {state.mode.value}.'
     )
   return HandoverState(
-    Mode.AUTONOMOUS,
+    Mode.ALIGNING if taken_over else Mode.AUTONOMOUS,
     mode_time=now,
     episode_time=now,
     event_times=state.event_times,

@@ -66,6 +66,16 @@ def test_an_operator_takes_over_and_gives_back():
   assert (effects.drive, effects.clear_queue) == (Drive.POLICY, True)
 
 
+def test_an_episode_can_begin_taken_over():
+  loop = _Loop()
+  loop.step(Kind.ABORT)
+  loop.state = begin(loop.state, now=loop.now, taken_over=True)
+  assert loop.step(pose=_off(by=0.12), steps=100).drive is Drive.HOLD
+  assert loop.step(pose=_ARM, steps=12).drive is Drive.HUMAN
+  assert loop.step(Kind.RELEASE, pose=_ARM).drive is Drive.HOLD
+  assert loop.step(steps=11).drive is Drive.POLICY
+
+
 def test_the_arm_holds_and_names_the_joints_until_aligned():
   loop = _Loop()
   effects = loop.step(Kind.TAKEOVER, pose=_off(by=0.12), steps=100)
