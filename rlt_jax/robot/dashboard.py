@@ -1,6 +1,8 @@
 """What the operator sees: one panel, or plain lines without rich."""
 
+import collections
 from collections.abc import Callable, Sequence
+import contextlib
 import os
 import sys
 import threading
@@ -124,6 +126,7 @@ class Dashboard:
     self._last = -float('inf')
     self._hold_since: float | None = None  # or since the last line about it
     self._live: Any = None
+    self._posted: collections.deque[str] = collections.deque()
     self._end = threading.Event()
 
   def __enter__(self) -> 'Dashboard':
@@ -140,13 +143,13 @@ class Dashboard:
           refresh_per_second=_REFRESH_HZ,
         )
         self._live.start()
-        return self
     self._end.clear()
     threading.Thread(target=self._watch, daemon=True).start()
     return self
 
   def __exit__(self, *_) -> None:
     self._end.set()
+    self._say_posted()
     if self._live is not None:
       self._live.stop()
 
@@ -156,6 +159,10 @@ class Dashboard:
       self._live.console.print(text, markup=False)
     else:
       print(text, file=self._stream, flush=True)
+
+  def post(self, text: str) -> None:
+    """Prints a line soon, in another thread: the loop does not wait for it."""
+    self._posted.append(text)
 
   def notify(self) -> None:
     """Prints a line now and then if there is no panel."""
@@ -177,7 +184,14 @@ class Dashboard:
 
   def _watch(self) -> None:
     while not self._end.wait(_WATCH_S):
-      self.tell_hold()
+      self._say_posted()
+      if self._live is None:
+        self.tell_hold()
+
+  def _say_posted(self) -> None:
+    while self._posted:
+      with contextlib.suppress(IndexError):  # the other thread was faster
+        self.say(self._posted.popleft())
 
 
 def _clock(seconds: float) -> str:

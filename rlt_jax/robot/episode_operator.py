@@ -1,5 +1,6 @@
 """Reads the operator's events in an episode and while the arm is stopped."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from rlt_jax.robot.arm import Reading
@@ -47,7 +48,7 @@ class EpisodeOperator:
   """Polls the operator's device.
 
   device: must be open. effort: the operator's so far. lost: why the device is
-  lost, or ''.
+  lost, or ''. say: tells the operator a line; must not wait.
   """
 
   def __init__(
@@ -65,8 +66,11 @@ class EpisodeOperator:
     self._last_time = 0.0  # s, of the last control step
     self._holding: set[str] = set()  # devices whose takeover is held
     self._asked = False  # for a takeover of the next episode, by a toggle
+    self._pressed: set[str] = set()  # and held since the arm was stopped
+    self._was_stopped = False  # in the last poll
     self.effort = Effort()
     self.lost = ''
+    self.say: Callable[[str], None] = lambda text: None
 
   @property
   def mode(self) -> Mode:
@@ -83,6 +87,8 @@ class EpisodeOperator:
       self._handover, now=now, taken_over=bool(self._holding) or self._asked
     )
     self._last_time, self._asked = now, False
+    self._was_stopped = False
+    self._pressed.clear()
 
   def step(
     self, reading: Reading, now: float, *, time_out: bool
@@ -123,20 +129,30 @@ class EpisodeOperator:
       self._stop_event(stops[-1]) if stops else None,
     )
 
-  def poll_stopped(self) -> list[StopEvent]:
+  def poll_stopped(self, *, stopped: bool = True) -> list[StopEvent]:
     """Returns what the operator asks for while no episode runs.
 
-    The arm may be stopped: CLEAR ends the latch of a stop, RELEASE lets the
-    arm run again.
+    CLEAR ends the latch of a stop, RELEASE lets the arm run again. To let go of
+    a button that was held does not, or the arm would start because a foot gets
+    tired: the button must be pressed and let go after the stop, and after
+    whatever else was asked for since.
+
+    Args:
+      stopped: the arm is stopped.
     """
     stop_events = []
     for event in self._poll():
-      if event.kind in (Kind.TAKEOVER, Kind.RELEASE) and not event.held:
+      if event.held:
+        if not self._pressed_and_let_go(event, stopped):
+          continue
+      elif event.kind in (Kind.TAKEOVER, Kind.RELEASE):
         self._asked = event.kind is Kind.TAKEOVER
       if event.kind is Kind.CLEAR and self.mode is Mode.STOPPED:
         self._handover = handover.reset(self._handover, now=self._clock.now())
       if event.kind in _STOPPED_EVENTS:
+        self._pressed.clear()
         stop_events.append(self._stop_event(event))
+    self._was_stopped = stopped
     return stop_events
 
   def end(self, outcome: EpisodeOutcome) -> dict[str, float]:
@@ -161,6 +177,20 @@ class EpisodeOperator:
     # One that is lost cannot say when it is let go.
     self._holding = {x for x in self._holding if not self._fault(x)}
     return events
+
+  def _pressed_and_let_go(self, event: Event, stopped: bool) -> bool:
+    """Returns whether a held button was pressed and let go after the stop."""
+    if event.kind is Kind.TAKEOVER:
+      # The first poll after a stop may hear what was pressed before it.
+      if stopped and self._was_stopped:
+        self._pressed.add(event.device)
+      return False
+    if stopped and event.device not in self._pressed:
+      self.say(
+        f'The {event.device} was let go: the arm stays stopped. To let it run, '
+        'press it again and let it go.'
+      )
+    return event.device in self._pressed
 
   def _fault(self, device: str) -> str:
     """Returns why a device of a group was lost, or ''; others are heard."""

@@ -287,7 +287,7 @@ class RobotRun:
 
   def _step_between_episodes(self) -> LoopStep:
     """Runs one control step without driving, and obeys the operator."""
-    for event in self.operator.poll_stopped():
+    for event in self.operator.poll_stopped(stopped=self._loop.stopped):
       if event.kind is StopEventKind.RESUME and (fault := self._revive()):
         self._say(fault)
         continue

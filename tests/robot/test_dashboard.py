@@ -1,6 +1,7 @@
 """Content of the dashboard, read from its text."""
 
 import io
+import threading
 import time
 
 import pytest
@@ -107,3 +108,28 @@ def test_a_hold_is_said_while_the_loop_is_busy(monkeypatch):
     while not stream.getvalue() and time.monotonic() < end:
       time.sleep(0.01)
   assert 'The arm holds: The disk is full' in stream.getvalue()
+
+
+def test_what_the_loop_posts_is_printed_by_another_thread(monkeypatch):
+  monkeypatch.setattr(dashboard, '_WATCH_S', 1e9)
+  threads = []
+
+  class Stream(io.StringIO):
+    def write(self, text):
+      threads.append(threading.current_thread())
+      return super().write(text)
+
+  stream = Stream()
+  display = dashboard.Dashboard(lambda: _VIEW, stream=stream)
+  with display:
+    display.post('a')
+    display.post('b')
+    assert not threads
+  assert stream.getvalue() == 'a\nb\n'  # what is left is said at the end
+  monkeypatch.setattr(dashboard, '_WATCH_S', 0.01)
+  with display:
+    display.post('c')
+    end = time.monotonic() + 20.0
+    while 'c\n' not in stream.getvalue() and time.monotonic() < end:
+      time.sleep(0.01)
+    assert threads[-1] is not threading.main_thread()

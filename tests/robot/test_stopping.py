@@ -13,7 +13,9 @@ from rlt_jax.robot.control.stop_states import StopState
 from rlt_jax.robot.operator.events import DeviceError, Kind
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.operator.terminal import Terminal
+from tests.robot import pedal_and_keys
 from tests.robot.fakes import ARM, FakeRobot
+from tests.robot.pedal_and_keys import DOWN, UP
 
 _START = 100.0  # s, of the fake clock
 
@@ -145,6 +147,62 @@ def test_time_takes_an_arm_with_a_fault_down(tmp_path):
   assert (
     'was lost' in stopped.run.cause and '1.0 s in stow' in stopped.run.cause
   )
+
+
+@pytest.mark.parametrize('begins', ['fault', 'stow', 'stop'])
+def test_a_foot_that_comes_off_the_pedal_does_not_start_the_arm(
+  tmp_path, begins
+):
+  """The pedal is down when the arm is stopped; press and lift starts it."""
+  how = {
+    'fault': [],
+    'stow': [(0.6, Kind.STOW)],
+    'stop': [(0.6, Kind.STOP), (0.8, Kind.CLEAR)],
+  }[begins]
+  lost = [Fault(kind='lost', at_s=0.6, calls=10)] * (begins == 'fault')
+  script = [(0.2, DOWN), *how, (3.0, UP), (4.0, DOWN), (5.0, UP)]
+  stopped = StoppedRun(
+    tmp_path, device=pedal_and_keys.scripted(*script), faults=lost
+  )
+  said = []
+  stopped.robot.operator.say = said.append
+  stopped.finish()
+  assert [x.source for x in stopped.robot.sent if x.time < _START + 0.6]
+  assert not stopped.sent_between(0.7, 5.0)
+  assert stopped.sent_between(5.0, 6.0)
+  assert 'stays stopped' in said[0] and len(said) == 1
+
+
+@pytest.mark.parametrize('between', [Kind.STOP, Kind.CLEAR, Kind.STOW])
+def test_the_pedal_must_be_pressed_after_all_else_that_is_asked_for(
+  tmp_path, between
+):
+  script = [(0.4, Kind.STOP), (0.8, Kind.CLEAR), (1.0, DOWN), (1.2, between)]
+  script += [(2.8, Kind.CLEAR), (3.0, UP)]
+  stopped = StoppedRun(tmp_path, device=pedal_and_keys.scripted(*script))
+  stopped.finish()
+  assert not stopped.sent_between(0.5, 99.0)
+
+
+def test_a_press_that_is_heard_late_is_none_after_the_stop(tmp_path):
+  """While the arm does not answer nobody is heard, for three control steps."""
+  script = [(0.43, DOWN), (2.0, UP), (3.0, Kind.RELEASE)]
+  stopped = StoppedRun(
+    tmp_path,
+    device=pedal_and_keys.scripted(*script),
+    faults=[Fault(kind='lost', at_s=0.4, calls=10)],
+  )
+  stopped.finish()
+  assert not stopped.sent_between(0.5, 3.0) and stopped.sent_between(3.0, 4.0)
+
+
+def test_a_pedal_held_over_a_release_by_a_key_goes_on_driving(tmp_path):
+  script = [(0.2, DOWN), (0.6, Kind.STOW), (3.0, Kind.RELEASE), (4.5, UP)]
+  stopped = StoppedRun(tmp_path, device=pedal_and_keys.scripted(*script))
+  stopped.finish()
+  sent = [(x.time - _START, x.source) for x in stopped.robot.sent]
+  assert {source for at, source in sent if 3.0 < at < 4.5} == {'human'}
+  assert 'actor' in {source for at, source in sent if at > 4.5}
 
 
 @pytest.mark.parametrize('clear', [False, True])
