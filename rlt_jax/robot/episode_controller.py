@@ -206,7 +206,7 @@ class EpisodeController:
       The result once all of it is on the disk, or why it is not yet there;
       then call again.
     """
-    outcome = self._outcome or EpisodeOutcome.HOLD
+    outcome = self._outcome = self._operator.settle(self._outcome)
     self._stop_recording()
     if waiting := self.recorder.end(outcome, give_up=give_up):
       return waiting

@@ -10,7 +10,7 @@ from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.effort import Effort
 from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
-from rlt_jax.robot.operator.handover import Effects, Mode
+from rlt_jax.robot.operator.handover import Drive, Effects, Mode
 from rlt_jax.robot.outcomes import EpisodeOutcome
 
 _TIMER = 'time limit'  # the device of the event that ends a long episode
@@ -48,7 +48,9 @@ class EpisodeOperator:
   """Polls the operator's device.
 
   device: must be open. effort: the operator's so far. lost: why the device is
-  lost, or ''. say: tells the operator a line; must not wait.
+  lost, or ''. hears_label: an episode runs or was stopped, and has no label.
+  heard_outcome: its label if that was heard after the stop, or None. say: tells
+  the operator a line; must not wait.
   """
 
   def __init__(
@@ -70,6 +72,9 @@ class EpisodeOperator:
     self._was_stopped = False  # in the last poll
     self.effort = Effort()
     self.lost = ''
+    self.heard_outcome: EpisodeOutcome | None = None
+    self.hears_label = False
+    self._later: list[Event] = []  # labels of the step of a stop, after it
     self.say: Callable[[str], None] = lambda text: None
 
   @property
@@ -89,6 +94,7 @@ class EpisodeOperator:
     self._last_time, self._asked = now, False
     self._was_stopped = False
     self._pressed.clear()
+    self.heard_outcome, self.hears_label, self._later = None, True, []
 
   def step(
     self, reading: Reading, now: float, *, time_out: bool
@@ -100,7 +106,7 @@ class EpisodeOperator:
       now: s.
       time_out: the time limit has passed; ends the episode.
     """
-    events = self._poll()
+    events = self._without_later(self._poll())
     if time_out:  # after what the operator says in the same step
       last = max([now, *(event.time for event in events)])
       events = [*events, Event(Kind.ABORT, last, _TIMER)]
@@ -123,9 +129,12 @@ class EpisodeOperator:
     )
     self._last_time = now
     stops = [x for x in effects.accepted if x.kind in _STOP_EVENTS]
+    outcome = _outcome(effects)
+    if outcome not in (None, EpisodeOutcome.HOLD):
+      self.hears_label = False
     return OperatorInput(
       effects,
-      _outcome(effects),
+      outcome,
       self._stop_event(stops[-1]) if stops else None,
     )
 
@@ -135,13 +144,17 @@ class EpisodeOperator:
     CLEAR ends the latch of a stop, RELEASE lets the arm run again. To let go of
     a button that was held does not, or the arm would start because a foot gets
     tired: the button must be pressed and let go after the stop, and after
-    whatever else was asked for since.
+    whatever else was asked for since. The first label is kept for the episode
+    that was stopped, see `settle`.
 
     Args:
       stopped: the arm is stopped.
     """
     stop_events = []
+    self._hear_later()
     for event in self._poll():
+      if event.kind in _OUTCOMES:
+        self._hear_label(event)
       if event.held:
         if not self._pressed_and_let_go(event, stopped):
           continue
@@ -155,12 +168,36 @@ class EpisodeOperator:
     self._was_stopped = stopped
     return stop_events
 
+  def settle(self, outcome: EpisodeOutcome | None) -> EpisodeOutcome:
+    """Returns how the episode ended; no label is heard from here on.
+
+    Args:
+      outcome: heard while it ran; with None or HOLD a label that was heard
+        after the stop counts.
+    """
+    self._hear_later()
+    heard, self.heard_outcome = self.heard_outcome, None
+    self.hears_label = False
+    if outcome in (None, EpisodeOutcome.HOLD):
+      return heard or EpisodeOutcome.HOLD
+    return outcome
+
   def end(self, outcome: EpisodeOutcome) -> dict[str, float]:
     """Ends the episode; returns the effort, see `Effort.end`."""
     kind = _LABELS.get(outcome, Kind.ABORT)
     if self.mode not in (Mode.ENDED, Mode.STOPPED):
       self._handover = self._handover._replace(mode=Mode.ENDED, outcome=kind)
     return self.effort.end(kind)
+
+  def _without_later(self, events: list[Event]) -> list[Event]:
+    """Keeps labels that follow a stop for `poll_stopped`; returns the rest."""
+    events = sorted(events, key=lambda event: event.time)
+    at = next((i for i, x in enumerate(events) if x.kind in _STOP_EVENTS), None)
+    if at is None:
+      return events
+    self._later = [x for x in events[at:] if x.kind in _OUTCOMES]
+    rest = [x for x in events[at:] if x.kind not in _OUTCOMES]
+    return [*events[:at], *rest]
 
   def _poll(self) -> list[Event]:
     try:
@@ -177,6 +214,24 @@ class EpisodeOperator:
     # One that is lost cannot say when it is let go.
     self._holding = {x for x in self._holding if not self._fault(x)}
     return events
+
+  def _hear_later(self) -> None:
+    later, self._later = self._later, []
+    for event in later:
+      self._hear_label(event)
+
+  def _hear_label(self, event: Event) -> None:
+    if not self.hears_label:
+      return
+    self._handover, why = handover.label_stopped(
+      self._handover, event, self._handover_config
+    )
+    if not why:
+      self.heard_outcome = _OUTCOMES[event.kind]
+      self.hears_label = False
+      pressed = Effects(Drive.HOLD, accepted=(event,))
+      self.effort.step(self.mode, pressed, 0.0)
+      self.say(f'The episode that was stopped is labeled {event.kind.value}.')
 
   def _pressed_and_let_go(self, event: Event, stopped: bool) -> bool:
     """Returns whether a held button was pressed and let go after the stop."""

@@ -169,13 +169,16 @@ class RobotRun:
       version=self.updates.version,
       number=len(self.results.episodes),
     )
-    age_s = self.updates.age_s()
+    age_s, cause = self.updates.age_s(), None
     try:
-      self._loop.run(self._is_over)
+      record = self._loop.run(self._is_over)
+      cause = self._cause_of_end()
+      self._wait_for_label()
     except BaseException:
-      self._finish_episode(age_s, step=False)
+      record = self._loop.record if cause is None else record
+      self._finish_episode(record, age_s, cause, step=False)
       raise
-    self._finish_episode(age_s)
+    self._finish_episode(record, age_s, cause)
 
   def _count(self, mode: str) -> int:
     """Returns the episodes of a mode that need not be repeated.
@@ -193,13 +196,41 @@ class RobotRun:
     del step
     return self._controller.ended or self.stop or self._loop.stopped
 
-  def _finish_episode(self, age_s: float | None, *, step: bool = True) -> None:
-    """Waits until all of the episode is written, with control steps or not."""
-    record, cause, began = self._loop.record, '', self._clock.now()
+  def _cause_of_end(self) -> str:
     if self._loop.stopped:
-      cause = stop_states.describe(self._loop.stop_status)
-    elif not self._controller.ended:
-      cause = _STOPPED if self.stop else self._controller.message
+      return stop_states.describe(self._loop.stop_status)
+    if self._controller.ended:
+      return ''
+    return _STOPPED if self.stop else self._controller.message
+
+  def _wait_for_label(self) -> None:
+    """Waits for the label of a stopped episode, until the arm is released.
+
+    Its file is learned from as soon as it is closed.
+    """
+    operator = self.operator
+    if self._loop.stopped and operator.hears_label and not operator.lost:
+      self._loop.begin()  # steps of the wait are not part of the episode
+      self._wait_until_released(or_labeled=True)
+
+  def _finish_episode(
+    self,
+    record: EpisodeRecord,
+    age_s: float | None,
+    cause: str | None,
+    *,
+    step: bool = True,
+  ) -> None:
+    """Waits until all of the episode is written, with control steps or not.
+
+    Args:
+      record: of the loop in the episode.
+      age_s: of the policy that drove, s.
+      cause: of the end; None: not known yet.
+      step: run control steps meanwhile.
+    """
+    began = self._clock.now()
+    cause = self._cause_of_end() if cause is None else cause
 
     def end() -> EpisodeResult | str:
       give_up = self._gives_up(began, step)
@@ -209,7 +240,8 @@ class RobotRun:
     self._add_result(self._complete(end, record, step), record, age_s)
     self._complete(self.results.flush, record, step)
     if self.operator.lost:
-      self.stop, self.cause = True, cause or self.operator.lost
+      self.stop = True
+      self.cause = self.cause or cause or self.operator.lost
     self._notify()
 
   def _complete(
@@ -248,15 +280,20 @@ class RobotRun:
     ends = self.stop or not step
     return ends and self._clock.now() - began >= _LAST_ANSWERS_S
 
-  def _wait_until_released(self) -> bool:
+  def _wait_until_released(self, *, or_labeled: bool = False) -> bool:
     """Waits while the arm is stopped; returns False if the run ended instead.
 
     The operator may stow or disable the arm, clear a stop, and release the
     arm. A fault may also end by itself, see `RunPlan.resume_after_s`.
+
+    Args:
+      or_labeled: wait no longer than until the episode has a label.
     """
     answers_since = None  # s, since when the arm has answered
     fault = ''
     while self._loop.stopped and not self.stop:
+      if or_labeled and not self.operator.hears_label:
+        break
       text = _describe(self._loop.stop_status)
       self._waiting_for = f'{text}. {fault}' if fault else text
       step = self._step_between_episodes()

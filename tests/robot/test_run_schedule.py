@@ -7,12 +7,15 @@ import time
 import numpy as np
 import pytest
 
+from rlt_jax.robot.arms.faults import Fault
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import StateOperator
 from rlt_jax.robot.policy.snapshot import Snapshot
+from rlt_jax.robot.recording import episodes
 from rlt_jax.robot.run_schedule import RunPlan
 from tests.robot.conftest import make_layers
 from tests.robot.fakes import BUNDLE, FakeRobot, make_handover, PERIOD
+from tests.robot.test_stopping import StoppedRun
 
 
 class Schedule:
@@ -152,3 +155,130 @@ def test_a_discarded_episode_is_recorded_again(tmp_path):
   ]
   # From the same start.
   assert [number for _, number in schedule.prepared] == [0, 0, 0, 0]
+
+
+def _learned(folder):
+  """Returns the outcome of the first episode, and how its parts end."""
+  first, *_ = episodes.read(folder / 'journal')
+  return first.outcome, [x.end for x in episodes.learnable_parts(first, 2)]
+
+
+_GO_ON = [(2.0, Kind.CLEAR), (2.0, Kind.RELEASE)]
+
+
+@pytest.mark.parametrize(
+  'script, outcome, ends',
+  [
+    ([(0.7, Kind.STOP), (1.0, Kind.RERECORD)], 'rerecord', []),
+    ([(0.7, Kind.STOP), (1.0, Kind.ABORT)], 'abort', []),
+    ([(0.7, Kind.STOP), (1.0, Kind.SUCCESS)], 'success', ['success']),
+    ([(0.7, Kind.STOW), (1.0, Kind.FAILURE)], 'failure', ['failure']),
+    # Heard in one poll with the stop.
+    ([(0.7, Kind.STOP), (0.7, Kind.RERECORD)], 'rerecord', []),
+    ([(0.7, Kind.RERECORD), (0.7, Kind.STOP)], 'rerecord', []),
+    # The first label counts, as in an episode that runs.
+    (
+      [(0.7, Kind.STOP), (1.0, Kind.SUCCESS), (1.5, Kind.ABORT)],
+      'success',
+      ['success'],
+    ),
+    (
+      [(0.7, Kind.SUCCESS), (0.7, Kind.STOP), (1.0, Kind.ABORT)],
+      'success',
+      ['success'],
+    ),
+    # It was meant for the episode before.
+    ([(0.2, Kind.STOP), (0.4, Kind.SUCCESS)], 'hold', ['cut']),
+    # The file is closed by then.
+    ([(0.7, Kind.STOP), (2.5, Kind.RERECORD)], 'hold', ['cut']),
+    ([(0.7, Kind.STOP)], 'hold', ['cut']),
+  ],
+)
+def test_a_stopped_episode_can_be_labeled_until_the_arm_is_released(
+  tmp_path, script, outcome, ends
+):
+  script = sorted([*script, *_GO_ON], key=lambda x: x[0])
+  stopped = StoppedRun(tmp_path, script=script).finish()
+  assert stopped.outcomes[0] == outcome
+  assert _learned(tmp_path) == (outcome, ends)
+  row = stopped.run.results.episodes[0]
+  assert row['presses'] == 1 + (outcome != 'hold')
+  sent = [x for x in stopped.robot.sent if x.time < 100.72]
+  assert len(sent) == row['steps']
+
+
+def test_a_label_said_while_the_arm_did_not_answer_counts(tmp_path):
+  """A fault takes three control steps, in which nobody is heard."""
+  script = [(0.83, Kind.SUCCESS), (2.0, Kind.RELEASE)]
+  faults = [Fault(kind='lost', at_s=0.8, calls=10)]
+  stopped = StoppedRun(
+    tmp_path, script=script, faults=faults, time_limit=60
+  ).finish()
+  row = stopped.run.results.episodes[0]
+  assert row['outcome'] == 'success' and 'was lost' in row['cause']
+  assert _learned(tmp_path)[0] == 'success'
+
+
+def test_a_label_in_the_step_of_a_stop_counts_though_the_run_ends(tmp_path):
+  script = [(0.7, Kind.STOP), (0.7, Kind.RERECORD)]
+  stopped = StoppedRun(tmp_path, script=script)
+
+  def on_step(step):
+    if stopped.robot.loop.stopped:
+      stopped.run.stop = True
+
+  stopped.robot.on_step = on_step
+  stopped.finish()
+  assert stopped.outcomes == ['rerecord']
+
+
+@pytest.mark.parametrize('how', ['once', 'twice', 'disable'])
+def test_an_episode_is_closed_if_the_run_ends_while_it_is_stopped(
+  tmp_path, how
+):
+  """By Ctrl-C, whose second one interrupts, or by power-off."""
+  script = [(0.6, Kind.STOP), *[(2.0, Kind.DISABLE)] * (how == 'disable')]
+  stopped = StoppedRun(tmp_path, script=script)
+  before = stopped.robot.on_step
+
+  def on_step(step):
+    before(step)
+    if how != 'disable' and len(stopped.robot.steps) == 80:
+      assert list((tmp_path / 'journal').glob('*.open'))
+      stopped.run.stop = True
+      if how == 'twice':
+        raise KeyboardInterrupt
+
+  stopped.robot.on_step = on_step
+  if how == 'twice':
+    with pytest.raises(KeyboardInterrupt):
+      stopped.run.run()
+  else:
+    stopped.finish()
+  assert stopped.outcomes == ['hold']
+  (row,) = stopped.run.results.episodes
+  assert row['cause'] == 'hold, latched: the operator stopped the arm'
+  assert row['steps'] == len(stopped.robot.sent)
+  assert _learned(tmp_path) == ('hold', ['cut'])
+  assert stopped.robot.arm_calls[-1] == (
+    'disable' if how == 'disable' else 'hold'
+  )
+
+
+def test_a_label_of_a_stopped_episode_is_on_the_disk_at_once(tmp_path):
+  """A loop that is killed before the release must not lose it."""
+  found = []
+  stopped = StoppedRun(
+    tmp_path, script=[(0.6, Kind.STOP), (1.0, Kind.RERECORD), *_GO_ON]
+  )
+  before = stopped.robot.on_step
+
+  def on_step(step):
+    before(step)
+    if len(stopped.robot.steps) == 60:
+      found.append((_learned(tmp_path), stopped.state.value))
+
+  stopped.robot.on_step = on_step
+  stopped.finish()
+  assert found == [(('rerecord', []), 'hold')]
+  assert not stopped.sent_between(0.7, 2.0) and stopped.sent_between(2.0, 3.0)

@@ -131,6 +131,17 @@ def reset(state: HandoverState, *, now: float) -> HandoverState:
   return _enter(state, Mode.ENDED, now)
 
 
+def label_stopped(
+  state: HandoverState, label: Event, config: HandoverConfig
+) -> tuple[HandoverState, str]:
+  """Returns the state and why a label is ignored, or '' if it counts.
+
+  The label ends an episode that was stopped before: no `advance` hears it.
+  """
+  last, state = _note(state, label)
+  return state, _bounces(label, last, config) or _early(state, label, config)
+
+
 def advance(
   state: HandoverState,
   events: Sequence[Event],
@@ -217,8 +228,7 @@ def _handle(
 ) -> tuple[HandoverState, str]:
   """Returns the state after one event, and why it was ignored, or ''."""
   kind, mode = event.kind, state.mode
-  last = state.event_times.get(kind)
-  state = state._replace(event_times=state.event_times | {kind: event.time})
+  last, state = _note(state, event)
   if mode is Mode.STOPPED:
     return state, 'the arm is stopped: clear the stop first'
   if kind is Kind.STOP:
@@ -229,15 +239,13 @@ def _handle(
     return _enter(state, Mode.ENDED, now, outcome=outcome), ''
   if kind is Kind.CLEAR:
     return state, 'there is no stop to clear'
-  if kind not in _NEVER_BOUNCE and last is not None:
-    if 0.0 <= event.time - last < config.debounce_s:
-      return state, 'bounce'
+  if why := _bounces(event, last, config):
+    return state, why
   if mode is Mode.ENDED:
     return state, 'no episode runs'
   if kind in _ENDS:
-    early = event.time - state.episode_time < config.label_grace_s
-    if early and kind in (Kind.SUCCESS, Kind.FAILURE):
-      return state, 'too soon for a label: the episode has just begun'
+    if why := _early(state, event, config):
+      return state, why
     return _enter(state, Mode.ENDED, now, outcome=kind), ''
   if kind is Kind.ENTER_CRITICAL:
     if state.critical:
@@ -251,6 +259,28 @@ def _handle(
   if not driving:
     return state, 'not taken over'
   return _enter(state, Mode.RELEASING, now), ''
+
+
+def _note(
+  state: HandoverState, event: Event
+) -> tuple[float | None, HandoverState]:
+  """Returns when the last event of this kind was, s, and the state with it."""
+  last, times = state.event_times.get(event.kind), state.event_times
+  return last, state._replace(event_times=times | {event.kind: event.time})
+
+
+def _bounces(event: Event, last: float | None, config: HandoverConfig) -> str:
+  if event.kind in _NEVER_BOUNCE or last is None:
+    return ''
+  return 'bounce' if 0.0 <= event.time - last < config.debounce_s else ''
+
+
+def _early(state: HandoverState, event: Event, config: HandoverConfig) -> str:
+  """Returns that a label is meant for the episode before, or ''."""
+  early = event.time - state.episode_time < config.label_grace_s
+  if early and event.kind in (Kind.SUCCESS, Kind.FAILURE):
+    return 'too soon for a label: the episode has just begun'
+  return ''
 
 
 def _follow(
