@@ -14,6 +14,7 @@ from rlt_jax.robot.operator.handover import Drive, Effects, Mode
 from rlt_jax.robot.outcomes import EpisodeOutcome
 
 _TIMER = 'time limit'  # the device of the event that ends a long episode
+_REPEAT_S = 1.0  # a key that is held down repeats sooner
 _OUTCOMES = {
   Kind.SUCCESS: EpisodeOutcome.SUCCESS,
   Kind.FAILURE: EpisodeOutcome.FAILURE,
@@ -75,6 +76,7 @@ class EpisodeOperator:
     self.heard_outcome: EpisodeOutcome | None = None
     self.hears_label = False
     self._later: list[Event] = []  # labels of the step of a stop, after it
+    self._ignored: tuple[Event, str] | None = None  # the last one, and why
     self.say: Callable[[str], None] = lambda text: None
 
   @property
@@ -122,6 +124,8 @@ class EpisodeOperator:
       config=self._handover_config,
       **human,
     )
+    for event, why in effects.ignored:
+      self._say_ignored(event, why)
     elapsed_s = max(now - self._last_time, 0.0)
     presses = tuple(x for x in effects.accepted if x.device != _TIMER)
     self.effort.step(
@@ -155,6 +159,8 @@ class EpisodeOperator:
     for event in self._poll():
       if event.kind in _OUTCOMES:
         self._hear_label(event)
+      if event.kind is Kind.ENTER_CRITICAL:
+        self._say_ignored(event, 'no episode runs')
       if event.held:
         if not self._pressed_and_let_go(event, stopped):
           continue
@@ -222,16 +228,30 @@ class EpisodeOperator:
 
   def _hear_label(self, event: Event) -> None:
     if not self.hears_label:
+      self._say_ignored(event, 'no episode waits for a label')
       return
     self._handover, why = handover.label_stopped(
       self._handover, event, self._handover_config
     )
-    if not why:
+    if why:
+      self._say_ignored(event, why)
+    else:
       self.heard_outcome = _OUTCOMES[event.kind]
       self.hears_label = False
       pressed = Effects(Drive.HOLD, accepted=(event,))
       self.effort.step(self.mode, pressed, 0.0)
       self.say(f'The episode that was stopped is labeled {event.kind.value}.')
+
+  def _say_ignored(self, event: Event, why: str) -> None:
+    """Says why an event had no effect; of a key that repeats only once."""
+    if event.device == _TIMER:
+      return
+    last, self._ignored = self._ignored, (event, why)
+    if last is not None and last[1] == why:
+      same = last[0]._replace(time=event.time) == event
+      if same and 0.0 <= event.time - last[0].time < _REPEAT_S:
+        return
+    self.say(f'Ignored {event.kind.value!r} of the {event.device}: {why}.')
 
   def _pressed_and_let_go(self, event: Event, stopped: bool) -> bool:
     """Returns whether a held button was pressed and let go after the stop."""

@@ -84,3 +84,38 @@ def test_a_pedal_that_is_held_drives_from_one_episode_to_the_next(tmp_path):
   assert set(by_source) <= {'human', 'actor', 'wait'}
   assert min(by_source.get('wait', [9.0])) > 3.2
   assert result.human_s == pytest.approx(1.6, abs=0.1)
+
+
+def test_what_is_ignored_is_said_with_the_reason(tmp_path):
+  script = [(0.1, Kind.SUCCESS), (0.2, Kind.CLEAR)]
+  script += [(0.3 + 0.03 * i, Kind.RELEASE) for i in range(10)]
+  robot = FakeRobot(tmp_path, time_limit=50, device=scripted(*script))
+  said = []
+  robot.operator.say = said.append
+  assert robot.episode().outcome == 'time_out'
+  assert said == [
+    "Ignored 'success' of the scripted: too soon for a label: the episode has "
+    'just begun.',
+    "Ignored 'clear' of the scripted: there is no stop to clear.",
+    "Ignored 'release' of the scripted: not taken over.",
+  ]
+
+
+def test_a_bounce_is_said(tmp_path):
+  device = scripted((0.5, Kind.ENTER_CRITICAL), (0.6, Kind.ENTER_CRITICAL))
+  robot = FakeRobot(tmp_path, start_in_critical_phase=False, device=device)
+  said = []
+  robot.operator.say = said.append
+  robot.episode()
+  assert said == ["Ignored 'enter_critical' of the scripted: bounce."]
+
+
+def test_a_label_that_no_episode_waits_for_is_said():
+  said = []
+  operator = _Operator((1.0, Kind.SUCCESS), (1.5, Kind.ENTER_CRITICAL))
+  operator.say = said.append
+  operator.hear(2.0)
+  assert said == [
+    "Ignored 'success' of the scripted: no episode waits for a label.",
+    "Ignored 'enter_critical' of the scripted: no episode runs.",
+  ]

@@ -81,8 +81,9 @@ def make_config(**changes):
 
 def test_a_run_from_a_stations_file(tmp_path, station, capsys):
   finished, workdir = [], tmp_path / 'run'
+  build = station(operator_arguments={'script': [(0.0, 'clear')]})
   assert runtime.run_robot(
-    station(), workdir, make_config(), report=finished.append
+    build, workdir, make_config(), report=finished.append
   )
   (over,) = finished
   rows = [json.loads(x) for x in (workdir / 'episodes.jsonl').open()]
@@ -91,7 +92,9 @@ def test_a_run_from_a_stations_file(tmp_path, station, capsys):
   assert over.control_hz == BUNDLE.control_hz and over.run.cause == ''
   assert over.host['priority'] == 'none'
   assert list((workdir / 'journal').iterdir())
-  assert 'This station may run' in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert 'This station may run' in said
+  assert "Ignored 'clear' of the scripted: there is no stop" in said
   with pytest.raises(ValueError, match='workdir must be new'):
     runtime.run_robot(station(), workdir, make_config(), report=None)
   # Nothing is left of the plan.
