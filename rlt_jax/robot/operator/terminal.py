@@ -40,6 +40,7 @@ HELP: Mapping[Kind, str] = {
 }
 _NAMED = {' ': 'space', '\r': 'enter', '\n': 'enter', '\t': 'tab'}
 _ESCAPE = '\x1b'
+_MAX_BYTES = 4096  # a poll; what a flood leaves is read by the next ones
 
 
 def check_keys(keys: Mapping[str, Kind]) -> None:
@@ -160,7 +161,8 @@ class Terminal:
     if not text and self._rest:
       keys, self._rest = ['esc'], ''  # nothing followed: the escape key
     else:
-      keys, self._rest = split_keys(self._rest + text)
+      keys, rest = split_keys(self._rest + text)
+      self._rest = rest[:2]  # whatever follows up to its end says nothing
     now = self._clock.now()
     return [
       Event(self._keys[key], now, self.name)
@@ -193,8 +195,10 @@ class Terminal:
   def _read(self) -> str:
     data = b''
     try:
-      while select.select([self._fd], [], [], 0.0)[0]:
-        block = os.read(self._fd, 1024)
+      while len(data) < _MAX_BYTES:
+        if not select.select([self._fd], [], [], 0.0)[0]:
+          break
+        block = os.read(self._fd, _MAX_BYTES - len(data))
         if not block:  # readable but empty: the terminal hung up
           raise OSError('end of file')
         data += block

@@ -4,6 +4,7 @@ import select
 import subprocess
 import sys
 import termios
+import threading
 import time
 
 import pytest
@@ -50,6 +51,47 @@ def test_every_key_gives_its_event_without_enter(ends):
     while not events:
       events = terminal.poll()
     assert events == [(Kind.SUCCESS, 7.0, 'terminal', False)]
+
+
+def test_a_flood_of_keys_does_not_keep_the_loop(ends):
+  master, slave = ends
+  flood = b'z' * 1_000_000 + b' '
+  with Terminal(fd=slave) as terminal:
+    writer = threading.Thread(target=_write_all, args=[master, flood])
+    writer.start()
+    lengths, read = [], terminal._read
+    terminal._read = lambda: lengths.append(read()) or lengths[-1]
+    assert _kinds(terminal) == [Kind.STOP]
+    writer.join()
+  lengths = [len(text) for text in lengths]
+  assert sum(lengths) == len(flood) and max(lengths) <= 4096
+
+
+def _write_all(fd, data):
+  rest = memoryview(data)
+  while rest:
+    rest = rest[os.write(fd, rest) :]
+
+
+def test_a_long_sequence_does_not_grow(ends):
+  master, slave = ends
+  with Terminal(fd=slave) as terminal:
+    os.write(master, b'\x1b[' + b'1' * 3_000 + b'Cs')
+    kinds, terminal._read = [], _blocks(slave, 1_000)
+    while not kinds:
+      kinds = [event.kind for event in terminal.poll()]
+      assert len(terminal._rest) <= 2
+  assert kinds == [Kind.SUCCESS]
+
+
+def _blocks(fd, size):
+  """Returns what reads so many bytes, and waits for the first of them."""
+
+  def read():
+    assert select.select([fd], [], [], 5.0)[0]
+    return os.read(fd, size).decode()
+
+  return read
 
 
 def test_nothing_is_echoed(ends):
