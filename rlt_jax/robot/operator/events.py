@@ -60,6 +60,9 @@ class Device(Protocol):
     DeviceError once the device is lost. The loop treats that as a stop, since
     the operator can no longer stop the arm.
   close: closes the device. Does nothing if it is not open.
+
+  A device may have `kinds`, the kinds of the events that it can give; without
+  it a group takes it for one that can give all.
   """
 
   name: str
@@ -122,6 +125,11 @@ class ButtonMap:
     if kind is None:
       return []
     return [Event(kind, time, device, held=set(kinds) == _HELD)]
+
+  @property
+  def kinds(self) -> set[Kind]:
+    """Every kind of event that a button gives."""
+    return {*self.down.values(), *self.up.values()}
 
   @property
   def buttons(self) -> set[Any]:

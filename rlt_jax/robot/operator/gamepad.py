@@ -51,6 +51,11 @@ class Gamepad:
     self._pygame = None
     self._pad = None
 
+  @property
+  def kinds(self) -> set[Kind]:
+    """The kinds of the events that it can give."""
+    return self._buttons.kinds
+
   def open(self) -> None:
     """Opens the gamepad; SDL settings of the environment have priority.
 

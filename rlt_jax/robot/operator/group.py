@@ -60,7 +60,7 @@ class Group:
     A device that is lost gives one STOP, and nothing from then on.
 
     Raises:
-      DeviceError: all devices are lost.
+      DeviceError: a device is lost, and no other one could clear that stop.
     """
     events = []
     for device in self._devices:
@@ -72,7 +72,8 @@ class Group:
         self._lost.add(device.name)
         self.faults.append(f'{device.name}: {error}')
         events.append(Event(Kind.STOP, self._clock.now(), device.name))
-    if len(self._lost) == len(self._devices):
+    rest = [x for x in self._devices if x.name not in self._lost]
+    if self._lost and not any(map(_clears, rest)):
       raise DeviceError('; '.join(self.faults))
     return sorted(events, key=lambda event: event.time)
 
@@ -109,3 +110,8 @@ class Group:
   def _drives(self) -> bool:
     device = self._teleoperator
     return device is not None and device.name not in self._lost
+
+
+def _clears(device: Device) -> bool:
+  """Returns whether a device can clear a stop, as far as it says."""
+  return Kind.CLEAR in getattr(device, 'kinds', Kind)

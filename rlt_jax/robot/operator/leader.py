@@ -4,7 +4,7 @@ import numpy as np
 
 from rlt_jax.robot.arm import Arm, ArmError, ArmSpec, Reading
 from rlt_jax.robot.clock import Clock, MonotonicClock
-from rlt_jax.robot.operator.events import DeviceError, Event
+from rlt_jax.robot.operator.events import DeviceError, Event, Kind
 
 _MAX_FAULTS = 2  # readings in a row that may fail, as for the arm itself
 
@@ -18,6 +18,7 @@ class Leader:
   """
 
   name = 'leader'
+  kinds: frozenset[Kind] = frozenset()  # an arm has no buttons
 
   def __init__(
     self,
@@ -54,7 +55,7 @@ class Leader:
     self._open = True
 
   def poll(self) -> list[Event]:
-    """Reads the joints; returns no events, because an arm has no buttons.
+    """Reads the joints; returns no events.
 
     Raises:
       DeviceError: the leader is not open, or several readings in a row failed.

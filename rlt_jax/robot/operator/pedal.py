@@ -36,6 +36,11 @@ class Pedal:
     self._names: dict[int, str] = {}
     self._first: list[Event] = []  # of the keys that were down at the start
 
+  @property
+  def kinds(self) -> set[Kind]:
+    """The kinds of the events that it can give."""
+    return self._buttons.kinds
+
   def open(self) -> None:
     """Opens the pedal for this process alone; others would get its keys.
 

@@ -83,6 +83,11 @@ class SpaceMouse:
     self._report = None  # the device's time of the newest report
     self._heard = -math.inf  # s, when that came
 
+  @property
+  def kinds(self) -> set[Kind]:
+    """The kinds of the events that it can give."""
+    return self._buttons.kinds
+
   def open(self) -> None:
     """Opens the first mouse that is connected.
 

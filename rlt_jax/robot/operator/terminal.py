@@ -120,6 +120,11 @@ class Terminal:
     self._before: list | None = None
     self._rest = ''
 
+  @property
+  def kinds(self) -> set[Kind]:
+    """The kinds of the events that it can give."""
+    return set(self._keys.values())
+
   def open(self) -> None:
     """Switches the terminal to single keys.
 

@@ -1,16 +1,29 @@
 import pytest
 
+from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.episode_operator import EpisodeOperator
 from rlt_jax.robot.operator.events import DeviceError, Event, Kind
+from rlt_jax.robot.operator.gamepad import BUTTONS, Gamepad
 from rlt_jax.robot.operator.group import Group
+from rlt_jax.robot.operator.leader import Leader
+from rlt_jax.robot.operator.pedal import Pedal, PEDALS
 from rlt_jax.robot.operator.scripted import Scripted
+from rlt_jax.robot.operator.spacemouse import SpaceMouse, SpaceMouseConfig
+from rlt_jax.robot.operator.terminal import Terminal
 from tests.robot.fake_clock import FakeClock
+from tests.robot.operator.conftest import make_arm_spec
+
+_MOUSE = SpaceMouseConfig(
+  chain=0, linear_m_s=0.1, angular_rad_s=0.5, heading_rad=0.0
+)
 
 
 class _Device:
-  def __init__(self, name, log, *, opens=True, closes=True):
+  def __init__(self, name, log, *, opens=True, closes=True, kinds=None):
     self.name, self._log, self._opens, self._closes = name, log, opens, closes
     self.lost = False
+    if kinds is not None:
+      self.kinds = kinds
 
   def open(self):
     if not self._opens:
@@ -82,6 +95,48 @@ def test_a_group_that_is_lost_whole_says_so():
     devices[1].lost = True
     with pytest.raises(DeviceError, match='pedal: pulled out; keys: pulled'):
       group.poll()
+
+
+@pytest.mark.parametrize(
+  'rest, ends',
+  [
+    ([frozenset()], True),  # a leader
+    ([frozenset(), PEDALS.kinds], True),
+    ([frozenset(), BUTTONS.kinds], False),
+    ([frozenset(), None], False),  # it does not say
+  ],
+)
+def test_a_group_in_which_nobody_could_clear_the_stop_is_lost(rest, ends):
+  keys = _Device('keys', [], kinds={Kind.CLEAR})
+  others = [_Device(f'{i}', [], kinds=x) for i, x in enumerate(rest)]
+  with Group([keys, *others], clock=FakeClock()) as group:
+    assert group.poll() == []
+    keys.lost = True
+    if ends:
+      with pytest.raises(DeviceError, match='keys: pulled out'):
+        group.poll()
+    else:
+      assert [event.kind for event in group.poll()] == [Kind.STOP]
+      assert group.poll() == []
+
+
+def test_devices_say_what_they_can_give():
+  arm = FakeArm(make_arm_spec(), clock=FakeClock())
+  devices = {
+    Terminal(): set(Kind),
+    Pedal('/dev/input/pedal'): {
+      Kind.TAKEOVER,
+      Kind.RELEASE,
+      Kind.ENTER_CRITICAL,
+      Kind.SUCCESS,
+    },
+    Gamepad(): set(Kind) - {Kind.DISABLE},
+    SpaceMouse(make_arm_spec(), _MOUSE): {Kind.TAKEOVER, Kind.RELEASE},
+    Leader(arm, make_arm_spec()): set(),
+  }
+  assert {x.name: x.kinds for x in devices} == {
+    x.name: kinds for x, kinds in devices.items()
+  }
 
 
 def test_the_cause_of_a_stop_is_the_device_that_was_lost():
