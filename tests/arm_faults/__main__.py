@@ -14,12 +14,13 @@ import random
 import tempfile
 import time
 
-from tests.arm_faults import cases, learner, random_operator, refusals
+from tests.arm_faults import cases, learner, pedal, random_operator, refusals
 
 # Case -> how many trials there are for each of `--count`.
 CASES = {
   'labels': (cases.labels, 2),
   'random_operator': (random_operator.run, 25),
+  'pedal': (pedal.run, 0.5),
   'kill_loop': (cases.kill_loop, 1),
   'kill_vla': (cases.kill_vla, 1),
   'kill_learner': (learner.kill_learner, 1),

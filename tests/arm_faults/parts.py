@@ -8,6 +8,7 @@ import time
 
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
+from rlt_jax.robot.operator.events import ButtonMap, Kind
 
 
 class LoggingArm(FakeArm):
@@ -71,6 +72,30 @@ def make_cameras(names, *, clock, **arguments):
   faulty = {'slow_s', 'hang_at_s'} & set(arguments)
   cameras = FaultyCameras if faulty else TriggeredCameras
   return cameras(names, clock=clock, **arguments)
+
+
+class FilePedal:
+  """A pedal that is down while a file is there."""
+
+  name = 'pedal'
+
+  def __init__(self, *, clock, path):
+    self._clock, self._path, self._down = clock, path, False
+    self._buttons = ButtonMap(down={0: Kind.TAKEOVER}, up={0: Kind.RELEASE})
+
+  def open(self):
+    pass
+
+  def poll(self):
+    before, self._down = self._down, os.path.exists(self._path)
+    if self._down == before:
+      return []
+    return self._buttons.events(
+      0, self._down, time=self._clock.now(), device=self.name
+    )
+
+  def close(self):
+    pass
 
 
 def serve(port: str) -> None:

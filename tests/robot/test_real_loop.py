@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from tests.arm_faults import cases, random_operator
+from tests.arm_faults import cases, pedal, random_operator
 from tests.arm_faults.cases import Context
 
 
@@ -12,6 +12,7 @@ from tests.arm_faults.cases import Context
   'case, count',
   [
     (cases.labels, 2),
+    (pedal.run, 1),
     (cases.kill_loop, 1),
     (cases.hang_up, 1),
     (random_operator.run, 40),
