@@ -8,6 +8,7 @@ the person did.
 
 from collections.abc import Callable
 import contextlib
+import itertools
 import json
 import os
 import pathlib
@@ -19,6 +20,7 @@ from rlt_jax import files
 from rlt_jax.robot.arm import Arm, ArmSpec, Reading
 from rlt_jax.robot.control import kinematics
 from rlt_jax.robot.control.telemetry import LoopStep
+from rlt_jax.robot.shadow_rows import ShadowRow, ShadowRows
 
 FILE = 'shadow.npz'
 _MAX_GAP = 2.5  # control periods between two steps that are compared
@@ -69,16 +71,27 @@ class ShadowArm:
 
 
 class ShadowLog:
-  """Collects what would have been sent; `write` compares and saves it."""
+  """Notes what would have been sent; `write` compares and saves it."""
 
-  def __init__(self, arm: ShadowArm, period_s: float):
-    """Takes the arm, and the control period, s."""
+  def __init__(
+    self, arm: ShadowArm, period_s: float, folder: str | os.PathLike[str]
+  ):
+    """Goes on after the rows of a run that was ended before.
+
+    Args:
+      arm: of the run.
+      period_s: control period, s.
+      folder: of the run; its `shadow_rows.FILE` has each step once it is noted.
+
+    Raises:
+      ValueError: that file is damaged.
+    """
     self._arm, self._period_s = arm, period_s
-    self._steps: list[tuple[LoopStep, np.ndarray]] = []
+    self._folder, self._file = pathlib.Path(folder), ShadowRows(folder)
 
   def on_step(self, step: LoopStep) -> None:
     """Notes a control step; call it after each one."""
-    self._steps.append((step, self._arm.asked))
+    self._file.add(ShadowRow.of(step, self._arm.asked))
 
   def compare(self) -> dict[str, Any]:
     """Returns the distances from the person, for JSON.
@@ -90,53 +103,46 @@ class ShadowLog:
     limits left of it, from the pose one step later, as `_distances` gives them;
     None if nothing can be compared.
     """
-    sent = [i for i, x in enumerate(self._steps) if np.isfinite(x[1]).all()]
+    rows, spec = self._file.rows, self._arm.spec
+    sent = [row for row in rows if np.isfinite(row.asked).all()]
     holds: dict[str, int] = {}
-    for step, asked in self._steps:
-      if not np.isfinite(asked).all():
+    for row in rows:
+      if not np.isfinite(row.asked).all():
         # Numbers differ from step to step; the words before them do not.
-        reason = step.verdict.partition(':')[0] or 'nothing was decided'
+        reason = row.verdict.partition(':')[0] or 'nothing was decided'
         holds[reason] = holds.get(reason, 0) + 1
     sources: dict[str, int] = {}
-    for i in sent:
-      name = str(self._steps[i][0].source)
-      sources[name] = sources.get(name, 0) + 1
-    pairs = [i for i in sent if self._followed(i)]
-    later = np.array([self._steps[i + 1][0].measured for i in pairs])
+    for row in sent:
+      sources[row.source] = sources.get(row.source, 0) + 1
+    pairs = [x for x in itertools.pairwise(rows) if self._followed(*x)]
+    later = np.array([row.measured for _, row in pairs])
     return {
-      'steps': len(self._steps),
+      'steps': len(rows),
       'sent': len(sent),
       'by_source': sources,
-      'limited': float(
-        np.mean([self._steps[i][0].changed.any() for i in sent])
-      ) if sent else None,
+      'limited': np.mean([row.limited for row in sent]) if sent else None,
       'holds': holds,
-      'wanted': _distances(
-        self._arm.spec, [self._steps[i][0].wanted for i in pairs], later
-      ),
-      'asked': _distances(
-        self._arm.spec, [self._steps[i][1] for i in pairs], later
-      ),
-    }  # fmt: skip
+      'wanted': _distances(spec, [row.wanted for row, _ in pairs], later),
+      'asked': _distances(spec, [row.asked for row, _ in pairs], later),
+    }
 
-  def write(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
+  def write(self) -> dict[str, Any]:
     """Writes shadow.npz, shadow.json and shadow.md; returns `compare`'s.
 
     shadow.npz: time [N], wanted, asked, measured [N, A], source [N] and
     verdict [N] as texts.
     """
-    folder, found = pathlib.Path(folder), self.compare()
-    steps = [step for step, _ in self._steps]
-    dim = self._arm.spec.action_dim
+    folder, found = self._folder, self.compare()
+    rows, dim = self._file.rows, self._arm.spec.action_dim
     with (folder / FILE).open('wb') as file:
       np.savez_compressed(
         file,
-        time=np.array([x.time for x in steps]),
-        wanted=np.array([x.wanted for x in steps]).reshape(-1, dim),
-        asked=np.array([x for _, x in self._steps]).reshape(-1, dim),
-        measured=np.array([x.measured for x in steps]).reshape(-1, dim),
-        source=np.array([str(x.source) for x in steps], str),
-        verdict=np.array([x.verdict for x in steps], str),
+        time=np.array([x.time for x in rows]),
+        wanted=np.array([x.wanted for x in rows]).reshape(-1, dim),
+        asked=np.array([x.asked for x in rows]).reshape(-1, dim),
+        measured=np.array([x.measured for x in rows]).reshape(-1, dim),
+        source=np.array([x.source for x in rows], str),
+        verdict=np.array([x.verdict for x in rows], str),
       )
     text = json.dumps(found, indent=1) + '\n'
     files.write_atomically(folder / 'shadow.json', text)
@@ -144,15 +150,20 @@ class ShadowLog:
     files.write_atomically(folder / 'shadow.md', text)
     return found
 
-  def _followed(self, i: int) -> bool:
-    """Whether the pose one control step later is known."""
-    if i + 1 >= len(self._steps):
-      return False
-    step, later = self._steps[i][0], self._steps[i + 1][0]
-    return (
-      later.time - step.time <= _MAX_GAP * self._period_s
+  def close(self) -> None:
+    """Closes the file of the steps."""
+    self._file.close()
+
+  def _followed(self, row: ShadowRow, later: ShadowRow) -> bool:
+    """Whether something would have been sent, and the pose after it is known.
+
+    Between two runs the time goes anywhere.
+    """
+    return bool(
+      0.0 < later.time - row.time <= _MAX_GAP * self._period_s
       and np.isfinite(later.measured).all()
-      and np.isfinite(step.wanted).all()
+      and np.isfinite(row.wanted).all()
+      and np.isfinite(row.asked).all()
     )
 
 
@@ -238,6 +249,7 @@ def open_log(
   """
   if not isinstance(arm, ShadowArm):
     return lambda step: None
-  log = ShadowLog(arm, 1.0 / control_hz)
-  stack.callback(log.write, workdir)
+  log = ShadowLog(arm, 1.0 / control_hz, workdir)
+  stack.callback(log.close)
+  stack.callback(log.write)
   return log.on_step

@@ -10,12 +10,13 @@ import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync import client as websockets
 
-from rlt_jax.robot import robot_setup
+from rlt_jax.robot import robot_setup, shadow_rows
 from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.shadow_rows import ShadowRows
 from rlt_jax.serving import codec, schema
 from rlt_jax.serving.server import PolicyServer
 from tests.arm_faults.cases import Context, damaged, Tally
-from tests.arm_faults.rig import Rig, Server
+from tests.arm_faults.rig import Rig, Server, wait_for
 from tests.robot.fake_clock import FakeClock
 from tests.robot.fakes import BUNDLE, WIRE
 from tests.robot.test_runtime import infer, write_bundle
@@ -138,8 +139,9 @@ def shadow(context: Context) -> Tally:
       )
       try:
         rig.start('--shadow', '--num_base_episodes=1', minutes=0.0)
-        _wait_for_steps(rig)
+        wait_for(lambda rig=rig: _num_steps(rig) > 5, 'a control step')
         time.sleep(context.rng.uniform(0.1, 2.0))
+        seen = _num_steps(rig)
         how = context.rng.choice([signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
         rig.signal(how)
         rig.wait()
@@ -148,6 +150,8 @@ def shadow(context: Context) -> Tally:
         faults = [f'the arm got {x}' for x in calls - {'connect', 'disconnect'}]
         if how != signal.SIGKILL and not (rig.workdir / 'shadow.md').exists():
           faults.append('shadow.md is missing')
+        if len(ShadowRows(rig.workdir).rows) < seen:
+          faults.append('steps are lost')
         tally.add(faults)
       finally:
         rig.stop()
@@ -156,8 +160,6 @@ def shadow(context: Context) -> Tally:
   return tally
 
 
-def _wait_for_steps(rig: Rig) -> None:
-  end = time.monotonic() + 60.0
-  while 'may run' not in rig.output:
-    assert rig.process.poll() is None and time.monotonic() < end, rig.output
-    time.sleep(0.05)
+def _num_steps(rig: Rig) -> int:
+  path = rig.workdir / shadow_rows.FILE
+  return path.read_bytes().count(b'\n') if path.exists() else 0

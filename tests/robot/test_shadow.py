@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from rlt_jax.robot import shadow
+from rlt_jax.robot import shadow, shadow_rows
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.control.commands import Command, CommandSource
 from rlt_jax.robot.control.loop import Loop, LoopConfig
@@ -52,12 +52,12 @@ def clock():
   return FakeClock()
 
 
-def _run(clock, step, steps=100):
+def _run(folder, clock, step, steps=100):
   spec = make_arm_spec()
   moved = MovedArm(spec, clock=clock)
   moved.connect()
   arm = shadow.ShadowArm(moved)
-  log = shadow.ShadowLog(arm, _PERIOD)
+  log = shadow.ShadowLog(arm, _PERIOD, folder)
   config = LoopConfig(velocity_from_pose=True)
   loop = Loop(arm, Driver(step), clock, config=config, on_step=log.on_step)
   for _ in range(steps):
@@ -66,8 +66,8 @@ def _run(clock, step, steps=100):
   return moved, log
 
 
-def test_nothing_is_sent_whatever_is_asked(clock):
-  moved, log = _run(clock, (0.001, 0.0, 0.0, 0.0))
+def test_nothing_is_sent_whatever_is_asked(clock, tmp_path):
+  moved, log = _run(tmp_path, clock, (0.001, 0.0, 0.0, 0.0))
   arm = log._arm
   for call in (arm.hold, arm.stow, arm.disable):
     call()
@@ -78,8 +78,8 @@ def test_nothing_is_sent_whatever_is_asked(clock):
 
 
 def test_a_driver_that_does_as_the_person_is_not_far(clock, tmp_path):
-  _, log = _run(clock, (0.001, 0.0, 0.0, 0.0))
-  found = log.write(tmp_path)
+  _, log = _run(tmp_path, clock, (0.001, 0.0, 0.0, 0.0))
+  found = log.write()
   assert found['steps'] == 100 and found['sent'] == 90
   assert found['by_source'] == {'vla': 90}
   assert found['holds'] == {'A new chunk must come': 10}
@@ -90,8 +90,8 @@ def test_a_driver_that_does_as_the_person_is_not_far(clock, tmp_path):
 
 def test_the_distance_and_the_limits_are_those_of_each_step(clock, tmp_path):
   """The driver goes the other way, and faster than the arm's file allows."""
-  _, log = _run(clock, (-0.03, 0.0, 0.0, 0.0))
-  found = log.write(tmp_path)
+  _, log = _run(tmp_path, clock, (-0.03, 0.0, 0.0, 0.0))
+  found = log.write()
   np.testing.assert_allclose(found['wanted']['a']['p50'], 0.031)
   # 0.5 rad/s are 0.01 a step from the measured pose, which then moved on.
   np.testing.assert_allclose(found['asked']['a']['p50'], 0.011)
@@ -108,6 +108,24 @@ def test_the_distance_and_the_limits_are_those_of_each_step(clock, tmp_path):
 
 
 def test_a_run_without_a_step_is_written_too(clock, tmp_path):
-  _, log = _run(clock, (0.0,) * 4, steps=0)
-  assert log.write(tmp_path)['wanted'] is None
+  _, log = _run(tmp_path, clock, (0.0,) * 4, steps=0)
+  assert log.write()['wanted'] is None
   assert 'No two steps' in (tmp_path / 'shadow.md').read_text()
+
+
+def test_a_run_goes_on_after_the_steps_of_one_that_was_killed(clock, tmp_path):
+  _run(tmp_path, clock, (-0.03, 0.0, 0.0, 0.0))  # and nothing is written
+  path = tmp_path / shadow_rows.FILE
+  with path.open('ab') as file:
+    file.write(b'{"time": 1')
+  clock.time = 50.0  # the host was started again
+  _, log = _run(tmp_path, clock, (-0.03, 0.0, 0.0, 0.0))
+  found = log.write()
+  log.close()
+  assert found['steps'] == 200 and found['sent'] == 180
+  assert found['holds'] == {'A new chunk must come': 20}
+  np.testing.assert_allclose(found['wanted']['a']['worst'], 0.031)
+  with np.load(tmp_path / shadow.FILE, allow_pickle=False) as stored:
+    assert stored['time'][99] == pytest.approx(101.98)
+    assert stored['time'][100] == 50.0
+  assert len(path.read_text().splitlines()) == 200
