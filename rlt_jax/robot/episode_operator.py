@@ -1,6 +1,5 @@
 """Reads the operator's events in an episode and while the arm is stopped."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 from rlt_jax.robot.arm import Reading
@@ -10,11 +9,16 @@ from rlt_jax.robot.operator import handover
 from rlt_jax.robot.operator.alignment import HandoverConfig
 from rlt_jax.robot.operator.effort import Effort
 from rlt_jax.robot.operator.events import Device, DeviceError, Event, Kind
+from rlt_jax.robot.operator.feedback import Feedback
 from rlt_jax.robot.operator.handover import Drive, Effects, Mode
+from rlt_jax.robot.operator.takeovers import Takeovers
 from rlt_jax.robot.outcomes import EpisodeOutcome
 
 _TIMER = 'time limit'  # the device of the event that ends a long episode
-_REPEAT_S = 1.0  # a key that is held down repeats sooner
+_LET_GO = (
+  'The {} was let go: the arm stays stopped. To let it run, press it again and '
+  'let it go.'
+)
 _OUTCOMES = {
   Kind.SUCCESS: EpisodeOutcome.SUCCESS,
   Kind.FAILURE: EpisodeOutcome.FAILURE,
@@ -50,8 +54,8 @@ class EpisodeOperator:
 
   device: must be open. effort: the operator's so far. lost: why the device is
   lost, or ''. hears_label: an episode runs or was stopped, and has no label.
-  heard_outcome: its label if that was heard after the stop, or None. say: tells
-  the operator a line; must not wait.
+  heard_outcome: its label if that was heard after the stop, or None. feedback:
+  what the operator is told.
   """
 
   def __init__(
@@ -67,17 +71,14 @@ class EpisodeOperator:
     self._clock, self._period_s = clock, period_s
     self._handover = handover.HandoverState()
     self._last_time = 0.0  # s, of the last control step
-    self._holding: set[str] = set()  # devices whose takeover is held
-    self._asked = False  # for a takeover of the next episode, by a toggle
-    self._pressed: set[str] = set()  # and held since the arm was stopped
-    self._was_stopped = False  # in the last poll
+    self._takeovers = Takeovers()
     self.effort = Effort()
     self.lost = ''
     self.heard_outcome: EpisodeOutcome | None = None
     self.hears_label = False
     self._later: list[Event] = []  # labels of the step of a stop, after it
-    self._ignored: tuple[Event, str] | None = None  # the last one, and why
-    self.say: Callable[[str], None] = lambda text: None
+    self._label: Kind | None = None  # of the last episode
+    self.feedback = Feedback()
 
   @property
   def mode(self) -> Mode:
@@ -91,11 +92,9 @@ class EpisodeOperator:
     episode before: a person who drives, or wants to, must not be overruled.
     """
     self._handover = handover.begin(
-      self._handover, now=now, taken_over=bool(self._holding) or self._asked
+      self._handover, now=now, taken_over=self._takeovers.begin()
     )
-    self._last_time, self._asked = now, False
-    self._was_stopped = False
-    self._pressed.clear()
+    self._last_time, self._label = now, None
     self.heard_outcome, self.hears_label, self._later = None, True, []
 
   def step(
@@ -125,7 +124,8 @@ class EpisodeOperator:
       **human,
     )
     for event, why in effects.ignored:
-      self._say_ignored(event, why)
+      if event.device != _TIMER:
+        self.feedback.ignored(event, why)
     elapsed_s = max(now - self._last_time, 0.0)
     presses = tuple(x for x in effects.accepted if x.device != _TIMER)
     self.effort.step(
@@ -135,7 +135,7 @@ class EpisodeOperator:
     stops = [x for x in effects.accepted if x.kind in _STOP_EVENTS]
     outcome = _outcome(effects)
     if outcome not in (None, EpisodeOutcome.HOLD):
-      self.hears_label = False
+      self.hears_label, self._label = False, effects.ended
     return OperatorInput(
       effects,
       outcome,
@@ -145,11 +145,9 @@ class EpisodeOperator:
   def poll_stopped(self, *, stopped: bool = True) -> list[StopEvent]:
     """Returns what the operator asks for while no episode runs.
 
-    CLEAR ends the latch of a stop, RELEASE lets the arm run again. To let go of
-    a button that was held does not, or the arm would start because a foot gets
-    tired: the button must be pressed and let go after the stop, and after
-    whatever else was asked for since. The first label is kept for the episode
-    that was stopped, see `settle`.
+    CLEAR ends the latch of a stop, RELEASE lets the arm run again; of a button
+    that is held see `Takeovers`. The first label is kept for the episode that
+    was stopped, see `settle`.
 
     Args:
       stopped: the arm is stopped.
@@ -160,18 +158,18 @@ class EpisodeOperator:
       if event.kind in _OUTCOMES:
         self._hear_label(event)
       if event.kind is Kind.ENTER_CRITICAL:
-        self._say_ignored(event, 'no episode runs')
-      if event.held:
-        if not self._pressed_and_let_go(event, stopped):
-          continue
-      elif event.kind in (Kind.TAKEOVER, Kind.RELEASE):
-        self._asked = event.kind is Kind.TAKEOVER
+        self.feedback.ignored(event, 'no episode runs')
+      starts = self._takeovers.hear_between(event, stopped)
+      if event.kind is Kind.RELEASE and not starts:
+        if stopped:
+          self.feedback.say(_LET_GO.format(event.device))
+        continue
       if event.kind is Kind.CLEAR and self.mode is Mode.STOPPED:
         self._handover = handover.reset(self._handover, now=self._clock.now())
       if event.kind in _STOPPED_EVENTS:
-        self._pressed.clear()
+        self._takeovers.forget_presses()
         stop_events.append(self._stop_event(event))
-    self._was_stopped = stopped
+    self._takeovers.polled(stopped)
     return stop_events
 
   def settle(self, outcome: EpisodeOutcome | None) -> EpisodeOutcome:
@@ -212,13 +210,7 @@ class EpisodeOperator:
       # An operator who cannot be heard cannot watch over the arm.
       self.lost = str(error)
       return [Event(Kind.STOP, self._clock.now(), self.device.name)]
-    for event in events:
-      if event.held and event.kind is Kind.TAKEOVER:
-        self._holding.add(event.device)
-      elif event.held and event.kind is Kind.RELEASE:
-        self._holding.discard(event.device)
-    # One that is lost cannot say when it is let go.
-    self._holding = {x for x in self._holding if not self._fault(x)}
+    self._takeovers.hear(events, lambda name: bool(self._fault(name)))
     return events
 
   def _hear_later(self) -> None:
@@ -228,44 +220,22 @@ class EpisodeOperator:
 
   def _hear_label(self, event: Event) -> None:
     if not self.hears_label:
-      self._say_ignored(event, 'no episode waits for a label')
+      if event.kind is not self._label:  # else it was heard already
+        self.feedback.ignored(event, 'no episode waits for a label')
       return
     self._handover, why = handover.label_stopped(
       self._handover, event, self._handover_config
     )
     if why:
-      self._say_ignored(event, why)
+      self.feedback.ignored(event, why)
     else:
       self.heard_outcome = _OUTCOMES[event.kind]
-      self.hears_label = False
+      self.hears_label, self._label = False, event.kind
       pressed = Effects(Drive.HOLD, accepted=(event,))
       self.effort.step(self.mode, pressed, 0.0)
-      self.say(f'The episode that was stopped is labeled {event.kind.value}.')
-
-  def _say_ignored(self, event: Event, why: str) -> None:
-    """Says why an event had no effect; of a key that repeats only once."""
-    if event.device == _TIMER:
-      return
-    last, self._ignored = self._ignored, (event, why)
-    if last is not None and last[1] == why:
-      same = last[0]._replace(time=event.time) == event
-      if same and 0.0 <= event.time - last[0].time < _REPEAT_S:
-        return
-    self.say(f'Ignored {event.kind.value!r} of the {event.device}: {why}.')
-
-  def _pressed_and_let_go(self, event: Event, stopped: bool) -> bool:
-    """Returns whether a held button was pressed and let go after the stop."""
-    if event.kind is Kind.TAKEOVER:
-      # The first poll after a stop may hear what was pressed before it.
-      if stopped and self._was_stopped:
-        self._pressed.add(event.device)
-      return False
-    if stopped and event.device not in self._pressed:
-      self.say(
-        f'The {event.device} was let go: the arm stays stopped. To let it run, '
-        'press it again and let it go.'
+      self.feedback.say(
+        f'The episode that was stopped is labeled {event.kind.value}.'
       )
-    return event.device in self._pressed
 
   def _fault(self, device: str) -> str:
     """Returns why a device of a group was lost, or ''; others are heard."""

@@ -342,7 +342,7 @@ def _build_run(
   runtime.operator.effort.restore(results.episodes)
   keys = tuple(getattr(setup.operator, 'help_lines', tuple)())
   dashboard = Dashboard(lambda: run.view(keys))
-  runtime.operator.say = dashboard.post
+  runtime.operator.feedback.say = dashboard.post
   run = RobotRun(
     runtime.loop,
     runtime.controller,

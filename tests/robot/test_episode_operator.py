@@ -91,7 +91,7 @@ def test_what_is_ignored_is_said_with_the_reason(tmp_path):
   script += [(0.3 + 0.03 * i, Kind.RELEASE) for i in range(10)]
   robot = FakeRobot(tmp_path, time_limit=50, device=scripted(*script))
   said = []
-  robot.operator.say = said.append
+  robot.operator.feedback.say = said.append
   assert robot.episode().outcome == 'time_out'
   assert said == [
     "Ignored 'success' of the scripted: too soon for a label: the episode has "
@@ -105,7 +105,7 @@ def test_a_bounce_is_said(tmp_path):
   device = scripted((0.5, Kind.ENTER_CRITICAL), (0.6, Kind.ENTER_CRITICAL))
   robot = FakeRobot(tmp_path, start_in_critical_phase=False, device=device)
   said = []
-  robot.operator.say = said.append
+  robot.operator.feedback.say = said.append
   robot.episode()
   assert said == ["Ignored 'enter_critical' of the scripted: bounce."]
 
@@ -113,9 +113,22 @@ def test_a_bounce_is_said(tmp_path):
 def test_a_label_that_no_episode_waits_for_is_said():
   said = []
   operator = _Operator((1.0, Kind.SUCCESS), (1.5, Kind.ENTER_CRITICAL))
-  operator.say = said.append
+  operator.feedback.say = said.append
   operator.hear(2.0)
   assert said == [
     "Ignored 'success' of the scripted: no episode waits for a label.",
     "Ignored 'enter_critical' of the scripted: no episode runs.",
+  ]
+
+
+def test_a_label_that_was_heard_already_is_not_said_to_be_ignored(tmp_path):
+  script = [(0.6, Kind.SUCCESS), (1.0, Kind.SUCCESS), (1.5, Kind.FAILURE)]
+  robot = FakeRobot(tmp_path, device=scripted(*script))
+  said = []
+  robot.operator.feedback.say = said.append
+  assert robot.episode().outcome == 'success'
+  robot.clock.time += 2.0
+  robot.operator.poll_stopped()
+  assert said == [
+    "Ignored 'failure' of the scripted: no episode waits for a label."
   ]

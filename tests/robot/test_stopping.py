@@ -165,7 +165,7 @@ def test_a_foot_that_comes_off_the_pedal_does_not_start_the_arm(
     tmp_path, device=pedal_and_keys.scripted(*script), faults=lost
   )
   said = []
-  stopped.robot.operator.say = said.append
+  stopped.robot.operator.feedback.say = said.append
   stopped.finish()
   assert [x.source for x in stopped.robot.sent if x.time < _START + 0.6]
   assert not stopped.sent_between(0.7, 5.0)
