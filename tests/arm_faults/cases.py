@@ -154,8 +154,9 @@ def check_still(rig: Rig, at: float, timeout_s: float = 0.0) -> list[str]:
 
 
 def signals(context: Context) -> Tally:
-  """Signals and a terminal that hangs up: the arm holds, all is written."""
-  return _signals(context, ('SIGINT', 'SIGTERM', 'SIGHUP', 'hang up', 'twice'))
+  """Signals, also to a stopped arm: the arm holds, all is written."""
+  ways = ('SIGINT', 'SIGTERM', 'SIGHUP', 'hang up', 'twice')
+  return _signals(context, (*ways, 'stopped', 'stopped twice'))
 
 
 def hang_up(context: Context) -> Tally:
@@ -175,9 +176,12 @@ def _signals(context: Context, ways: tuple[str, ...]) -> Tally:
         time.sleep(context.rng.uniform(0.1, 2.0))
         if how == 'hang up':
           rig.hang_up()
-        for _ in range(2 if how == 'twice' else 1):
-          if how.startswith('SIG') or how == 'twice':
-            rig.signal(getattr(signal, how, signal.SIGINT))
+        if how.startswith('stopped'):
+          rig.press(' ')
+          wait_for(lambda r=rig: r.calls()[-1][2] == 'hold', 'a hold')
+          time.sleep(context.rng.uniform(0.0, 0.5))
+        for _ in range(2 if how.endswith('twice') else how != 'hang up'):
+          rig.signal(getattr(signal, how, signal.SIGINT))
         status = rig.wait()
         tally.add([f'{how}: {x}' for x in check_ended(rig, status)])
       finally:
