@@ -61,8 +61,10 @@ class Device(Protocol):
     the operator can no longer stop the arm.
   close: closes the device. Does nothing if it is not open.
 
-  A device may have `kinds`, the kinds of the events that it can give; without
-  it a group takes it for one that can give all.
+  A device with a takeover that is held makes its events by `ButtonMap` or sets
+  their `held`: otherwise to let go starts a stopped arm. It may have `kinds`,
+  the kinds of the events that it can give; without it a group takes it for one
+  that can give all.
   """
 
   name: str
