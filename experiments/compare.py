@@ -13,7 +13,8 @@ each row, which say whether its figures may be believed.
 
 With --resume it goes on: finished runs are skipped, a stopped one continues.
 The rows and seeds may then be others, and the table has all that the folder
-has; settings may not.
+has; settings may not. Several processes with --resume share a folder, on other
+devices or hosts: each takes the runs that no other one has.
 
 Cost: a run takes what experiments.practice takes, 8 to 13 minutes for 15 robot
 minutes of RLT on two cores; docs/baselines.md has the others.

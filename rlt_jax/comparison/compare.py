@@ -16,6 +16,7 @@ from rlt_jax.comparison.rows import Row, ROWS
 from rlt_jax.training.config import PracticeConfig
 
 _GATES_FILE = 'gates.json'
+_CLAIMS = 'claims'  # a folder whose lock says that a process runs a seed
 
 
 class RefusedError(Exception):
@@ -68,15 +69,10 @@ class Comparison:
         f'workdir must be new (or pass --resume to continue): {workdir}.'
       )
     self._workdir, self._seeds = workdir, tuple(seeds)
+    self._make_config = make_config
     self._tasks = [Task(row, make_config(row)) for row in rows]
-    # What earlier commands ran stays in the table.
-    self._kept = [
-      Task(row, make_config(row))
-      for row in ROWS.values()
-      if row not in rows and runs.seeds_in(workdir, row)
-    ]
     self._assets, self._command = assets, command
-    for row, config in (*self._tasks, *self._kept):
+    for row, config in self._in_folder():
       if config.num_env_steps <= config.vla_warmup_steps:
         raise ValueError(
           'minutes must go beyond the warm-up of '
@@ -89,29 +85,29 @@ class Comparison:
   def run(self) -> None:
     """Runs what is not finished, and writes the table after each row.
 
+    Several processes may run in one folder: each takes the runs that no other
+    one has, and the table has all that are finished.
+
     Raises:
       KeyboardInterrupt: a signal came; a resumed comparison goes on there.
       RefusedError: a row that cannot run with the VLA or the task, before any
         runs; a gate that cannot be computed, or runs of several VLAs.
-      OSError: another process writes there, or this one cannot.
+      OSError: this process cannot write there.
     """
-    workdir = self._workdir
-    workdir.mkdir(parents=True, exist_ok=True)
-    with lock_lib.hold_folder(workdir, '--workdir', _say):
-      self._check_rows()
-      entries: dict[str, Any] = {}
-      try:
-        for row, config in self._kept:
-          entries[row.name] = self._entry(row, config)
-        for row, config in self._tasks:
-          self._run_row(row, config)
-          runs.check_same_parts(self._finished_folders())
-          entries[row.name] = self._entry(row, config)
-          text = self._write(entries)
-          _say(f'\n{results.gate_table([entries[row.name]])}\n')
-      except ValueError as error:
-        raise RefusedError(str(error)) from error
-      _say(f'{text}\nTable: {workdir / results.NAME}.md')
+    self._workdir.mkdir(parents=True, exist_ok=True)
+    self._check_rows()
+    elsewhere = []
+    for row, config in self._tasks:
+      for seed in self._seeds:
+        if not self._run_seed(row, config, seed):
+          elsewhere.append(f'{row.name}/seed-{seed}')
+      text = self._write_table(row.name)
+    if elsewhere:
+      _say(
+        f'Another process runs {", ".join(elsewhere)}: the last one to end has '
+        'the whole table.'
+      )
+    _say(f'{text}\nTable: {self._workdir / results.NAME}.md')
 
   def is_saved(self) -> bool:
     """Returns whether there is anything to resume from."""
@@ -121,24 +117,53 @@ class Comparison:
       for state in self._states(*task).values()
     )
 
-  def _write(self, entries: Mapping[str, Any]) -> str:
-    """Writes the table, in the order of the rows; returns its text."""
-    shown = [entries[name] for name in ROWS if name in entries]
-    return results.write(self._workdir, shown, command=self._command)
+  def _in_folder(self) -> list[Task]:
+    """Returns the rows of this command and those that the folder has."""
+    named = {task.row.name: task for task in self._tasks}
+    return [
+      named.get(row.name) or Task(row, self._make_config(row))
+      for row in ROWS.values()
+      if row.name in named or runs.seeds_in(self._workdir, row)
+    ]
+
+  def _write_table(self, ended: str) -> str:
+    """Writes the table of all that is finished; returns its text.
+
+    Args:
+      ended: the row whose gates are shown.
+    """
+    entries = []
+    try:
+      runs.check_same_parts(self._finished_folders())
+      for row, config in self._in_folder():
+        if set(self._states(row, config).values()) & set(runs.ENDED):
+          entries.append(self._entry(row, config))
+    except ValueError as error:
+      raise RefusedError(str(error)) from error
+    text = results.write(self._workdir, entries, command=self._command)
+    shown = [entry for entry in entries if entry['name'] == ended]
+    _say(f'\n{results.gate_table(shown)}\n')
+    return text
 
   def _check_rows(self) -> None:
     """Raises RefusedError for a row that cannot run, before any row does."""
     for row, config in self._tasks:
       states = self._states(row, config)
-      if any(states[x] in (runs.NEW, runs.BEGUN) for x in self._seeds):
+      if any(states[x] not in runs.ENDED for x in self._seeds):
         with _refusals(row):
           runs.check_parts(config, self._assets)
 
-  def _run_row(self, row: Row, config: PracticeConfig) -> None:
-    for seed in self._seeds:
+  def _run_seed(self, row: Row, config: PracticeConfig, seed: int) -> bool:
+    """Runs a seed to its end; returns False if another process does."""
+    claim = self._workdir / _CLAIMS / f'{row.name}-{seed}'
+    try:
+      held = lock_lib.lock_if_possible(claim, '--workdir', _say)
+    except lock_lib.LockedError:
+      return False
+    try:
       state = self._states(row, config)[seed]
       _say(f'\nrow {row.name}, seed {seed}: {state}')
-      if state in (runs.NEW, runs.BEGUN):
+      if state not in runs.ENDED:
         with _refusals(row):
           run = runs.open_seed(
             runs.folder_of(self._workdir, row, seed),
@@ -147,6 +172,10 @@ class Comparison:
             command=self._command,
           )
         runs.run_to_end(run)
+    finally:
+      if held is not None:
+        held.release()
+    return True
 
   def _entry(self, row: Row, config: PracticeConfig) -> dict[str, Any]:
     """Returns the part of the table of a row whose seeds have run."""
@@ -202,7 +231,7 @@ class Comparison:
     """Returns the folders of all runs so far that reached their end."""
     return [
       runs.folder_of(self._workdir, task.row, seed)
-      for task in (*self._tasks, *self._kept)
+      for task in self._in_folder()
       for seed, state in self._states(*task).items()
       if state == runs.FINISHED
     ]

@@ -23,6 +23,7 @@ from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.practice_run import PracticeRun
 
 NEW, BEGUN, FINISHED, DIVERGED = 'new', 'begun', 'finished', 'diverged'
+ENDED = (FINISHED, DIVERGED)  # never run again
 
 
 def folder_of(workdir: pathlib.Path, row: Row, seed: int) -> pathlib.Path:

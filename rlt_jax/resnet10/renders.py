@@ -1,7 +1,7 @@
 """Renders of random solids before a random camera, to train the trunk on.
 
 Nothing of a task is in them: neither its scene, nor its cameras, nor its
-poses. Each scene has five solids of random shape, size and color above a plane;
+poses. Each scene has two solids of random shape, size and color above a plane;
 each picture has new poses of them all.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 from rlt_jax.sim import camera, physics
 from rlt_jax.types import Array, PRNGKey
 
-SOLIDS = 5
+SOLIDS = 2
 TARGETS = 9 * SOLIDS  # see `Picture.targets`
 _SHAPES = (
   mujoco.mjtGeom.mjGEOM_BOX,
@@ -31,7 +31,7 @@ _FOV = 60.0  # degrees
 class Picture(NamedTuple):
   """Pictures and where the solids are; leaves lead with [B].
 
-  images: uint8 [B, S, S, 3]. targets: [B, 45], for each solid its position in
+  images: uint8 [B, S, S, 3]. targets: [B, 18], for each solid its position in
   the camera's frame, (x / z, y / z, log z), and the six entries of its axis
   times itself, which are the same for an axis and its opposite.
   """
@@ -76,7 +76,7 @@ def _make_model(rng: np.random.Generator) -> mujoco.MjModel:
     spec.worldbody.add_geom(
       name=f'solid_{i}',
       type=_SHAPES[rng.integers(len(_SHAPES))],
-      size=rng.uniform(0.006, 0.035, 3),
+      size=rng.uniform(0.01, 0.04, 3),
       rgba=[*rng.uniform(0.05, 0.95, 3), 1.0],
     )
   return spec.compile()

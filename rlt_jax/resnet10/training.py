@@ -29,9 +29,9 @@ _HELD_OUT = 128  # pictures of each scene
 class ResNetConfig:
   """Pictures and optimizer of a training."""
 
-  scenes: int = 12
+  scenes: int = 8
   image_size: int = 64  # pixels a side, a multiple of 32
-  steps: int = 2_000
+  steps: int = 1_000
   batch_size: int = 64  # pictures a step, of one scene
   learning_rate: float = 1e-3  # peak; cosine to zero
   weight_decay: float = 1e-4  # decoupled

@@ -7,6 +7,7 @@ import types
 
 import pytest
 
+from rlt_jax import lock as lock_lib
 from rlt_jax.comparison import compare, rows, runs
 from tests.comparison import fake_runs
 from tests.comparison.fake_runs import FakeRun
@@ -88,6 +89,31 @@ def test_the_table_keeps_what_earlier_commands_ran(tmp_path):
   ]  # fmt: skip
   with pytest.raises(ValueError, match='rlt/seed-3 has gamma=0.99, not'):
     make(tmp_path / 'c', ['dsrl'], resume=True, changes=['gamma=0.997'])
+
+
+def test_processes_share_a_folder(tmp_path, capsys):
+  folder = tmp_path / 'c'
+  # Another process has the seed 1.
+  with lock_lib.lock_folder(folder / 'claims' / 'rlt-1'):
+    make(folder, ['rlt'], seeds=(0, 1, 2), resume=True).run()
+    assert FakeRun.log == ['rlt/seed-0', 'rlt/seed-2']
+    assert table(folder)[0]['seeds'] == 2
+    assert 'Another process runs rlt/seed-1: the' in capsys.readouterr().out
+    # A row that the other one finishes is in the table of this one.
+    other = make(folder, ['imitation'], resume=True)
+    make(folder, ['rlt_beta_0'], resume=True).run()
+    other.run()
+    assert [x['name'] for x in table(folder)] == [
+      'rlt', 'rlt_beta_0', 'imitation',
+    ]  # fmt: skip
+  make(folder, ['rlt'], seeds=(1,), resume=True).run()
+  assert table(folder)[0]['seeds'] == 3
+
+
+def test_a_table_of_no_ended_run_is_empty(tmp_path):
+  with lock_lib.lock_folder(tmp_path / 'claims' / 'rlt-0'):
+    make(tmp_path, ['rlt'], resume=True).run()
+  assert table(tmp_path) == []
 
 
 def test_a_row_that_cannot_run_is_refused_before_any_runs(
