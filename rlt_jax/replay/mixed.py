@@ -42,14 +42,9 @@ def sample(
   first_key, second_key = jax.random.split(key)
   num_prior = round(vla_share * batch)
   prior, others = stored & prior, stored & ~prior
-  slot = jnp.concatenate(
-    [
-      _draw(first_key, jnp.where(prior.any(), prior, stored), num_prior),
-      _draw(
-        second_key, jnp.where(others.any(), others, stored), batch - num_prior
-      ),
-    ]
-  )
+  first = _draw(first_key, jnp.where(prior.any(), prior, stored), num_prior)
+  others = jnp.where(others.any(), others, stored)
+  slot = jnp.concatenate([first, _draw(second_key, others, batch - num_prior)])
   return jax.tree.map(lambda x: x[slot], state.rows)
 
 

@@ -142,11 +142,7 @@ def train(
       picture = stop.call(scenes[number].draw, key, config.batch_size)
       state, error = stop.call(update, state, jnp.int32(number), picture)
       if step % _LOG_EVERY == 0:
-        figures = {'loss': float(error)}
-        if not np.isfinite(figures['loss']):
-          raise FloatingPointError(
-            f'A training must stay finite; it diverged before step {step}.'
-          )
+        figures = {'loss': _check_finite(float(error), step)}
       done, spent = step + 1, time.monotonic() - began
       sitting.show(
         spell_progress(
@@ -167,6 +163,14 @@ def train(
     'explained': 1.0 - float(np.mean(errors)),
     'minutes': (time.monotonic() - began) / 60,
   }
+
+
+def _check_finite(error: float, step: int) -> float:
+  if not np.isfinite(error):
+    raise FloatingPointError(
+      f'A training must stay finite; it diverged before step {step}.'
+    )
+  return error
 
 
 def _predict(params: Params, scene: Array, images: Array) -> Array:
