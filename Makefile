@@ -52,7 +52,7 @@ test-newest:
 	$(NEWEST_PYTHON) -m venv $(NEWEST)
 	$(NEWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  --upgrade --upgrade-strategy eager setuptools \
-	  -e '.[gym,onnx,panel,tensorboard,test]'
+	  -e '.[datasets,gym,onnx,openpi,panel,tensorboard,test]'
 	$(NEWEST)/bin/python -m pip check
 	$(NEWEST)/bin/python -m pip freeze --exclude-editable
 	$(NEWEST)/bin/python -m pytest -q -n 2 --dist loadfile $(TESTS)

@@ -101,3 +101,11 @@ def test_make_practices_a_task_as_published(task, minutes):
   assert (f'--task={task} ' in shown) == bool(task)
   assert ('human.help_minutes' in shown) == bool(minutes)
   assert f'--set=human.help_minutes={minutes}' in shown or not minutes
+
+
+def test_the_newest_versions_are_tested_with_what_the_tests_need():
+  rule = (_ROOT / 'Makefile').read_text('utf-8').partition('\ntest-newest:')[2]
+  extras = re.search(r"-e '\.\[([\w,]+)\]'", rule).group(1).split(',')
+  # Of readers of datasets and of the tokenizer; tests are left out, or not even
+  # collected, without them.
+  assert {'datasets', 'openpi', 'gym', 'onnx', 'test'} <= set(extras)
