@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Callable, Mapping
+import contextlib
 import json
 import math
 import os
@@ -14,10 +15,9 @@ from typing import Any, TextIO
 import numpy as np
 
 from rlt_jax import files
-from rlt_jax.reporting import statistics
+from rlt_jax.reporting import statistics, tensorboard
 
 METRICS_FILE = 'metrics.jsonl'
-_TENSORBOARD_FOLDER = 'tensorboard'
 # Every key of metrics.jsonl, in simulated practice, sweeps and on an arm; an
 # agent of your own may add keys of its own. A row has the keys that apply.
 METRICS: Mapping[str, str] = {
@@ -94,7 +94,7 @@ class MetricsWriter:
     elif self._path.exists() and self._path.stat().st_size:
       raise ValueError(f'A new run needs a folder without {self._path}.')
     self._file = self._path.open('a', encoding='utf-8')
-    self._board = _tensorboard(self._path.parent, resume_steps)
+    self._board = tensorboard.Board(self._path.parent, resume_steps)
 
   def write(self, step: Mapping[str, Any]) -> None:
     """Writes one row of scalars; NaN and infinity become null.
@@ -112,20 +112,20 @@ class MetricsWriter:
     self._file.write(json.dumps(row, allow_nan=False) + '\n')
     # Flushed, since the last rows before a crash help to explain it.
     self._file.flush()
-    if self._board is not None:
-      for name, value in row.items():
-        if isinstance(value, int | float) and not isinstance(value, bool):
-          self._board.add_scalar(name, value, row['env_steps'])
+    self._board.write(row)
 
   def sync(self) -> None:
     """Returns when the rows so far are on the disk."""
     os.fsync(self._file.fileno())
 
   def close(self) -> None:
-    """Closes the files."""
-    self._file.close()
-    if self._board is not None:
-      self._board.close()
+    """Closes the files.
+
+    A full disk is no error here: what failed to be written has said so.
+    """
+    with contextlib.suppress(OSError):
+      self._file.close()
+    self._board.close()
 
   def __enter__(self) -> 'MetricsWriter':
     return self
@@ -320,22 +320,3 @@ def _cut(path: pathlib.Path, env_steps: int) -> None:
     )
   lines = ''.join(json.dumps(row) + '\n' for row in kept)
   files.write_atomically(path, lines)
-
-
-def _tensorboard(workdir: pathlib.Path, resume_steps: int | None) -> Any:
-  """Returns a SummaryWriter, or None with a notice without the package.
-
-  Imported here because a robot's computer need not have it.
-  """
-  try:
-    import tensorboardX
-  except ImportError:
-    print(
-      f'tensorboardX is not installed: metrics go to {METRICS_FILE} only.',
-      file=sys.stderr,
-    )
-    return None
-  purge = None if resume_steps is None else resume_steps + 1
-  return tensorboardX.SummaryWriter(
-    str(workdir / _TENSORBOARD_FOLDER), purge_step=purge
-  )

@@ -121,7 +121,7 @@ def test_tensorboard_gets_the_numbers_only(tmp_path, monkeypatch):
   calls = []
 
   class Fake:
-    def __init__(self, folder, purge_step):
+    def __init__(self, folder, purge_step, max_queue):
       calls.append(purge_step)
 
     def add_scalar(self, *args):
