@@ -42,14 +42,14 @@ def _line(row: dict[str, Any]) -> str:
 def _read_rows(file: pathlib.Path, last_step: int) -> list[dict[str, Any]]:
   """Returns the rows up to a step, which is where a resumed training goes on.
 
-  A line that a kill cut is left out.
+  A line that is no such row, as a damaged disk leaves, is left out.
   """
   rows = []
   if last_step and file.exists():
-    for line in file.read_text(encoding='utf-8').splitlines():
+    for line in file.read_bytes().split(b'\n'):
       try:
         row = json.loads(line)
-      except ValueError:
+        rows += [row] if row['step'] <= last_step else []
+      except (ValueError, KeyError, TypeError):
         continue
-      rows += [row] if row['step'] <= last_step else []
   return rows
