@@ -14,10 +14,13 @@ added, also while the run goes on. For demonstrations see `make_demos`.
 Cost: 0.8 ms of a core a picture of 64 x 64, and some fsync an episode.
 """
 
+import pathlib
+
 from absl import flags
 
 from rlt_jax import lock
 from rlt_jax.datasets import robot_run
+from rlt_jax.datasets.lerobot import format as format_lib
 from rlt_jax.datasets.lerobot import older, writer
 from rlt_jax.robot.recording.journal import JournalError
 
@@ -46,10 +49,7 @@ _RESUME = launch.define_resume()
 
 def main() -> None:
   """Exports and prints what was written and what was left out."""
-  with (
-    launch.user_errors(JournalError, lock.LockedError),
-    launch.resumable(lambda: True),
-  ):
+  with launch.user_errors(JournalError, lock.LockedError):
     if bool(_RUN.value) == bool(_DATASET.value):
       raise ValueError('Give either --run or --dataset.')
     if _DATASET.value:
@@ -58,7 +58,11 @@ def main() -> None:
       num = older.write_v21(_DATASET.value, _OUT.value, report=resuming.say)
       print(f'{_OUT.value}: {num} episodes of version 2.1 written.')
       return
-    with lock.hold_folder(_OUT.value, '--out', print):
+    info = pathlib.Path(_OUT.value, format_lib.INFO_PATH)
+    with (
+      launch.resumable(info.exists),
+      lock.hold_folder(_OUT.value, '--out', print),
+    ):
       counts = robot_run.export(
         _RUN.value,
         _OUT.value,

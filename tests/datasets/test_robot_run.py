@@ -2,6 +2,7 @@
 
 import functools
 import json
+import signal
 import subprocess
 import sys
 
@@ -199,3 +200,38 @@ def test_the_command_exports_and_writes_the_older_version(run, tmp_path):
   assert export(f'--dataset={tmp_path / "a"}', older, '--video=av1') == (
     'error: --dataset takes no other flag than --out.'
   )
+
+
+_INTERRUPTED = """
+import runpy
+import signal
+import sys
+from rlt_jax.datasets import robot_run
+from rlt_jax.datasets.lerobot import older
+
+def stop(*_, **__):
+  signal.raise_signal(signal.SIGTERM)
+
+older.write_v21 = robot_run.export = stop
+sys.argv[0] = 'export_dataset'
+runpy.run_module('experiments.export_dataset', None, '__main__', True)
+"""
+
+
+def test_an_interrupted_command_says_what_is_so(tmp_path):
+  def interrupt(flag):
+    done = subprocess.run(
+      [sys.executable, '-c', _INTERRUPTED, flag, f'--out={tmp_path / "a"}'],
+      capture_output=True,
+      text=True,
+      check=False,
+      timeout=100.0,
+    )
+    assert done.returncode == 128 + signal.SIGTERM, done.stderr
+    return done.stderr
+
+  assert interrupt('--dataset=x') == '\nStopped by SIGTERM.\n'
+  assert 'Nothing to save yet. Start again' in interrupt('--run=x')
+  (tmp_path / 'a/meta').mkdir(parents=True)
+  (tmp_path / 'a/meta/info.json').touch()
+  assert 'Saved. Continue with: ' in interrupt('--run=x')

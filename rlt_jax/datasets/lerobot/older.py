@@ -4,7 +4,7 @@ openpi has pinned a LeRobot from before version 3.0. The frames are the same;
 only names, lists and descriptions of the files differ.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import json
 import os
 import pathlib
@@ -31,12 +31,13 @@ def write_v21(
   Args:
     source: folder of a dataset of version 3.0 with a file per episode, as
       `writer` writes them.
-    folder: new one. info.json is written last: without it, begin anew.
+    folder: new one. It has another name, with `.partial`, until it is whole
+      and on the disk; a fault or an interruption leaves nothing.
     report: called with a line of text for every 100 episodes.
 
   Raises:
     ValueError: a dataset with several episodes in a file, or of version 2.1; a
-      folder that exists.
+      folder that exists, or that another process may be writing.
   """
   source, folder = pathlib.Path(source), pathlib.Path(folder)
   info = format_lib.read_info(source)
@@ -50,6 +51,30 @@ def write_v21(
       f'{source} must have a file per episode, as make_demos and '
       'export_dataset write them: some have several.'
     )
+  partial = folder.with_name(folder.name + '.partial')
+  if partial.exists():
+    raise ValueError(
+      f'Another process writes {partial}, or was killed then: if so, delete '
+      'that folder.'
+    )
+  try:
+    _write(source, info, places, partial, report)
+    files.sync_tree(partial)
+    os.rename(partial, folder)
+  except BaseException:
+    shutil.rmtree(partial, ignore_errors=True)
+    raise
+  files.sync_folder(folder.parent)
+  return len(places)
+
+
+def _write(
+  source: pathlib.Path,
+  info: Info,
+  places: Sequence[layout.Place],
+  folder: pathlib.Path,
+  report: Callable[[str], None],
+) -> None:
   (folder / 'meta').mkdir(parents=True)
   for place in places:
     _copy(place, folder, info)
@@ -69,7 +94,6 @@ def write_v21(
   ])  # fmt: skip
   text = json.dumps(_describe(info, len(places)), indent=2) + '\n'
   files.write_atomically(folder / format_lib.INFO_PATH, text)
-  return len(places)
 
 
 def _copy(place: layout.Place, folder: pathlib.Path, info: Info) -> None:

@@ -1,6 +1,7 @@
 """Datasets of version 3.0, written again as version 2.1."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as parquet
@@ -41,3 +42,38 @@ def test_what_cannot_be_written_is_refused(tmp_path, old_folder):
   (tmp_path / 'b').mkdir()
   with pytest.raises(ValueError, match='must be a new one'):
     older.write_v21(conftest.IMAGES, tmp_path / 'b')
+
+
+@pytest.mark.parametrize('place', ['_copy', 'sync'])
+@pytest.mark.parametrize('fault', [KeyboardInterrupt, OSError])
+def test_what_is_interrupted_leaves_nothing_and_begins_again(
+  tmp_path, monkeypatch, place, fault
+):
+  test_writer.write(tmp_path / 'a', (3, 2))
+  owner, name = (
+    (older, '_copy') if place == '_copy' else (older.files, 'sync_tree')
+  )
+  real, calls = getattr(owner, name), []
+
+  def fail(*args):
+    real(*args)
+    calls.append(sorted(os.listdir(tmp_path)))
+    if place == 'sync' or len(calls) == 2:
+      raise fault
+
+  with monkeypatch.context() as patch:
+    patch.setattr(owner, name, fail)
+    with pytest.raises(fault):
+      older.write_v21(tmp_path / 'a', tmp_path / 'b')
+  assert calls[-1] == ['a', 'b.partial']
+  assert os.listdir(tmp_path) == ['a']
+  assert older.write_v21(tmp_path / 'a', tmp_path / 'b') == 2
+  assert sorted(os.listdir(tmp_path)) == ['a', 'b']
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path):
+  test_writer.write(tmp_path / 'a', (3,))
+  (tmp_path / 'b.partial').mkdir()
+  with pytest.raises(ValueError, match='b.partial, or was killed then'):
+    older.write_v21(tmp_path / 'a', tmp_path / 'b')
+  assert (tmp_path / 'b.partial').exists()
