@@ -24,7 +24,7 @@ import pathlib
 
 from absl import flags
 
-from . import launch
+from . import launch, launch_help
 
 _WORKDIR = launch.define_workdir('Folder of the comparison.')
 _ROWS = flags.DEFINE_list(
@@ -36,7 +36,7 @@ _MINUTES = flags.DEFINE_float(
   'minutes', 15.0, 'Robot minutes of each run.', lower_bound=0.0
 )
 _SET = flags.DEFINE_multi_string(
-  'set', [], 'Changes a setting of every row, as in experiments.practice.'
+  'set', [], 'Changes a setting of every row; may be repeated, listed below.'
 )
 _TASK = flags.DEFINE_string(
   'task', '', "Task, as in experiments.practice; empty takes 'ethernet'."
@@ -44,6 +44,7 @@ _TASK = flags.DEFINE_string(
 _VLA = launch.define_path(
   'vla', '', "VLA, as in experiments.practice; empty takes 'pi_small'."
 )
+list_settings = launch_help.of_rows
 _RESUME = launch.define_resume()
 _ASSETS = launch.define_assets()
 

@@ -117,7 +117,7 @@ def _settings(module: ModuleType) -> 'dict[str, list[config_help.Setting]]':
   found = {}
   try:
     if 'set' in flags.FLAGS and 'task' in flags.FLAGS:
-      found['set'] = _run_settings()
+      found['set'] = _run_settings(whole='agent' in flags.FLAGS)
     if hasattr(module, 'list_settings'):
       found |= module.list_settings()
   except ValueError as error:  # no such task or agent
@@ -139,8 +139,19 @@ def of_expert(
   return list_settings
 
 
-def _run_settings() -> 'list[config_help.Setting]':
-  """Returns what --set can change for the task and agent of the flags."""
+def of_rows() -> 'dict[str, list[config_help.Setting]]':
+  """Is the `list_settings` of runs that have no --agent; --set changes all."""
+  found = _run_settings(whole=True)
+  # These have flags of their own, --seeds and --minutes.
+  return {'set': [x for x in found if x.path not in ('seed', 'num_env_steps')]}
+
+
+def _run_settings(whole: bool) -> 'list[config_help.Setting]':
+  """Returns what --set can change for the task and agent of the flags.
+
+  Args:
+    whole: all settings of a run; False lists those of the task alone.
+  """
   given = flags.FLAGS
   from rlt_jax import config_help
   from rlt_jax.training import config as config_lib
@@ -149,7 +160,7 @@ def _run_settings() -> 'list[config_help.Setting]':
   task = '' if given.task == config_lib.PracticeConfig.task_name else given.task
   agent = given.agent if 'agent' in given else ''
   config = config_lib.make_config([], task=task, agent=agent)
-  if 'agent' in given:
+  if whole:
     found = config_help.settings(config)
   else:
     found = config_help.settings(config.task, 'task.')

@@ -47,6 +47,23 @@ def test_help_is_quick_and_prints_nothing_else(name):
   assert done.stderr.strip() == ''  # no module of _HEAVY, no other line
 
 
+def test_a_comparison_lists_all_settings_of_its_rows():
+  done = python(_HELP + '  pass', 'experiments.compare')
+  for name in (
+    'agent.beta=0.003',
+    'utd_ratio=',
+    'task.clearance_mm=',
+    'gamma=',
+  ):
+    assert f'\n  {name}' in done.stdout, done.stderr
+  for name in ('seed', 'num_env_steps', 'agent_name'):
+    assert f'\n  {name}=' not in done.stdout
+  done = python(
+    _HELP.replace('--help', '--utd_rtio=2') + '  pass', 'experiments.compare'
+  )
+  assert 'Did you mean --set=utd_ratio=VALUE?' in done.stderr
+
+
 def test_the_64_bit_mode_is_refused_in_a_sentence(tmp_path):
   done = subprocess.run(
     [sys.executable, '-m', 'experiments.practice', f'--workdir={tmp_path}/a'],
