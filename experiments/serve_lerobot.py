@@ -1,8 +1,8 @@
 """Serves a policy of LeRobot and its RL token, in LeRobot's environment.
 
-  python -m experiments.serve_lerobot --checkpoint=outputs/pretrained_model
+  python -m experiments.serve_lerobot --checkpoint=outputs/pretrained_model \\
       --demos=datasets/plug --mapping=plug.json --facts=facts.json
-  python -m experiments.serve_lerobot --checkpoint=outputs/pretrained_model
+  python -m experiments.serve_lerobot --checkpoint=outputs/pretrained_model \\
       --facts=facts.json --token=runs/mine/token
 
 Without --token it hands out the policy's tokens, for train_token. --demos and

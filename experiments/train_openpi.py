@@ -1,6 +1,6 @@
 """Trains a π0 or π0.5 on demonstrations; writes a checkpoint as openpi does.
 
-  python -m experiments.train_openpi --config=pi05_two_arm_bench_tiny
+  python -m experiments.train_openpi --config=pi05_two_arm_bench_tiny \\
       --out=runs/tiny --minutes=60 --learning_rate=8e-4 --prefix_weight=2
 
 It starts from random weights, with a tokenizer made of the instructions, or

@@ -207,8 +207,12 @@ def test_a_mistyped_flag_gets_the_nearest_flag_or_setting(
 def test_the_text_of_an_experiment_has_an_example_and_its_cost(path):
   source = path.read_text()
   text = ast.get_docstring(ast.parse(source), clean=False) or ''
-  # A continued line of a shell is joined to the next in a docstring.
-  assert all(len(line) <= 80 for line in text.splitlines())
+  # A backslash alone would join the lines of the docstring, not of the shell.
+  lines = text.splitlines()
+  assert all(len(line) <= 80 for line in lines)
+  for before, line in zip(lines, lines[1:], strict=False):
+    if re.match(' +--', line):
+      assert before.endswith(' \\'), f'This cannot be pasted: {line}'
   if "\nif __name__ == '__main__':" in source:
     assert f'python -m experiments.{path.stem}' in text
     assert '\nCost: ' in text
