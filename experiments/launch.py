@@ -322,7 +322,10 @@ def _how_to_go_on(saved: bool) -> str:
 
 
 @contextlib.contextmanager
-def resumable(is_saved: Callable[[], bool]) -> Iterator[None]:
+def resumable(
+  is_saved: Callable[[], bool],
+  describe_saved: Callable[[], str] | None = None,
+) -> Iterator[None]:
   """On Ctrl-C, SIGTERM or SIGHUP says how to continue, and ends the process.
 
   So does a full or failing disk, in a sentence. The experiment must have the
@@ -331,12 +334,14 @@ def resumable(is_saved: Callable[[], bool]) -> Iterator[None]:
 
   Args:
     is_saved: () -> whether there is something to resume from.
+    describe_saved: () -> what that is; None for what was last.
   """
   try:
     yield
   except KeyboardInterrupt as stopped:
-    said = 'Saved. ' if (saved := is_saved()) else 'Nothing to save yet. '
-    print(f'\n{said}{_how_to_go_on(saved)}', file=sys.stderr, flush=True)
+    said = 'Saved.' if (saved := is_saved()) else 'Nothing to save yet.'
+    said = describe_saved() if describe_saved else said
+    print(f'\n{said} {_how_to_go_on(saved)}', file=sys.stderr, flush=True)
     signals.leave(stopped)
   except OSError as error:
     if error.errno not in files.DISK_ERRORS:

@@ -63,7 +63,10 @@ def sitting(
   from rlt_jax.training import folder_sitting
 
   kept = folder_sitting.FolderSitting(folder, resume=resume, command=command)
-  with lock.hold_folder(folder, '--out', say), launch.resumable(kept.is_saved):
+  with (
+    lock.hold_folder(folder, '--out', say),
+    launch.resumable(kept.is_saved, kept.describe_saved),
+  ):
     try:
       yield kept
     except OSError as error:

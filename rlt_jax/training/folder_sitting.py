@@ -35,6 +35,7 @@ class FolderSitting(sitting_lib.Sitting):
     """
     self._folder = pathlib.Path(folder)
     self._progress = progress or ProgressLine()
+    self._failed = False  # the last save
     self._meta: dict[str, Any] = {
       'format_version': checkpoint.FORMAT_VERSION,
       'command': list(command),
@@ -55,6 +56,15 @@ class FolderSitting(sitting_lib.Sitting):
     """Returns whether there is a state to go on from."""
     return checkpoint.latest(self._folder) is not None
 
+  def describe_saved(self) -> str:
+    """Returns in a sentence what the next sitting would go on from."""
+    if self._failed and self.is_saved():
+      return (
+        f'Step {checkpoint.latest(self._folder):,} is kept: what came after it '
+        'could not be saved.'
+      )
+    return 'Saved.' if self.is_saved() else 'Nothing to save yet.'
+
   def restore(self, state: Any, settings: Mapping[str, Any]) -> Any:
     """Returns the newest whole checkpoint, or `state` at the beginning."""
     self._meta['settings'] = dict(settings)
@@ -74,7 +84,9 @@ class FolderSitting(sitting_lib.Sitting):
     """Writes a checkpoint; see `Sitting.save`."""
     try:
       checkpoint.save(self._folder, step, state, self._meta)
+      self._failed = False
     except checkpoint.SaveError as error:
+      self._failed = True
       if not self.is_saved():
         raise
       self.say(f'Not saved: {error} The training goes on.')
