@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pathlib
+import re
 import tempfile
 from typing import Any, BinaryIO
 
@@ -96,6 +97,15 @@ def check_creatable(folder: str | os.PathLike[str]) -> None:
     raise ValueError(
       f'The folder must be in one that is writable: {folder}.'
     ) from None
+
+
+def error_code(error: BaseException) -> int | None:
+  """Returns the errno of a fault of the disk; None for another exception.
+
+  Orbax raises it as a ValueError that has the number in its text.
+  """
+  found = re.search(r"os_error_code='(\d+)'", str(error))
+  return int(found[1]) if found else getattr(error, 'errno', None)
 
 
 def read_json(

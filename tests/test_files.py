@@ -133,3 +133,16 @@ def test_a_folder_that_can_be_made_later_leaves_nothing_now(tmp_path):
   for folder in (tmp_path / 'file' / 'a', pathlib.Path('/proc/a/b')):
     with pytest.raises(ValueError, match=f'one that is writable: {folder}'):
       files.check_creatable(folder)
+
+
+@pytest.mark.parametrize(
+  'error, code',
+  [
+    (OSError(28, 'full'), 28),
+    (ValueError("write failed [os_error_code='27']"), 27),
+    (ValueError('another'), None),
+    (KeyboardInterrupt(), None),
+  ],
+)
+def test_the_number_of_a_fault_is_found(error, code):
+  assert files.error_code(error) == code

@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import pathlib
-import re
 import sys
 from typing import Any, NamedTuple, TypeVar
 
@@ -245,8 +244,7 @@ def _sayable(folder: pathlib.Path, last: int | None) -> Iterator[None]:
   try:
     yield
   except Exception as error:
-    found = re.search(r"os_error_code='(\d+)'", str(error))
-    code = int(found[1]) if found else getattr(error, 'errno', None)
+    code = files.error_code(error)
     reason = os.strerror(code) if code else f'{type(error).__name__}: {error}'
     before = 'There is none before it.'
     if last is not None:

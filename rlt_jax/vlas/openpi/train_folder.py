@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
-import shutil
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +20,14 @@ from rlt_jax.vlas.demo_source import DemoSource
 from rlt_jax.vlas.demos import Demos
 from rlt_jax.vlas.openpi import checkpoint as checkpoint_lib
 from rlt_jax.vlas.openpi import config as config_lib
-from rlt_jax.vlas.openpi import lessons, openpi_vla, prompt, tokenizer, train
+from rlt_jax.vlas.openpi import (
+  lessons,
+  openpi_vla,
+  prompt,
+  step_folder,
+  tokenizer,
+  train,
+)
 from rlt_jax.vlas.openpi import statistics as statistics_lib
 from rlt_jax.vlas.openpi.config import OpenpiConfig
 from rlt_jax.vlas.openpi.openpi_vla import OpenpiVla
@@ -244,28 +249,29 @@ class _Writer:
   tokenizer: bytes
 
   def save(self, params: Params, metrics: dict[str, Any]) -> pathlib.Path:
-    """Writes a checkpoint beside its record, in place of an earlier one."""
+    """Writes a checkpoint beside its record, in place of an earlier one.
+
+    Raises:
+      OSError: it could not be written; the earlier one stays.
+    """
     folder, step = self.training.folder, metrics['step']
     folder.mkdir(parents=True, exist_ok=True)
     self.log(metrics)
     target = folder / str(step)
-    part = folder / f'{step}.part'
-    for path in (part, target):
-      shutil.rmtree(path, ignore_errors=True)
-    checkpoint_lib.write(part, params)
-    statistics_lib.write(
-      part / 'assets' / self.vla.config.asset_id / 'norm_stats.json',
-      self.statistics,
-    )
-    (part / prompt.FILE).write_bytes(self.tokenizer)
-    os.rename(part, target)
+    with step_folder.replace(folder, step) as part:
+      checkpoint_lib.write(part, params)
+      statistics_lib.write(
+        part / 'assets' / self.vla.config.asset_id / 'norm_stats.json',
+        self.statistics,
+      )
+      (part / prompt.FILE).write_bytes(self.tokenizer)
     text = json.dumps(self.table, indent=2) + '\n'
     files.write_atomically(folder / CONFIG, text)
     card = self._card(params, metrics, target)
     files.write_atomically(folder / 'MODEL_CARD.md', card)
     for path in folder.iterdir():
       if path.is_dir() and path.name.isdigit() and path != target:
-        shutil.rmtree(path)
+        step_folder.remove(path)
     return target
 
   def _card(self, params, metrics, weights) -> str:
