@@ -3,7 +3,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax.sim import physics
 from rlt_jax.sim import two_arm_bench as bench
+from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
@@ -189,6 +191,28 @@ def test_pressing_too_hard_ends_the_episode(episodes):
   assert final.force[_PRESSED] > EthernetConfig().force_limit
   before = episodes[int(final.steps[_PRESSED]) - 1]
   assert before.force[_PRESSED] <= EthernetConfig().force_limit
+
+
+@pytest.mark.parametrize(
+  'torque, outcome',
+  [(0.0, EthernetOutcome.SUCCESS), (1e3, EthernetOutcome.FORCE_LIMIT)],
+)
+def test_a_plug_that_is_rammed_home_is_no_success(
+  begin, monkeypatch, torque, outcome
+):
+  def engine(state, actuators):
+    del actuators
+    torques = jnp.full((1, 6), torque)
+    return physics.PhysicsOutput(
+      state.qpos, state.qvel, state.warmstart, torques
+    )
+
+  monkeypatch.setattr(physics, 'make', lambda *_: engine)
+  seated = jax.tree.map(lambda x: x[_SEATED], begin)
+  after = jit(task_lib.make().step)(seated, seated.command)
+  assert (after.force > EthernetConfig().force_limit) == (torque > 0.0)
+  assert after.outcome == outcome
+  assert after.reward == (outcome == EthernetOutcome.SUCCESS)
 
 
 def test_a_world_that_is_no_longer_finite_ends(episodes):

@@ -1,12 +1,17 @@
 """Start states, names, geometry and proprioception of the zip tie task."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from rlt_jax import tasks
+from rlt_jax.sim import physics
+from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.zip_tie import scene as scene_lib
 from rlt_jax.tasks.zip_tie import strap as strap_lib
+from rlt_jax.tasks.zip_tie import task as task_lib
+from rlt_jax.tasks.zip_tie import verdict
 from rlt_jax.tasks.zip_tie.config import (
   CLEARANCES_MM,
   ZipTieConfig,
@@ -92,3 +97,32 @@ def test_proprioception_is_the_end_effectors(task, starts):
   # The grasp is up to a millimeter an axis and two degrees off.
   np.testing.assert_allclose(apart, scene_lib.STRAP_LENGTH, atol=3e-3)
   assert np.abs(seen[:, len(names) // 2 :]).max() == 0.0
+
+
+@pytest.mark.parametrize(
+  'torque, buckled, outcome',
+  [
+    (0.0, False, ZipTieOutcome.SUCCESS),
+    (0.0, True, ZipTieOutcome.BUCKLED),
+    (1e3, False, ZipTieOutcome.FORCE_LIMIT),
+    (1e3, True, ZipTieOutcome.FORCE_LIMIT),
+  ],
+)
+def test_a_tie_pulled_tight_beyond_a_limit_is_no_success(
+  starts, monkeypatch, torque, buckled, outcome
+):
+  def engine(state, actuators):
+    del actuators
+    torques = jnp.full((1, 6), torque)
+    return physics.PhysicsOutput(
+      state.qpos, state.qvel, state.warmstart, torques
+    )
+
+  monkeypatch.setattr(physics, 'make', lambda *_: engine)
+  monkeypatch.setattr(verdict, 'tight', lambda *_: jnp.bool_(True))
+  monkeypatch.setattr(verdict, 'buckled', lambda *_: jnp.bool_(buckled))
+  first = jax.tree.map(lambda x: x[0], starts)
+  after = jit(task_lib.make().step)(first, first.command)
+  assert (after.force > ZipTieConfig().force_limit) == (torque > 0.0)
+  assert after.outcome == outcome
+  assert after.reward == (outcome == ZipTieOutcome.SUCCESS)
