@@ -185,6 +185,37 @@ def test_a_sweep_counts_it_for_its_seed(breaking):
   assert [(x >= 0).sum() for x in state.outcome] == [0, 1]
 
 
+def _diverging(agent):
+  """Returns an agent whose losses are no longer finite from the first on."""
+
+  def update(*arguments):
+    state, metrics = agent.update(*arguments)
+    return state, metrics | {'finite': jnp.float32(0.0)}
+
+  return dataclasses.replace(agent, update=update)
+
+
+def test_a_learner_that_is_not_finite_ends_practice(parts):
+  rollout, perception, agent = parts
+  practice = loop.Practice(rollout, perception, _diverging(agent), CONFIG)
+  seen = []
+  with pytest.raises(FloatingPointError, match=r'must stay .* step \d+, {'):
+    practice.run(practice.init(), 400, lambda *round_: seen.append(round_))
+  # The rounds before it made no update.
+  assert seen and not any('finite' in metrics for _, metrics in seen)
+
+
+def test_a_learner_that_is_not_finite_ends_a_sweep(parts):
+  rollout, perception, agent = parts
+  sweep = multi_seed.MultiSeed(
+    rollout, perception, _diverging(agent), CONFIG, (0, 1)
+  )
+  with pytest.raises(
+    FloatingPointError, match='must stay finite: seed 0, step'
+  ):
+    sweep.run(sweep.init(), lambda *_: None)
+
+
 def test_a_vla_that_is_not_finite_still_ends_practice(parts):
   rollout, perception, agent = parts
 
