@@ -15,7 +15,7 @@ from absl import flags
 import jax
 import numpy as np
 
-from benchmarks import task_results
+from benchmarks import out_file, task_results
 from experiments import launch
 from rlt_jax import tasks
 from rlt_jax.reporting import statistics
@@ -26,11 +26,12 @@ _EPISODES = flags.DEFINE_integer(
   'episodes', 100, 'Start states of each policy.', lower_bound=1
 )
 _SEED = flags.DEFINE_integer('seed', 20_000, 'Seed of the start states.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = out_file.define()
 
 
 def main() -> None:
   """Runs every cheat and prints its success."""
+  out_file.check(_OUT.value)
   folder = f'rlt_jax.tasks.{_TASK.value}'
   task = importlib.import_module(f'{folder}.task').make()
   scene = importlib.import_module(f'{folder}.scene').load(task.config)

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks import timing
+from benchmarks import out_file, timing
 from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
 from rlt_jax import replay
 from rlt_jax.agents import rlt
@@ -39,9 +39,7 @@ _ROLE = flags.DEFINE_enum(
   ['loop', 'learner'],
   "Internal: 'learner' runs the learner of the measured loop.",
 )
-_OUT = flags.DEFINE_string(
-  'out', '', 'File to write the rows to, as JSON lines.'
-)
+_OUT = out_file.define()
 
 _PERIOD = 0.02  # s
 _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
@@ -153,6 +151,7 @@ class Learner:
 
 def main(argv: list[str]) -> None:
   """Prints a row for each place and actor."""
+  out_file.check(_OUT.value)
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   if _ROLE.value == 'learner':

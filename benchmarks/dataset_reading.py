@@ -13,9 +13,10 @@ import time
 from absl import app, flags
 import numpy as np
 
+from experiments import launch
 from rlt_jax.datasets import opening, pictures
 
-_DEMOS = flags.DEFINE_string('demos', None, 'The dataset.', required=True)
+_DEMOS = launch.define_path('demos', None, 'The dataset.', required=True)
 _EPISODES = flags.DEFINE_integer('episodes', 5, 'Episodes to read, at most.')
 _SIZE = flags.DEFINE_integer('size', 224, 'Side of the pictures, pixels.')
 

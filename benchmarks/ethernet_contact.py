@@ -11,21 +11,21 @@ Expected: about a minute on one core.
 """
 
 import json
-import pathlib
 
-from absl import flags
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import out_file
 from experiments import launch
+from rlt_jax import files
 from rlt_jax.reporting import provenance
 from rlt_jax.sim import kinematics
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = out_file.define()
 _PHYSICS = ((0.004, 0.008), (0.002, 0.008), (0.001, 0.008), (0.001, 0.002))
 _PERIOD = 1.0 / EthernetConfig.control_hz
 _FLOOR = (0.0, 0.0, -scene_lib.SOCKET_DEPTH)  # m, from the mouth
@@ -123,6 +123,7 @@ def measure(timestep: float, time_constant: float) -> dict[str, float]:
 
 def main() -> None:
   """Prints a row for each physics."""
+  out_file.check(_OUT.value)
   rows = []
   for timestep, time_constant in _PHYSICS:
     rows.append(measure(timestep, time_constant))
@@ -134,9 +135,7 @@ def main() -> None:
       'versions': provenance.versions(),
       'rows': rows,
     }
-    pathlib.Path(_OUT.value).write_text(
-      json.dumps(table) + '\n', encoding='utf-8'
-    )
+    files.write_atomically(_OUT.value, json.dumps(table) + '\n')
 
 
 if __name__ == '__main__':

@@ -13,7 +13,7 @@ from absl import flags
 import jax
 import numpy as np
 
-from benchmarks import task_results
+from benchmarks import out_file, task_results
 from experiments import launch
 from rlt_jax import config as config_lib
 from rlt_jax import tasks
@@ -24,7 +24,7 @@ _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _EXPERT = flags.DEFINE_multi_string('expert', [], "Sets the task's expert.")
 _EPISODES = flags.DEFINE_integer('episodes', 60, 'Episodes.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 77, 'Seed of every draw.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = out_file.define()
 
 
 def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:
@@ -72,6 +72,7 @@ def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:
 
 def main() -> None:
   """Runs the operator and prints its success."""
+  out_file.check(_OUT.value)
   with launch.user_errors():
     task = tasks.load(_TASK.value)
     config = config_lib.override(

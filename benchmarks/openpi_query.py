@@ -14,23 +14,23 @@ import dataclasses
 
 from absl import app, flags
 
-from benchmarks import openpi_timing, timing
+from benchmarks import openpi_timing, out_file, timing
+from experiments import launch
 from rlt_jax.vlas.openpi import config as config_lib
 
-_CONFIG = flags.DEFINE_string(
+_CONFIG = launch.define_path(
   'config', 'pi05_aloha', 'Name of a configuration, or a .json file.'
 )
 _ROWS = flags.DEFINE_list('rows', ['1'], 'Observations in a query, to time.')
 _QUERIES = flags.DEFINE_integer('queries', 100, 'Timed queries per row count.')
 _TINY = flags.DEFINE_bool('tiny', False, 'Whether to shrink the model.')
-_OUT = flags.DEFINE_string(
-  'out', '', 'File to write the rows to, as JSON lines.'
-)
+_OUT = out_file.define()
 
 
 def main(argv: list[str]) -> None:
   """Prints a row for each size of a query."""
   del argv
+  out_file.check(_OUT.value)
   config = config_lib.load(_CONFIG.value)
   if _TINY.value:
     config = dataclasses.replace(

@@ -17,19 +17,20 @@ from absl import flags
 import jax
 import numpy as np
 
-from benchmarks import task_results
+from benchmarks import out_file, task_results
 from experiments import launch
 from rlt_jax import tasks
 from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.tasks.insertion import pushes as pushes_lib
 
 _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
-_OUT = flags.DEFINE_string('out', '', 'JSON file to write; empty writes none.')
+_OUT = out_file.define()
 _CONVERGED = 100  # solver iterations
 
 
 def main() -> None:
   """Runs every push and prints its end."""
+  out_file.check(_OUT.value)
   folder = f'rlt_jax.tasks.{_TASK.value}'
   make = importlib.import_module(f'{folder}.task').make
   own = importlib.import_module(f'{folder}.pushes')

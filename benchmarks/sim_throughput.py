@@ -39,7 +39,7 @@ import mujoco
 from mujoco import rollout
 import numpy as np
 
-from benchmarks import timing
+from benchmarks import out_file, timing
 from benchmarks.peers import playground_peg
 from rlt_jax import sharding, tasks
 from rlt_jax.rollout import chunk_rollout
@@ -62,9 +62,7 @@ _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Numbers of worlds to time.')
 _WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows to time, of {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls per row.')
-_OUT = flags.DEFINE_string(
-  'out', '', 'File to write the rows to, as JSON lines.'
-)
+_OUT = out_file.define()
 
 _STEPS = 10  # control steps per call, the chunk size C
 _CALL_S = _STEPS / TaskConfig.control_hz  # simulated s per call
@@ -291,6 +289,7 @@ def report(
 
 def main(argv: list[str]) -> None:
   """Times every row of --with at every number of worlds."""
+  out_file.check(_OUT.value)
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   unknown = set(_WITH.value) - set(_KINDS)

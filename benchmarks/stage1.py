@@ -14,7 +14,8 @@ from absl import app, flags
 import jax
 import numpy as np
 
-from benchmarks import timing
+from benchmarks import out_file, timing
+from experiments import launch
 from rlt_jax import vlas
 from rlt_jax.rl_token import stage1, step_cost, train
 from rlt_jax.rl_token.config import StepConfig, TokenConfig
@@ -24,7 +25,7 @@ from rlt_jax.vlas.demos import DemoBatch, Demos
 from rlt_jax.vlas.openpi import config as openpi_config
 from rlt_jax.vlas.openpi import cost as openpi_cost
 
-_CONFIG = flags.DEFINE_string(
+_CONFIG = launch.define_path(
   'config', 'pi05_aloha', "Large VLA whose costs are listed; '' lists none."
 )
 _HEADS = flags.DEFINE_integer('heads', 16, 'Heads of its token.')
@@ -32,7 +33,7 @@ _PARTS = flags.DEFINE_list('accumulate', ['1', '4'], 'Parts of a batch of 32.')
 _STEPS = flags.DEFINE_integer('steps', 10, 'Steps of a timed call; 0: no times')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each kind.')
 _BATCH = flags.DEFINE_integer('batch', 32, 'Frames of a timed step.')
-_OUT = flags.DEFINE_string('out', '', 'File for the rows, as JSON lines.')
+_OUT = out_file.define()
 
 
 def list_costs() -> list[dict]:
@@ -122,6 +123,7 @@ def make_contender(vla: vlas.FrozenVla, cache: str) -> timing.Contender:
 def main(argv: list[str]) -> None:
   """Prints costs, then times."""
   del argv
+  out_file.check(_OUT.value)
   table = list_costs() if _CONFIG.value else []
   for row in table:
     print('  '.join(f'{k} {_spell(v)}' for k, v in row.items()), flush=True)

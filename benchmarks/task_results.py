@@ -1,10 +1,10 @@
 """Writes the results of a benchmark of a task."""
 
 import json
-import pathlib
 from typing import Any
 
 from experiments import launch
+from rlt_jax import files
 from rlt_jax.reporting import provenance
 
 
@@ -25,4 +25,4 @@ def write(path: str, task: str, figures: dict[str, Any]) -> None:
     'device': provenance.device(),
     'versions': provenance.versions(),
   }
-  pathlib.Path(path).write_text(json.dumps(table | figures) + '\n', 'utf-8')
+  files.write_atomically(path, json.dumps(table | figures) + '\n')

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 import json
 import os
-import pathlib
 import shlex
 import sys
 import time
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from rlt_jax import files
 from rlt_jax.reporting import provenance
 
 
@@ -103,17 +103,15 @@ def finish(
   Args:
     rows: figures.
     origin: what `origin` returns.
-    path: of the file; its folders are created. '' writes no file.
+    path: of the file; its folder must exist. '' writes no file.
   """
   print(json.dumps(origin))
   if not path:
     return
-  out = pathlib.Path(path)
-  out.parent.mkdir(parents=True, exist_ok=True)
   # Every row has the same fields; None where there is no peer or no floor.
   blank = {'ratio_to_best_peer': None, 'fraction_of_floor': None}
   command = {'command': shlex.join(['python', *sys.orig_argv[1:]])}
-  out.write_text(
+  files.write_atomically(
+    path,
     ''.join(json.dumps(blank | row | origin | command) + '\n' for row in rows),
-    'utf-8',
   )

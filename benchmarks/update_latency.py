@@ -29,8 +29,9 @@ from absl import app, flags
 import jax
 import jax.numpy as jnp
 
-from benchmarks import floor, inputs, timing
+from benchmarks import floor, inputs, out_file, timing
 from benchmarks.peers import fast_path, naive_jax
+from experiments import launch
 from rlt_jax import replay, sharding
 from rlt_jax.agents import rlt
 
@@ -55,12 +56,10 @@ _AGENTS = flags.DEFINE_list(
 )
 _ROUNDS = flags.DEFINE_integer('rounds', 10, 'Timed calls per contender.')
 _PEERS = flags.DEFINE_bool('peers', False, 'Also time PyTorch.')
-_TRACE = flags.DEFINE_string(
+_TRACE = launch.define_path(
   'trace', '', 'New folder for a profile; times nothing then.'
 )
-_OUT = flags.DEFINE_string(
-  'out', '', 'File to write the rows to, as JSON lines.'
-)
+_OUT = out_file.define()
 
 # Forms of the PyTorch update, and whether torch.compile is used.
 _FORMS = (
@@ -262,6 +261,7 @@ def measure(case: Case) -> list[dict]:
 
 def main(argv: list[str]) -> None:
   """Times every size, prints tables and writes rows."""
+  out_file.check(_OUT.value)
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
   if _TRACE.value and pathlib.Path(_TRACE.value).exists():
