@@ -3,8 +3,9 @@
   python -m benchmarks.cheats --task=ethernet --out=cheats.json
 
 Each policy of `cheats.py` in the task's folder runs from the same start states.
-None may have more success than its `most`. The blind spiral shows what a search
-without sight reaches.
+None may have more success than its `most`, nor an honest push less than its
+`least`: the command says which has, and exits with 1. The blind spiral shows
+what a search without sight reaches.
 
 Expected: about 5 minutes on one core.
 """
@@ -44,15 +45,18 @@ def main() -> None:
   starts = task.compile(jax.vmap(task.reset))(keys)
   # A task of another kind than insertion has its own driver.
   driver, results = getattr(own, 'Driver', cheats.Driver)(task, scene), {}
+  broken = []
   for cheat in table:
     final = driver.run([cheat] * count, starts)
     wins = round(cheats.success_rate(final) * count)
     low, high = statistics.wilson(wins, count)
+    bounds = f'at least {cheat.least}, at most {cheat.most}'
     print(
-      f'{cheat.name:48s} {wins / count:.2f} ({low:.2f}-{high:.2f}), '
-      f'at most {cheat.most}',
+      f'{cheat.name:48s} {wins / count:.2f} ({low:.2f}-{high:.2f}), {bounds}',
       flush=True,
     )
+    if not cheat.least <= wins / count <= cheat.most:
+      broken.append(f'{cheat.name}: {wins / count:.2f}, {bounds}')
     results[cheat.name] = {
       'most': cheat.most,
       'outcome': np.asarray(final.outcome).tolist(),
@@ -60,6 +64,8 @@ def main() -> None:
     }
   figures = {'episodes': count, 'seed': _SEED.value, 'cheats': results}
   task_results.write(_OUT.value, task.spec.name, figures)
+  if broken:
+    raise SystemExit('\n'.join(['error: Success out of bounds:', *broken]))
 
 
 if __name__ == '__main__':
