@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 import numpy as np
 
+from rlt_jax import files
 from rlt_jax.reporting import statistics
 
 _BASE, _DEMONSTRATIONS = '#777777', '#d98b00'
@@ -59,7 +60,7 @@ def save_steps(
     axis.yaxis.get_major_locator().set_params(integer=True)
   axes[-1].set_xlabel('control steps to success')
   axes[-1].set_xlim(0.0, bins[-1])
-  figure.savefig(path, dpi=_DPI)
+  _save(figure, path)
 
 
 def save_learning(
@@ -113,7 +114,7 @@ def save_learning(
     alpha=0.12,
   )
   _label_learning(axes, ncols=4)
-  figure.savefig(path, dpi=_DPI)
+  _save(figure, path)
 
 
 def _label_learning(
@@ -179,7 +180,7 @@ def save_variants(
     band='\n(95 % band)',
     dots='; dots are single seeds',
   )
-  figure.savefig(path, dpi=_DPI)
+  _save(figure, path)
 
 
 def save_training(
@@ -210,8 +211,13 @@ def save_training(
   if 'success' in curves:
     axes[list(curves).index('success')].set_ylim(-0.05, 1.05)
   axes[-1].set_xlabel('robot minutes')
-  figure.savefig(path, dpi=_DPI)
+  _save(figure, path)
   return True
+
+
+def _save(figure: Figure, path: _PathLike) -> None:
+  with files.open_atomically(path) as file:
+    figure.savefig(file, dpi=_DPI, format='png')
 
 
 def _panels(n: int, *, height: float, top: float) -> tuple[Figure, list[Axes]]:

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from rlt_jax import files
+
 STRIDE = 4  # control steps per film frame: 50 Hz in real time, at 12.5 per s
 _ZOOM = 3  # of images that are shown without a view
 _MARGIN = 6  # pixels
@@ -74,16 +76,17 @@ def write_film(
   first, *rest = (
     page.quantize(palette=palette, dither=Image.Dither.NONE) for page in pages
   )
-  first.save(
-    path,
-    format='GIF',
-    save_all=True,
-    append_images=rest,
-    duration=round(1000 * STRIDE / control_hz),
-    loop=0,
-    optimize=True,
-    disposal=1,
-  )
+  with files.open_atomically(path) as file:
+    first.save(
+      file,
+      format='GIF',
+      save_all=True,
+      append_images=rest,
+      duration=round(1000 * STRIDE / control_hz),
+      loop=0,
+      optimize=True,
+      disposal=1,
+    )
 
 
 def _pages(

@@ -147,3 +147,21 @@ def test_a_view_below_its_cameras_is_refused(tmp_path):
   narrow = [_with_view(8, side=64)]
   with pytest.raises(ValueError, match='as wide as its cameras, 70: 64'):
     video.write_film(tmp_path / 'a', narrow, narrow, control_hz=50.0)
+
+
+def test_a_full_disk_keeps_the_film_before(tmp_path, monkeypatch):
+  path = tmp_path / 'film.gif'
+  path.write_bytes(b'before')
+
+  def fail(self, file, **_):
+    if hasattr(file, 'write'):
+      file.write(b'half')
+    else:
+      path.write_bytes(b'half')
+    raise OSError(28, 'No space left on device')
+
+  monkeypatch.setattr(Image.Image, 'save', fail)
+  with pytest.raises(OSError, match='No space'):
+    video.write_film(path, [clip(4)], [clip(4)], control_hz=50.0)
+  assert path.read_bytes() == b'before'
+  assert list(tmp_path.iterdir()) == [path]
