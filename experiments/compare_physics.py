@@ -16,7 +16,7 @@ from absl import flags
 
 from rlt_jax.reporting import provenance
 
-from . import launch
+from . import launch, resuming
 
 _WORKDIR = launch.define_workdir('Folder of the run whose agent is evaluated.')
 _ASSETS = launch.define_assets()
@@ -46,6 +46,7 @@ def main() -> None:
   with launch.user_errors():
     worlds = [physics_study.parse_world(text) for text in _WORLDS.value]
     engines = [physics_study.parse_engine(text) for text in _ENGINES.value]
+    resuming.say(physics_study.describe_cost(worlds, engines, _EPISODES.value))
     run = policies.of_run(
       pathlib.Path(_WORKDIR.value), _ASSETS.value, _SEED.value
     )
@@ -58,13 +59,12 @@ def main() -> None:
         'command': launch.command_line(),
       },
     )
-    horizon = run.config.open_loop_steps
     physics_study.run(
       lambda world, engine: policies.in_physics(
         run.config, _ASSETS.value, _SEED.value, world, engine
       ),
       {
-        'frozen VLA': evaluator.base_policy(horizon),
+        'frozen VLA': evaluator.base_policy(run.config.open_loop_steps),
         'agent': run.policies['mean'],
       },
       worlds,

@@ -19,7 +19,7 @@ import pathlib
 
 from absl import flags
 
-from . import launch
+from . import launch, resuming
 
 _WORKDIR = launch.define_workdir(
   'Folder of the run to evaluate; empty evaluates the VLA alone.',
@@ -51,6 +51,7 @@ def main() -> None:
     if _OUT.value:
       files.check_writable(_OUT.value)
     launch.check_own_settings(_WORKDIR, _SETTINGS, _HORIZONS)
+    resuming.say(policies.describe_cost(_EPISODES.value))
     if _WORKDIR.value:
       evaluation = policies.of_run(
         pathlib.Path(_WORKDIR.value), _ASSETS.value, _SEED.value
@@ -63,7 +64,6 @@ def main() -> None:
         _SEED.value,
       )
     trials = evaluation.trials(_INSTRUCTIONS.value)
-  print(f'{_EPISODES.value} episodes each; the first ones compile.', flush=True)
   table = {}
   for label, name, instruction in trials:
     episodes = evaluation.run(name, _EPISODES.value, instruction)

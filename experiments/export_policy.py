@@ -16,7 +16,7 @@ Cost: some seconds to half a minute.
 
 from absl import flags
 
-from . import launch
+from . import launch, resuming
 
 _WORKDIR = launch.define_workdir(
   'Folder of the run; not with --fresh.', required=False
@@ -55,6 +55,7 @@ def main() -> None:
       raise ValueError('--assets has no use with --station: a server answers.')
     launch.check_own_settings(_WORKDIR, _SETTINGS)
     bundle.check_new(_OUT.value)
+    resuming.say('Writing and comparing its forms takes up to half a minute.')
     if _STATION.value:
       difference = station_export.export(
         _STATION.value,

@@ -19,7 +19,7 @@ from absl import flags
 
 from rlt_jax.reporting import provenance
 
-from . import launch
+from . import launch, resuming
 
 _SETTINGS = launch.define_settings()
 _ASSETS = launch.define_assets()
@@ -45,6 +45,10 @@ def main() -> None:
     if _OUT.value:
       files.check_writable(_OUT.value)
     config = _SETTINGS.make_config()
+    resuming.say(
+      f'Rendering and embedding {_POSES.value:,} poses, then fitting a network '
+      'to each kind of features; 12,000 take about 4 minutes on one core.'
+    )
     task = tasks.load(config.task_name, config.task)
     vla, token, _ = assets.load(_ASSETS.value, config, task.spec)
     table = pose_probe.measure(

@@ -23,6 +23,7 @@ from rlt_jax.rollout.chunk_rollout import RolloutFns
 from rlt_jax.tasks.task import Bench, Task
 
 ENGINES = ('mjx', 'mujoco')
+_POLICIES = 2  # the VLA and the agent
 FORCE_EDGES = (0, 10, 20, 40, 80, 160, float('inf'))  # N
 
 
@@ -54,6 +55,17 @@ def parse_world(text: str) -> Variant:
   """Reads changes separated by spaces; 'nominal' is no change."""
   changes = () if text == 'nominal' else tuple(text.split())
   return Variant(text, '', changes)
+
+
+def describe_cost(
+  worlds: Sequence[Variant], engines: Sequence[Variant], episodes: int
+) -> str:
+  """Returns a line that says about how long a study will take."""
+  cells = _POLICIES * len(worlds) * len(engines)
+  return (
+    f'Evaluating VLA and agent in {cells} cells of {episodes:,} episodes, less '
+    'what the file has; 100 episodes take a minute or two on two cores.'
+  )
 
 
 def changed(config: Any, *variants: Variant) -> Any:

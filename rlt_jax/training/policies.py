@@ -10,6 +10,7 @@ from rlt_jax.evaluation import evaluator as evaluator_lib
 from rlt_jax.evaluation.physics_study import Variant
 from rlt_jax.reporting.statistics import Episodes
 from rlt_jax.signals import StopRequest
+from rlt_jax.sitting import spell
 from rlt_jax.tasks.task import Bench, TaskSpec
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training import experiment as experiment_lib
@@ -157,6 +158,14 @@ def open_run(workdir: pathlib.Path, assets: str) -> OpenedRun:
   )
   restored = experiment.restore_policy()
   return OpenedRun(experiment, restored.state, restored.env_steps)
+
+
+def describe_cost(episodes: int) -> str:
+  """Returns a line that says about how long evaluations will take."""
+  return (
+    f'Evaluating in {episodes:,} episodes each: about {spell(0.3 * episodes)} '
+    'a policy on two cores, and a minute of compiling where nothing is cached.'
+  )
 
 
 def of_base(

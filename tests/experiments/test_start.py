@@ -84,3 +84,45 @@ def test_the_settings_are_read_without_jax():
     f'import rlt_jax.training.config, experiments.launch{_IMPORTED}'
   )
   assert (done.returncode, done.stderr) == (0, '\n')
+
+
+_OPENED = """
+import runpy, sys
+def reached(*_, **__):
+  raise SystemExit('reached')
+{patch}
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+  'arguments, patch, line',
+  [
+    (
+      ['evaluate', '--episodes=200'],
+      'from rlt_jax.training import policies; policies.of_base = reached',
+      'Evaluating in 200 episodes each: about 60 s a policy on two cores, and ',
+    ),
+    (
+      ['compare_physics', '--workdir=a', '--out=b', '--world=x=1', '--world=y'],
+      'from rlt_jax.training import policies; policies.of_run = reached',
+      'Evaluating VLA and agent in 8 cells of 100 episodes, less what the ',
+    ),
+    (
+      ['probe_pose', '--poses=6000'],
+      'from rlt_jax import tasks; tasks.load = reached',
+      'Rendering and embedding 6,000 poses, then fitting a network to each ',
+    ),
+    (
+      ['export_policy', '--workdir=a', '--out=no/b'],
+      'from rlt_jax.training import policy_export as p; p.from_run = reached',
+      'Writing and comparing its forms takes up to half a minute.',
+    ),
+  ],
+)
+def test_what_takes_long_says_so_at_the_start(arguments, patch, line):
+  name, *rest = arguments
+  done = python(_OPENED.format(patch=patch), f'experiments.{name}', *rest)
+  assert done.stderr.strip() == 'reached'
+  assert done.stdout.startswith(line) and done.stdout.count('\n') == 1
