@@ -109,3 +109,20 @@ def test_the_newest_versions_are_tested_with_what_the_tests_need():
   # Of readers of datasets and of the tokenizer; tests are left out, or not even
   # collected, without them.
   assert {'datasets', 'openpi', 'gym', 'onnx', 'test'} <= set(extras)
+
+
+def test_the_versions_of_python_are_the_same_everywhere():
+  text = (_ROOT / 'pyproject.toml').read_text('utf-8')
+  project = tomllib.loads(text)['project']
+  first, last = re.fullmatch(
+    r'>=3\.(\d+),<3\.(\d+)', project['requires-python']
+  ).groups()
+  versions = [f'3.{minor}' for minor in range(int(first), int(last))]
+  start = 'Programming Language :: Python :: 3.'
+  listed = [x for x in project['classifiers'] if x.startswith(start)]
+  assert [x.rpartition(' ')[2] for x in listed] == versions
+  makefile = (_ROOT / 'Makefile').read_text('utf-8')
+  bounds = f'(3, {first}) <= sys.version_info < (3, {last})'
+  assert bounds in makefile
+  for version in versions:
+    assert f'python{version}' in makefile
