@@ -161,14 +161,14 @@ class Experiment:
       expected_meta=self._expected_meta(),
     )
 
-  def save(self, state: Any, env_steps: int, **kwargs: Any) -> None:
-    """Writes a checkpoint; see `checkpoint.save` for `kwargs`.
+  def save(self, state: Any, env_steps: int) -> None:
+    """Writes a checkpoint; the one before it is kept, too.
 
     What belongs to it is on the disk before it.
     """
     if self._metrics is not None:
       self._metrics.sync()
-    checkpoint.save(self.workdir, env_steps, state, self.meta, **kwargs)
+    checkpoint.save(self.workdir, env_steps, state, self.meta)
 
   def write_config(self) -> None:
     """Writes the settings into the workdir."""

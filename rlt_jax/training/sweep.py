@@ -120,8 +120,7 @@ class Sweep:
     for i, run in enumerate(self.runs):
       steps = int(self.state.env_steps[i])
       if steps != self._saved_steps[i]:
-        # Only the newest: the replay buffers of all seeds need much space.
-        run.save(self.loop.split_one(self.state, i), steps, keep=1)
+        run.save(self.loop.split_one(self.state, i), steps)
         self._saved_steps[i] = steps
 
   def is_saved(self) -> bool:
