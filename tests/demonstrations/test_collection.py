@@ -2,14 +2,16 @@
 
 import dataclasses
 import json
+import signal
+import threading
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rlt_jax import demo_files
-from rlt_jax.demonstrations import collection, writer
-from tests.demonstrations import point_demo_task
+from rlt_jax import demo_files, signals
+from rlt_jax.demonstrations import collect, collection, writer
+from tests.demonstrations import point_demo_task, test_collect
 from tests.demonstrations.test_collect import collect_into, read
 
 
@@ -51,6 +53,31 @@ def test_an_interrupted_collection_ends_as_an_unbroken_one(
     patch.setattr(collection.Collection, 'add', fail_to_add)
     with pytest.raises(KilledError):
       collect_into(folder, episodes=12)
+  assert json.loads((folder / 'demos.json').read_text())['shards'] == [4]
+  collect_into(folder, episodes=12, resume=True)
+  assert contents(folder) == contents(whole)
+
+
+def test_a_signal_gives_up_the_shard_in_hand_at_once(whole, tmp_path):
+  task, goes_on, made = point_demo_task.make(), threading.Event(), []
+  expert = collect.make_expert(task, ())
+  config = dataclasses.replace(test_collect._CONFIG, episodes=12)
+  collector = collect.Collector(task, expert, config)
+  demonstrate = collector._demonstrate
+
+  def demonstrate_and_stop(*arguments):
+    if made:
+      signal.raise_signal(signal.SIGTERM)
+      goes_on.wait(60.0)  # it may be compiling
+    made.append(demonstrate(*arguments))
+    return made[-1]
+
+  collector._demonstrate = demonstrate_and_stop
+  folder = tmp_path / 'a'
+  with pytest.raises(signals.Stopped, match='SIGTERM'):
+    collector.run(folder, command='made')
+  assert len(made) == 1
+  goes_on.set()
   assert json.loads((folder / 'demos.json').read_text())['shards'] == [4]
   collect_into(folder, episodes=12, resume=True)
   assert contents(folder) == contents(whole)

@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import signal
 
 import chex
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax import signals
 from rlt_jax import sitting as sitting_lib
 from rlt_jax.rl_token import objective, stats, train
 from rlt_jax.rl_token.config import StepConfig, TokenConfig
@@ -290,6 +292,27 @@ def test_a_killed_training_ends_as_an_unbroken_one(config, monkeypatch):
   resumed = train.train_token(key, source, config, vla=vla, sitting=sitting)
   chex.assert_trees_all_equal(resumed[:2], whole[:2])
   assert resumed.history == [whole.history[-1]]
+
+
+def test_a_signal_saves_the_step_in_hand_and_ends_the_training():
+  tokens = np.asarray(_tokens(_vla().params, _images()))
+  key, sitting = jax.random.key(0), MemorySitting(range(9), last_step=None)
+  show, shown = sitting.show, []
+
+  def show_and_stop(text):
+    shown.append(text.partition(' of ')[0])
+    if shown == ['step 1', 'step 2']:
+      signal.raise_signal(signal.SIGTERM)
+    show(text)
+
+  sitting.show = show_and_stop
+  with pytest.raises(signals.Stopped, match='SIGTERM'):
+    train.train_token(key, tokens, _CONFIG, sitting=sitting)
+  # The state of the step that the signal came in, and no step after it.
+  assert sitting._saved['step'] == 2 and shown == ['step 1', 'step 2']
+  resumed = train.train_token(key, tokens, _CONFIG, sitting=sitting)
+  whole = train.train_token(key, tokens, _CONFIG)
+  chex.assert_trees_all_equal(resumed[:2], whole[:2])
 
 
 def test_a_training_that_diverges_ends_at_once(monkeypatch):

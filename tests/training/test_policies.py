@@ -1,9 +1,12 @@
 """Which policies hear which instructions."""
 
+import signal
+import threading
 import types
 
 import pytest
 
+from rlt_jax import signals
 from rlt_jax.training import policies
 from rlt_jax.training.config import PracticeConfig
 
@@ -37,6 +40,24 @@ def test_each_policy_hears_its_own_instruction_and_then_others():
   assert checked == ['lift'] and not runs
   assert evaluation.run(*trials[3][1:2], 7, trials[3][2]) == 'episodes'
   assert runs == [(2, 7, 'lift')]
+
+
+def test_an_evaluation_is_given_up_at_a_signal():
+  goes_on, ended = threading.Event(), []
+
+  def run(policy, episodes, *, prompt):
+    del policy, episodes, prompt
+    signal.raise_signal(signal.SIGTERM)
+    ended.append(goes_on.wait(60.0))  # it may be compiling
+    return 'episodes', []
+
+  evaluation = policies.Evaluation(
+    types.SimpleNamespace(run=run), {'a': 1}, None, None, ''
+  )
+  with pytest.raises(signals.Stopped, match='SIGTERM'):
+    evaluation.run('a', 7)
+  assert not ended
+  goes_on.set()
 
 
 def test_a_person_and_a_limit_of_steps_are_not_recorded_together():
