@@ -82,6 +82,7 @@ def save(
   meta: Mapping[str, Any],
   *,
   keep: int = 2,
+  infinite: str = '',
 ) -> pathlib.Path:
   """Saves `state`, returns its folder, and deletes the oldest beyond `keep`.
 
@@ -95,6 +96,8 @@ def save(
     state: pytree of arrays (PRNG keys too) and Python numbers.
     meta: JSON object, see `make_meta`.
     keep: number of checkpoints to keep, at least 1.
+    infinite: path of the part of `state` that may hold infinity, though no
+      NaN; '' for none.
 
   Raises:
     ValueError: a leaf is no number or not finite (nothing is written: the last
@@ -108,7 +111,7 @@ def save(
   if env_steps < (last or 0):
     raise ValueError(f'env_steps must not go back: {env_steps} < {last}.')
   arrays = leaves_lib.flatten(state)
-  leaves_lib.check_finite(arrays)
+  leaves_lib.check_finite(arrays, infinite)
   root = folders.root_of(workdir)
   with _sayable(root / str(env_steps), last):
     partial = folders.make_partial(root)

@@ -41,10 +41,19 @@ def unflatten(arrays: Mapping[str, np.ndarray], like: Any) -> Any:
   return treedef.unflatten(map(_as_leaf, leaves, values))
 
 
-def check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-  """Raises ValueError that names an array with a NaN or infinity."""
+def check_finite(arrays: Mapping[str, np.ndarray], infinite: str = '') -> None:
+  """Raises ValueError that names an array with a NaN or infinity.
+
+  Args:
+    arrays: by path.
+    infinite: path of the part that may hold infinity, though no NaN; '' for
+      none.
+  """
   for path, array in arrays.items():
-    if not np.all(np.isfinite(array)):
+    if infinite and f'{path}/'.startswith(f'{infinite}/'):
+      if np.any(np.isnan(array)):
+        raise ValueError(f'A checkpoint must not hold NaN: {path} does.')
+    elif not np.all(np.isfinite(array)):
       raise ValueError(f'A checkpoint must be finite: {path} is not.')
 
 

@@ -129,12 +129,15 @@ def executed_states(
 def find_diverged(before: Any, after: Any) -> np.ndarray:
   """Returns bool [E]: True where a finite number of a world is so no longer.
 
+  A number that was infinite and is NaN counts as well.
+
   Args:
     before, after: states [E]. A task may use infinity in states of its own.
   """
 
   def lost(x: Array, y: Array) -> np.ndarray:
-    gone = np.isfinite(np.asarray(x)) & ~np.isfinite(np.asarray(y))
+    x, y = np.asarray(x), np.asarray(y)
+    gone = np.isfinite(x) & ~np.isfinite(y) | np.isnan(y) & ~np.isnan(x)
     return gone.reshape(len(gone), -1).any(axis=1)
 
   pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)

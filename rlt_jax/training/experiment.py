@@ -32,6 +32,8 @@ from rlt_jax.types import Params
 COMPILING = (
   'compiling first, which takes about a minute where nothing is cached'
 )
+# In PracticeState; a task may use infinity in states of its own.
+_OF_THE_TASK = 'actors/env_states'
 _WINDOW = 50  # episodes in the running figures
 
 
@@ -168,7 +170,9 @@ class Experiment:
     """
     if self._metrics is not None:
       self._metrics.sync()
-    checkpoint.save(self.workdir, env_steps, state, self.meta)
+    checkpoint.save(
+      self.workdir, env_steps, state, self.meta, infinite=_OF_THE_TASK
+    )
 
   def write_config(self) -> None:
     """Writes the settings into the workdir."""

@@ -150,6 +150,22 @@ def test_a_run_that_diverged_leaves_the_last_good_one(tmp_path, bad):
   assert checkpoint.restore(tmp_path, make_state(0.0)).env_steps == 1
 
 
+def test_a_part_may_hold_infinity_and_no_nan(tmp_path):
+  def save(**leaves):
+    state = {'part': {'a': 1.0}, 'partner': 2.0} | leaves
+    checkpoint.save(tmp_path, 1, state, _META, infinite='part')
+    return state
+
+  state = save(part={'a': np.array([1.0, np.inf])})
+  restored = checkpoint.restore(tmp_path, state).state
+  np.testing.assert_array_equal(restored['part']['a'], [1.0, np.inf])
+  with pytest.raises(ValueError, match='must not hold NaN: part/a'):
+    save(part={'a': np.nan})
+  with pytest.raises(ValueError, match='must be finite: partner'):
+    save(partner=np.inf)
+  save(part=np.inf)
+
+
 def test_saving_a_step_again_replaces_it_and_going_back_is_refused(tmp_path):
   checkpoint.save(tmp_path, 5, {'a': 1}, _META)
   checkpoint.save(tmp_path, 5, {'a': 2}, _META)
