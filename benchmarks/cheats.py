@@ -27,7 +27,7 @@ _EPISODES = flags.DEFINE_integer(
   'episodes', 100, 'Start states of each policy.', lower_bound=1
 )
 _SEED = flags.DEFINE_integer('seed', 20_000, 'Seed of the start states.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ _ROLE = flags.DEFINE_enum(
   ['loop', 'learner'],
   "Internal: 'learner' runs the learner of the measured loop.",
 )
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 _PERIOD = 0.02  # s
 _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')

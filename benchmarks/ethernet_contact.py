@@ -25,7 +25,7 @@ from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig, EthernetOutcome
 
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 _PHYSICS = ((0.004, 0.008), (0.002, 0.008), (0.001, 0.008), (0.001, 0.002))
 _PERIOD = 1.0 / EthernetConfig.control_hz
 _FLOOR = (0.0, 0.0, -scene_lib.SOCKET_DEPTH)  # m, from the mouth

@@ -24,7 +24,7 @@ _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _EXPERT = flags.DEFINE_multi_string('expert', [], "Sets the task's expert.")
 _EPISODES = flags.DEFINE_integer('episodes', 60, 'Episodes.', lower_bound=1)
 _SEED = flags.DEFINE_integer('seed', 77, 'Seed of every draw.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 
 def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:

@@ -24,7 +24,7 @@ _CONFIG = launch.define_path(
 _ROWS = flags.DEFINE_list('rows', ['1'], 'Observations in a query, to time.')
 _QUERIES = flags.DEFINE_integer('queries', 100, 'Timed queries per row count.')
 _TINY = flags.DEFINE_bool('tiny', False, 'Whether to shrink the model.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 
 def main(argv: list[str]) -> None:

@@ -8,7 +8,7 @@ from rlt_jax import files
 flags.disclaim_key_flags()  # they count as the benchmark's own, for its --help
 
 
-def define() -> flags.FlagHolder[str]:
+def define_out() -> flags.FlagHolder[str]:
   """Defines --out; '' where it is not given."""
   return launch.define_path(
     'out',

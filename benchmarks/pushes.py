@@ -24,7 +24,7 @@ from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.tasks.insertion import pushes as pushes_lib
 
 _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 _CONVERGED = 100  # solver iterations
 
 

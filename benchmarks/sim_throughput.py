@@ -62,7 +62,7 @@ _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Numbers of worlds to time.')
 _WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows to time, of {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls per row.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 _STEPS = 10  # control steps per call, the chunk size C
 _CALL_S = _STEPS / TaskConfig.control_hz  # simulated s per call

@@ -33,7 +33,7 @@ _PARTS = flags.DEFINE_list('accumulate', ['1', '4'], 'Parts of a batch of 32.')
 _STEPS = flags.DEFINE_integer('steps', 10, 'Steps of a timed call; 0: no times')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each kind.')
 _BATCH = flags.DEFINE_integer('batch', 32, 'Frames of a timed step.')
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 
 def list_costs() -> list[dict]:

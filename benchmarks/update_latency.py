@@ -59,7 +59,7 @@ _PEERS = flags.DEFINE_bool('peers', False, 'Also time PyTorch.')
 _TRACE = launch.define_path(
   'trace', '', 'New folder for a profile; times nothing then.'
 )
-_OUT = out_file.define()
+_OUT = out_file.define_out()
 
 # Forms of the PyTorch update, and whether torch.compile is used.
 _FORMS = (

@@ -26,7 +26,7 @@ from rlt_jax.training.config import PracticeConfig
 _ROOT = pathlib.Path(__file__).parents[1]
 # Shared by several experiments.
 _SHARED = (
-  'collecting', 'demo_flags', 'launch', 'launch_help', 'resuming',
+  'collecting', 'demo_flags', 'launch', 'launch_help', 'out_file', 'resuming',
   'robot_flags',
 )  # fmt: skip
 _DOCS = _ROOT / 'docs'
