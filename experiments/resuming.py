@@ -63,10 +63,8 @@ def sitting(
   from rlt_jax.training import folder_sitting
 
   kept = folder_sitting.FolderSitting(folder, resume=resume, command=command)
-  with (
-    lock.hold_folder(folder, '--out', say),
-    launch.resumable(kept.is_saved, kept.describe_saved),
-  ):
+  held = lock.hold_folder(folder, '--out', say)
+  with held, launch.resumable(kept.is_saved, kept.describe_saved):
     try:
       yield kept
     except OSError as error:
