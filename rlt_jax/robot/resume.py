@@ -17,8 +17,7 @@ from rlt_jax.robot.control.telemetry import EpisodeRecord
 from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.policy import bundle as bundle_lib
-from rlt_jax.robot.recording import episodes
-from rlt_jax.robot.recording import journal as journal_lib
+from rlt_jax.robot.recording import episodes, journal_files
 from rlt_jax.robot.recording.episodes import Episode
 from rlt_jax.robot.recording.journal import Journal, JournalFullError
 from rlt_jax.robot.run_results import FILE, RunResults
@@ -140,7 +139,7 @@ def practice_steps(results: RunResults) -> int:
 
 def _newest(folder: pathlib.Path) -> Episode | None:
   """Returns the last episode of a journal that has steps."""
-  for entry in reversed(journal_lib.files(folder)):
+  for entry in reversed(journal_files.files(folder)):
     for episode in episodes.read(folder, entry.first - 1):
       if episode.num_steps:
         return episode

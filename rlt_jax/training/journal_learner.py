@@ -28,7 +28,12 @@ from rlt_jax.lock import lock_folder
 from rlt_jax.reporting.metrics import MetricsWriter
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.recording import episodes, identity, segments
+from rlt_jax.robot.recording import (
+  episodes,
+  identity,
+  journal_files,
+  segments,
+)
 from rlt_jax.robot.recording import journal as journal_lib
 from rlt_jax.robot.recording.journal import JournalError
 from rlt_jax.sim.action_space import ActionSpace
@@ -212,7 +217,11 @@ class JournalLearner:
       self.close()
 
   def _check_journal(self) -> None:
-    """Begins another journal at its beginning; says which files are gone."""
+    """Begins another journal at its beginning; says which files are gone.
+
+    Raises:
+      JournalError: it lacks what was learned from it.
+    """
     name, before = identity.read(self._journal), self._meta['journal']
     if name and name != before:
       if before:
@@ -223,7 +232,9 @@ class JournalLearner:
         )
         self._progress |= {'after': -1, 'file': -1}
       self._meta = self._meta | {'journal': name}
-    gone = journal_lib.missing_numbers(self._journal, self._progress['file'])
+    elif name:
+      self._check_learned()
+    gone = journal_files.missing_numbers(self._journal, self._progress['file'])
     if new := sorted(set(gone) - self._missed):
       self._missed.update(new)
       print(
@@ -231,6 +242,30 @@ class JournalLearner:
         'missing, and what is in them is not learned.',
         flush=True,
       )
+
+  def _check_learned(self) -> None:
+    """Raises JournalError if the file learned last is another one now."""
+    last, after = self._progress['file'], self._progress['after']
+    if last < 0:
+      return
+    found = journal_files.list_all(self._journal)
+    newest = found[-1].number if found else -1
+    if max(newest, journal_files.read_next(self._journal)[0] - 1) < last:
+      raise self._lacks(f'its newest file is {newest}')
+    for entry in found:
+      if entry.number == last and entry.path.suffix != '.bad':
+        end = journal_lib.last_row(entry) if entry.closed else None
+        if end != after:
+          raise self._lacks(f'that file ends with row {end}')
+
+  def _lacks(self, what: str) -> JournalError:
+    last, after = self._progress['file'], self._progress['after']
+    return JournalError(
+      f'{self._journal} must have what was learned from it, up to row {after} '
+      f'in file {last}: {what}. It is an older copy, or its newest files were '
+      'removed and their numbers used again. Give the learner the journal that '
+      'it has learned from, or a new workdir.'
+    )
 
   def _learn(self, episode: episodes.Episode) -> None:
     start = time.perf_counter()

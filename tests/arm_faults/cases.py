@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from rlt_jax.robot.policy import snapshot
-from rlt_jax.robot.recording import episodes, journal
+from rlt_jax.robot.recording import episodes, journal_files
 from rlt_jax.robot.recording.journal import JournalError
 from tests.arm_faults.rig import recorded, Rig, Server, wait_for
 from tests.robot.conftest import make_layers
@@ -325,7 +325,7 @@ def damaged_files(context: Context) -> Tally:
   tally, rng = Tally(), context.rng
   rig = recorded(context.fresh('damaged'))
   folder = rig.workdir / 'journal'
-  entries = journal.files(folder)
+  entries = journal_files.files(folder)
   whole = [_content(x) for x in episodes.read(folder)]
   weights = rig.folder / snapshot.FILE
   layers = make_layers(BUNDLE)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import threading
 import time
 
@@ -16,7 +17,8 @@ from rlt_jax.reporting import metrics
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
 from rlt_jax.robot.recording import episodes, segments
-from rlt_jax.robot.recording.journal import files, Journal, JournalError
+from rlt_jax.robot.recording.journal import Journal, JournalError
+from rlt_jax.robot.recording.journal_files import files
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.journal_learner import JournalLearner
 from rlt_jax.types import Features
@@ -207,6 +209,40 @@ def test_a_removed_file_is_said_once(tmp_path, capsys):
     capsys.readouterr().out
   )
   assert learner.catch_up() == 0 and capsys.readouterr().out == ''
+
+
+def test_an_episode_after_a_removed_one_is_learned_whole(tmp_path, capsys):
+  _discarded(tmp_path, [20, 31])
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 2
+  files(tmp_path / 'journal')[-1].path.unlink()
+  assert learner.catch_up() == 0
+  _discarded(tmp_path, [40, 12])
+  assert learner.catch_up() == 2
+  assert [row['dropped_steps'] for row in _log(tmp_path)] == [20, 31, 40, 12]
+  files(tmp_path / 'journal')[-1].path.unlink()
+  learner.save()
+  learner.close()
+  assert _learner(tmp_path).catch_up() == 0
+  assert 'missing' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('lengths', [[], [40], [12], [30, 20]])
+def test_an_older_copy_of_the_journal_is_refused(tmp_path, lengths):
+  """Its numbers are given to other episodes than were learned."""
+  journal = tmp_path / 'journal'
+  _discarded(tmp_path, [20])
+  shutil.copytree(journal, tmp_path / 'copy')
+  _discarded(tmp_path, [31])
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 2
+  shutil.rmtree(journal)
+  (tmp_path / 'copy').rename(journal)
+  if lengths:
+    _discarded(tmp_path, lengths)
+  with pytest.raises(JournalError, match='must have what was learned from it'):
+    learner.catch_up()
+  assert len(_log(tmp_path)) == 2
 
 
 def test_a_second_learner_in_a_workdir_is_refused(tmp_path):

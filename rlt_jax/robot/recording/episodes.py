@@ -16,7 +16,7 @@ import numpy as np
 
 from rlt_jax.robot.outcomes import EpisodeOutcome, RowEnd
 from rlt_jax.robot.recording import journal as journal_lib
-from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.journal import Journal, JournalError
 from rlt_jax.robot.recording.segments import (
   needed_steps,
   observed_steps,
@@ -129,10 +129,17 @@ def read(folder: str | os.PathLike[str], after: int = -1) -> Iterator[Episode]:
     after: `index` of the last episode that the caller has; -1 for all.
 
   Raises:
-    JournalError: a file is damaged; the episodes before it were yielded.
+    JournalError: a file is damaged, or `after` is in the middle of one, which
+      is another one than the caller has read; the episodes before it were
+      yielded.
   """
   for entry in journal_lib.unread_files(folder, after):
     if rows := list(journal_lib.read_rows(entry, after)):
+      if rows[0].index > entry.first:
+        raise JournalError(
+          f'{entry.path} must begin after the last row that was read, {after}: '
+          f'it begins with {entry.first}. It is another file than was read.'
+        )
       yield _episode(rows)
 
 

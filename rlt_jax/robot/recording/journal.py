@@ -4,7 +4,8 @@ A journal is a folder of files, one for each episode. A file holds a magic
 number and records (see `record_format`): one that begins it, its rows, and one
 that ends it. While it is appended to it is called `<number>-<first row>.open`;
 once it is called `.rows` all of it is on the disk. Files are numbered without a
-gap, rows through all files, and no number is used twice.
+gap, rows through all files, and no number is used twice, also where files were
+removed (see `journal_files`).
 `Journal` writes; `tail` reads, also while a process writes.
 """
 
@@ -13,16 +14,15 @@ import errno
 import math
 import os
 import pathlib
-import re
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from rlt_jax.lock import lock_folder
-from rlt_jax.robot.recording import identity, record_format
+from rlt_jax.robot.recording import identity, journal_files, record_format
+from rlt_jax.robot.recording.journal_files import JournalFile
 
 MAGIC = b'RLTJRNL3'
-_NAME = re.compile(r'(\d{6,})-(\d{9,})\.(rows|open|bad)')
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -32,15 +32,6 @@ class JournalError(Exception):
 
 class JournalFullError(JournalError):
   """The disk is full. What was written before is kept and can be read."""
-
-
-class JournalFile(NamedTuple):
-  """One file. first: number of its first row. closed: no longer written."""
-
-  number: int
-  first: int
-  closed: bool
-  path: pathlib.Path
 
 
 class Row(NamedTuple):
@@ -67,28 +58,6 @@ class Recovered(NamedTuple):
   dropped_bytes: int
 
 
-def files(folder: str | os.PathLike[str]) -> list[JournalFile]:
-  """Returns a journal's files in order, those called `.bad` left out."""
-  return [x for x in _all_files(folder) if x.path.suffix != '.bad']
-
-
-def missing_numbers(
-  folder: str | os.PathLike[str], after: int = -1
-) -> list[int]:
-  """Returns the numbers of files that were removed or renamed.
-
-  Args:
-    folder: of the journal.
-    after: number of the last file that the caller has; -1 for all.
-  """
-  missing: set[int] | None = None
-  for _ in range(2):  # a file may be renamed while the folder is listed
-    found = {x.number for x in _all_files(folder)}
-    gone = set(range(after + 1, max(found, default=-1))) - found
-    missing = gone if missing is None else missing & gone
-  return sorted(missing)
-
-
 def tail(
   folder: str | os.PathLike[str], after: int = -1, *, closed_only: bool = True
 ) -> Iterator[Row]:
@@ -111,7 +80,9 @@ def unread_files(
   folder: str | os.PathLike[str], after: int = -1, *, closed_only: bool = True
 ) -> list[JournalFile]:
   """Returns the files that may have rows after this one; see `tail`."""
-  found = [x for x in files(folder) if x.closed or not closed_only]
+  found = [
+    x for x in journal_files.files(folder) if x.closed or not closed_only
+  ]
   nexts = [*(x.first for x in found[1:]), math.inf]
   return [x for x, n in zip(found, nexts, strict=False) if n > after + 1]
 
@@ -149,9 +120,13 @@ class Journal:
     try:
       identity.ensure(self.folder)
       self.recovered = tuple(
-        self._recover(entry) for entry in files(self.folder) if not entry.closed
+        self._recover(entry)
+        for entry in journal_files.files(self.folder)
+        if not entry.closed
       )
       self._number, self._next = _next_numbers(self.folder)
+      # Of files that a version before this one wrote.
+      journal_files.write_next(self.folder, self._number, self._next)
     except BaseException:
       self._lock.release()
       raise
@@ -268,6 +243,7 @@ class Journal:
     try:
       self._sync(self._fd)
       self._path.rename(self._path.with_suffix('.rows'))
+      journal_files.write_next(self.folder, self._number, self._next)
       folder = os.open(self.folder, os.O_RDONLY)
       try:
         self._sync(folder)
@@ -291,7 +267,8 @@ class Journal:
     if not kinds:  # the writer died before the first record
       entry.path.unlink()
       return Recovered(entry.path, 0, size)
-    self._path, self._size, self._next = entry.path, keep, entry.first
+    self._path, self._size, self._number = entry.path, keep, entry.number + 1
+    self._next = entry.first + kinds.count('row')
     self._fd = os.open(entry.path, os.O_WRONLY | os.O_APPEND)
     try:
       os.ftruncate(self._fd, keep)
@@ -366,30 +343,30 @@ def _damage(entry: JournalFile, at: int) -> JournalError:
   )
 
 
-def _all_files(folder: str | os.PathLike[str]) -> list[JournalFile]:
-  found = []
-  folder = pathlib.Path(folder)
-  # A learner may be started before the first writer.
-  for path in folder.iterdir() if folder.exists() else ():
-    match = _NAME.fullmatch(path.name)
-    if match:
-      number, first = int(match[1]), int(match[2])
-      found.append(JournalFile(number, first, match[3] != 'open', path))
-  return sorted(found)
-
-
 def _next_numbers(folder: pathlib.Path) -> tuple[int, int]:
   """Returns the numbers of the next file and of the next row.
 
   Raises:
     JournalError: the last file is damaged.
   """
-  files = _all_files(folder)
-  if not files:
-    return 0, 0
-  last = files[-1]
+  number, row = journal_files.read_next(folder)
+  found = journal_files.list_all(folder)
+  if not found or found[-1].number + 1 < number:
+    return number, row  # the files after the last one were removed
+  last = found[-1]
   if last.path.suffix == '.bad':  # it cannot have held more rows than fit
     most = last.path.stat().st_size // record_format.MIN_BYTES
     return last.number + 1, last.first + most + 1
-  with last.path.open('rb') as file:
-    return last.number + 1, last.first + _end(last, file)[0]
+  return last.number + 1, last_row(last) + 1
+
+
+def last_row(entry: JournalFile) -> int:
+  """Returns the number of the last row of a closed file.
+
+  It is that of the last row before the file if the file has none.
+
+  Raises:
+    JournalError: the file is damaged.
+  """
+  with entry.path.open('rb') as file:
+    return entry.first + _end(entry, file)[0] - 1

@@ -13,7 +13,8 @@ import numpy as np
 
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.recording import journal as journal_lib
-from rlt_jax.robot.recording.journal import JournalFile
+from rlt_jax.robot.recording import journal_files
+from rlt_jax.robot.recording.journal_files import JournalFile
 
 IMAGES = 'images/'  # before a camera's name
 
@@ -101,7 +102,7 @@ def find(folder: str | os.PathLike[str]) -> dict[int, PictureFile]:
     JournalError: a file is damaged.
   """
   found = {}
-  for entry in journal_lib.files(folder):
+  for entry in journal_files.files(folder):
     for row in journal_lib.read_rows(entry):
       found[row.begin['episode']] = PictureFile(row.begin, entry)
       break

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rlt_jax.robot.recording import episodes, segments
-from rlt_jax.robot.recording.journal import Journal
+from rlt_jax.robot.recording.journal import Journal, JournalError
+from rlt_jax.robot.recording.journal_files import files, NEXT
 from rlt_jax.types import Features
 
 _A, _Z, _P, _C = 2, 3, 4, 4
@@ -135,3 +136,17 @@ def test_an_unknown_outcome_is_refused(tmp_path):
     log.begin()
     with pytest.raises(ValueError, match="outcome must be one of .*: 'won'"):
       log.end('won')
+
+
+def test_half_of_another_file_is_not_an_episode(tmp_path):
+  """A version without `next` numbers used those of removed files again."""
+  with Journal(tmp_path) as journal:
+    _write(episodes.EpisodeLog(journal), 5, 'success')
+    _write(episodes.EpisodeLog(journal), 4, 'success')
+  last = list(episodes.read(tmp_path))[-1].index
+  files(tmp_path)[-1].path.unlink()
+  (tmp_path / NEXT).unlink()
+  with Journal(tmp_path) as journal:
+    _write(episodes.EpisodeLog(journal), 12, 'success')
+  with pytest.raises(JournalError, match=f'row that was read, {last}: it'):
+    list(episodes.read(tmp_path, last))

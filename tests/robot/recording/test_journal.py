@@ -8,22 +8,21 @@ import numpy as np
 import pytest
 
 from rlt_jax.lock import LockedError
-from rlt_jax.robot.recording import identity
+from rlt_jax.robot.recording import identity, journal_files
 from rlt_jax.robot.recording.journal import (
-  files,
   Journal,
   JournalError,
   JournalFullError,
-  missing_numbers,
   tail,
 )
+from rlt_jax.robot.recording.journal_files import files, missing_numbers
 
 # Writes rows until it is killed: without a word between two writes, or in the
 # middle of the write of row 25.
 _WRITER = """
 import os, signal, sys
 import numpy as np
-from rlt_jax.robot.recording.journal import files, Journal, JournalError, tail
+from rlt_jax.robot.recording.journal import Journal
 
 rows = 0
 
@@ -352,3 +351,39 @@ def test_a_file_that_was_removed_is_missed(tmp_path):
   bad = files(tmp_path)[0].path
   bad.rename(bad.with_suffix('.bad'))
   assert missing_numbers(tmp_path) == [1, 2]
+
+
+def test_numbers_are_not_used_again_after_the_newest_file_was_removed(tmp_path):
+  _write(tmp_path, episodes=3)
+  files(tmp_path)[-1].path.unlink()
+  assert missing_numbers(tmp_path) == [2]
+  _write(tmp_path, episodes=1, rows=5)
+  assert [entry.number for entry in files(tmp_path)] == [0, 1, 3]
+  assert _indices(tmp_path, after=8) == list(range(9, 14))
+  # Also those of a file whose writer was killed and that was recovered.
+  last = files(tmp_path)[-1].path
+  last.rename(last.with_suffix('.open'))
+  (tmp_path / journal_files.NEXT).write_text('000001-000000003\n')
+  Journal(tmp_path).close()
+  last.unlink()
+  _write(tmp_path, episodes=1)
+  assert files(tmp_path)[-1][:2] == (4, 14)
+
+
+def test_a_journal_of_a_version_without_next_numbers_goes_on(tmp_path):
+  _write(tmp_path)
+  (tmp_path / journal_files.NEXT).unlink()
+  assert missing_numbers(tmp_path) == []
+  Journal(tmp_path).close()
+  assert journal_files.read_next(tmp_path) == (2, 6)
+  files(tmp_path)[-1].path.unlink()
+  _write(tmp_path, episodes=1)
+  assert files(tmp_path)[-1][:2] == (2, 6)
+
+
+def test_next_numbers_never_go_back(tmp_path):
+  journal_files.write_next(tmp_path, 3, 70)
+  journal_files.write_next(tmp_path, 4, 60)
+  assert journal_files.read_next(tmp_path) == (4, 70)
+  (tmp_path / journal_files.NEXT).write_bytes(b'\xff0')
+  assert journal_files.read_next(tmp_path) == (0, 0)
