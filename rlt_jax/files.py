@@ -1,6 +1,6 @@
 """Atomic and durable writing of files, and reading of JSON."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 import contextlib
 import errno
 import json
@@ -8,12 +8,14 @@ import os
 import pathlib
 import re
 import tempfile
+import threading
 from typing import Any, BinaryIO
 
 # A disk that is full, failing or no longer there; not a wrong path.
 DISK_ERRORS = (
   errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ESTALE,
 )  # fmt: skip
+_RETRY_S = 1.0
 
 
 @contextlib.contextmanager
@@ -56,6 +58,32 @@ def write_atomically(
   """
   with open_atomically(path) as file:
     file.write(content.encode('utf-8') if isinstance(content, str) else content)
+
+
+def write_when_possible(
+  write: Callable[[], Any], stop: threading.Event
+) -> None:
+  """Calls `write` until the disk takes it, and says once that it waits.
+
+  Args:
+    write: writes all or nothing; raises OSError.
+    stop: ends the wait.
+
+  Raises:
+    OSError: none of DISK_ERRORS, or `stop` is set.
+  """
+  said = False
+  while True:
+    try:
+      write()
+      return
+    except OSError as error:
+      if error.errno not in DISK_ERRORS or stop.is_set():
+        raise
+      if not said:
+        print(f'Waiting for the disk: {error}', flush=True)
+        said = True
+    stop.wait(_RETRY_S)
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:

@@ -1,9 +1,11 @@
 """Atomic writing."""
 
 import ast
+import errno
 import os
 import pathlib
 import re
+import threading
 
 import pytest
 
@@ -52,6 +54,40 @@ def test_a_full_disk_leaves_the_old_content_and_no_part_of_the_new(tmp_path):
       raise OSError(28, 'No space left on device')
   assert path.read_text() == 'old'
   assert list(tmp_path.iterdir()) == [path]
+
+
+def _fails(times, number):
+  """Returns what fails so often, and the list that it then writes to."""
+  faults, written = iter(range(times)), []
+
+  def write():
+    if next(faults, None) is not None:
+      raise OSError(number, os.strerror(number))
+    written.append('done')
+
+  return write, written
+
+
+def test_a_full_disk_is_waited_for_in_words(monkeypatch, capsys):
+  monkeypatch.setattr(files, '_RETRY_S', 0.0)
+  write, written = _fails(3, errno.ENOSPC)
+  files.write_when_possible(write, threading.Event())
+  assert written == ['done']
+  said = capsys.readouterr().out.splitlines()
+  assert said == ['Waiting for the disk: [Errno 28] No space left on device']
+
+
+@pytest.mark.parametrize(
+  'number, stopped', [(errno.ENOSPC, True), (errno.EACCES, False)]
+)
+def test_a_disk_is_not_waited_for_in_vain(number, stopped):
+  write, written = _fails(1, number)
+  stop = threading.Event()
+  if stopped:
+    stop.set()
+  with pytest.raises(OSError, match=os.strerror(number)):
+    files.write_when_possible(write, stop)
+  assert not written
 
 
 @pytest.mark.parametrize(

@@ -93,11 +93,11 @@ class MetricsWriter:
       _cut(self._path, resume_steps)
     elif self._path.exists() and self._path.stat().st_size:
       raise ValueError(f'A new run needs a folder without {self._path}.')
-    self._file = self._path.open('a', encoding='utf-8')
+    self._file = self._path.open('ab', buffering=0)
     self._board = tensorboard.Board(self._path.parent, resume_steps)
 
   def write(self, step: Mapping[str, Any]) -> None:
-    """Writes one row of scalars; NaN and infinity become null.
+    """Writes one row of scalars, or nothing; NaN and infinity become null.
 
     Args:
       step: `env_steps` and any numbers, strings, bools or None; arrays must
@@ -105,13 +105,13 @@ class MetricsWriter:
 
     Raises:
       ValueError: no `env_steps`, or a value that is no scalar.
+      OSError: the disk is full; the row may be written again.
     """
     if 'env_steps' not in step:
       raise ValueError(f'A row must have env_steps: {sorted(step)}.')
     row = {name: _scalar(name, value) for name, value in step.items()}
-    self._file.write(json.dumps(row, allow_nan=False) + '\n')
-    # Flushed, since the last rows before a crash help to explain it.
-    self._file.flush()
+    # Not buffered, since the last rows before a crash help to explain it.
+    _append(self._file.fileno(), json.dumps(row, allow_nan=False) + '\n')
     self._board.write(row)
 
   def sync(self) -> None:
@@ -298,6 +298,17 @@ def _scalar(name: str, value: Any) -> Any:
     raise ValueError(f'{name} must be a scalar: {value!r}.')
   item = array.item()
   return item if math.isfinite(item) else None
+
+
+def _append(fd: int, line: str) -> None:
+  """Appends all of a line or, at any exception, nothing of it."""
+  size, rest = os.fstat(fd).st_size, memoryview(line.encode())
+  try:
+    while rest:
+      rest = rest[os.write(fd, rest) :]
+  except BaseException:
+    os.ftruncate(fd, size)
+    raise
 
 
 def _cut(path: pathlib.Path, env_steps: int) -> None:

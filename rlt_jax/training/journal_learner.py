@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax import config as config_lib
+from rlt_jax import files
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.export import bundle as bundle_lib
@@ -28,13 +29,8 @@ from rlt_jax.lock import lock_folder
 from rlt_jax.reporting.metrics import MetricsWriter
 from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy.bundle import BundleSpec
-from rlt_jax.robot.recording import (
-  episodes,
-  identity,
-  journal_files,
-  segments,
-)
-from rlt_jax.robot.recording import journal as journal_lib
+from rlt_jax.robot.recording import episodes, segments
+from rlt_jax.robot.recording.followed_journal import FollowedJournal
 from rlt_jax.robot.recording.journal import JournalError
 from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.training import learner_start
@@ -100,7 +96,8 @@ class JournalLearner:
     """
     self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
     check_bundle(spec, self._agent, config)
-    self._journal, self._workdir = journal, pathlib.Path(workdir)
+    self._journal = FollowedJournal(journal)
+    self._workdir = pathlib.Path(workdir)
     self._config, self._spec = config, spec
     space = ActionSpace(np.float32(spec.action_scale), spec.action_mode)
     self._learner = Learner(self._agent, space.encode, config)
@@ -108,15 +105,11 @@ class JournalLearner:
       jax.random.PRNGKey(config.seed),
       _segment_spec(sizes_of(spec), config.replay_stride),
     )
-    # after, file: index and file number of the last episode learned from.
-    self._progress = dict.fromkeys(
-      ('after', 'file', 'version', 'late_queries', 'env_steps'), 0
-    ) | {'after': -1, 'file': -1}
-    self._missed: set[int] = set()  # files, said once
+    self._progress = dict.fromkeys(('version', 'late_queries', 'env_steps'), 0)
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
-    ) | {'journal': '', 'updates_before': 0}
+    ) | {'updates_before': 0}
     if is_new := checkpoint.latest(self._workdir) is None:
       begin = learner_start.agent_state(
         self._state.agent,
@@ -138,6 +131,7 @@ class JournalLearner:
         self._workdir, resume_steps=self._progress['env_steps']
       )
       stack.callback(self._metrics.close)
+      self._progress['version'] += 1
       self._publish()
       self._stack = stack.pop_all()
 
@@ -151,33 +145,53 @@ class JournalLearner:
 
     Says in words what it cannot learn from: a journal that is another one than
     before, and is read from its beginning; a file that is missing; an episode
-    that gives no row.
+    that gives no row. It waits for a full disk, and says that, too.
 
     Args:
       stop: ends it after the present episode.
 
     Raises:
+      OSError: the disk is full while `stop` is set, or fails otherwise. What
+        is not in a checkpoint is learned from the journal at the next start.
       FloatingPointError: a loss or parameter is no longer finite; the last
         snapshot and checkpoint stay.
       JournalError: a file is damaged; the episodes before it were learned.
     """
-    self._check_journal()
-    count = 0
-    for episode in episodes.read(self._journal, self._progress['after']):
-      if stop is not None and stop.is_set():
+    stop, count = stop or threading.Event(), 0
+    for episode in self._journal.read_new():
+      if stop.is_set():
         break
-      self._learn(episode)
-      self._progress['after'] = episode.index
-      self._progress['file'] = episode.file_number
-      self._publish()
+      row = self._learn(episode)
+      # At once: what is learned must not be learned again, however long the
+      # disk is full.
+      self._journal.pass_by(episode)
+      files.write_when_possible(lambda row=row: self._metrics.write(row), stop)
+      self._progress['version'] += 1
+      files.write_when_possible(self._publish, stop)
       count += 1
     return count
 
-  def save(self) -> None:
-    """Writes a checkpoint: the journal before it need not be read again."""
-    state = {'learner': self._state, **self._progress}
-    steps = self._progress['env_steps']
-    checkpoint.save(self._workdir, steps, state, self._meta)
+  def save(self, stop: threading.Event | None = None) -> None:
+    """Writes a checkpoint: the journal before it need not be read again.
+
+    Args:
+      stop: does not wait for a full disk any more.
+
+    Raises:
+      OSError: it could not be written; the checkpoints before it stay.
+    """
+    journal, steps = self._journal, self._progress['env_steps']
+    state = {
+      'learner': self._state,
+      **self._progress,
+      'after': journal.after,
+      'file': journal.file,
+    }
+    meta = self._meta | {'journal': journal.name}
+    files.write_when_possible(
+      lambda: checkpoint.save(self._workdir, steps, state, meta),
+      stop or threading.Event(),
+    )
 
   def close(self) -> None:
     """Closes metrics.jsonl and unlocks the workdir."""
@@ -196,8 +210,8 @@ class JournalLearner:
       poll_s: s between two reads of the journal.
 
     Raises:
-      JournalError, FloatingPointError: see `catch_up`. Before a JournalError
-        what was learned is saved.
+      JournalError, FloatingPointError, OSError: see `catch_up`. Before a
+        JournalError what was learned is saved.
     """
     print(f'version {self.version} is published', flush=True)
     saved = time.monotonic()
@@ -206,68 +220,18 @@ class JournalLearner:
         if self.catch_up(stop):
           print(f'version {self.version} is published', flush=True)
         if time.monotonic() - saved > save_every_s:
-          self.save()
+          self.save(stop)
           saved = time.monotonic()
         stop.wait(poll_s)
-      self.save()
+      self.save(stop)
     except JournalError:
-      self.save()
+      self.save(stop)
       raise
     finally:
       self.close()
 
-  def _check_journal(self) -> None:
-    """Begins another journal at its beginning; says which files are gone.
-
-    Raises:
-      JournalError: it lacks what was learned from it.
-    """
-    name, before = identity.read(self._journal), self._meta['journal']
-    if name and name != before:
-      if before:
-        print(
-          f'{self._journal} is another journal than before: it is read from '
-          'its beginning, and what was learned is kept.',
-          flush=True,
-        )
-        self._progress |= {'after': -1, 'file': -1}
-      self._meta = self._meta | {'journal': name}
-    elif name:
-      self._check_learned()
-    gone = journal_files.missing_numbers(self._journal, self._progress['file'])
-    if new := sorted(set(gone) - self._missed):
-      self._missed.update(new)
-      print(
-        f'{self._journal} must have files with the numbers {new}: they are '
-        'missing, and what is in them is not learned.',
-        flush=True,
-      )
-
-  def _check_learned(self) -> None:
-    """Raises JournalError if the file learned last is another one now."""
-    last, after = self._progress['file'], self._progress['after']
-    if last < 0:
-      return
-    found = journal_files.list_all(self._journal)
-    newest = found[-1].number if found else -1
-    if max(newest, journal_files.read_next(self._journal)[0] - 1) < last:
-      raise self._lacks(f'its newest file is {newest}')
-    for entry in found:
-      if entry.number == last and entry.path.suffix != '.bad':
-        end = journal_lib.last_row(entry) if entry.closed else None
-        if end != after:
-          raise self._lacks(f'that file ends with row {end}')
-
-  def _lacks(self, what: str) -> JournalError:
-    last, after = self._progress['file'], self._progress['after']
-    return JournalError(
-      f'{self._journal} must have what was learned from it, up to row {after} '
-      f'in file {last}: {what}. It is an older copy, or its newest files were '
-      'removed and their numbers used again. Give the learner the journal that '
-      'it has learned from, or a new workdir.'
-    )
-
-  def _learn(self, episode: episodes.Episode) -> None:
+  def _learn(self, episode: episodes.Episode) -> dict[str, Any]:
+    """Learns from an episode; returns its row of metrics."""
     start = time.perf_counter()
     before = int(self._agent.num_updates(self._state.agent))
     rows_before, metrics = self._state.rows, {}
@@ -281,7 +245,7 @@ class JournalLearner:
       self._say(episode, 'lost its label: what was seen before it is missing')
     updates = int(self._agent.num_updates(self._state.agent))
     self._progress['env_steps'] += num_steps
-    self._metrics.write({
+    return {
       'env_steps': self._progress['env_steps'],
       'rows': self._state.rows,
       'critic_updates': updates,
@@ -296,7 +260,7 @@ class JournalLearner:
       'dropped_steps': episode.num_steps - num_steps,
       'policy_version': episode.begin.get('policy_version'),
       'late_queries': self._progress['late_queries'],
-    } | metrics)  # fmt: skip
+    } | metrics  # fmt: skip
 
   def _say(self, episode: episodes.Episode, what: str) -> None:
     outcome = episode.outcome or 'interrupted'
@@ -334,7 +298,6 @@ class JournalLearner:
     return metrics
 
   def _publish(self) -> None:
-    self._progress['version'] += 1
     agent, state = self._agent, self._state
     snapshot.write(
       self._workdir,
@@ -348,18 +311,22 @@ class JournalLearner:
     )
 
   def _restore(self) -> None:
-    like = {'learner': self._state, **self._progress}
+    like = {'learner': self._state, **self._progress, 'after': 0, 'file': 0}
     wanted = {name: self._meta[name] for name in ('config', 'fingerprints')}
     restored = checkpoint.restore(
       self._workdir, like, expected_meta=wanted, set_aside=True
     )
-    self._meta |= {
-      'journal': restored.meta['journal'],
-      'updates_before': restored.meta.get('updates_before', 0),
-    }
+    self._meta |= {'updates_before': restored.meta.get('updates_before', 0)}
     found = restored.state
     self._state = found.pop('learner')
-    self._progress = {name: int(value) for name, value in found.items()}
+    found = {name: int(value) for name, value in found.items()}
+    self._journal = FollowedJournal(
+      self._journal.folder,
+      name=restored.meta['journal'],
+      after=found.pop('after'),
+      file=found.pop('file'),
+    )
+    self._progress = found
 
 
 def sizes_of(spec: BundleSpec) -> Sizes:

@@ -1,5 +1,7 @@
+import errno
 import io
 import json
+import os
 import re
 import sys
 
@@ -85,6 +87,25 @@ def test_rows_can_be_put_on_the_disk(tmp_path, monkeypatch):
     writer.write({'env_steps': 1})
     writer.sync()
     assert len(synced) == 1 and rows(tmp_path) == [1]
+
+
+def test_a_full_disk_leaves_no_part_of_a_row(tmp_path, monkeypatch):
+  write, room = os.write, iter([5])
+
+  def fill(fd, data):
+    if size := next(room, 0):
+      return write(fd, data[:size])
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write({'env_steps': 1})
+    with monkeypatch.context() as full:
+      full.setattr(metrics.os, 'write', fill)
+      with pytest.raises(OSError, match='No space left'):
+        writer.write({'env_steps': 2})
+    assert (tmp_path / 'metrics.jsonl').read_bytes() == b'{"env_steps": 1}\n'
+    writer.write({'env_steps': 2})
+  assert rows(tmp_path) == [1, 2]
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(tmp_path):

@@ -1,7 +1,9 @@
 """The learner that follows a journal."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 import threading
 import time
@@ -11,7 +13,9 @@ import numpy as np
 import pytest
 
 from rlt_jax import config as config_lib
+from rlt_jax import files as files_lib
 from rlt_jax.agents.rlt import RltConfig
+from rlt_jax.export import checkpoint
 from rlt_jax.lock import LockedError
 from rlt_jax.reporting import metrics
 from rlt_jax.robot.policy import snapshot
@@ -152,6 +156,62 @@ def test_metrics_have_the_keys_of_practice(tmp_path):
   } <= rows[-1].keys()  # fmt: skip
   assert {name for row in rows for name in row} <= metrics.METRICS.keys()
   assert rows[-1]['pending_updates'] == 5 * 26 - rows[-1]['critic_updates']
+
+
+def _fill_disk(monkeypatch, times):
+  """Lets each write of the learner fail so often; returns what failed."""
+  failed = []
+
+  def failing(name, write):
+    def attempt(*args, **kwargs):
+      if failed.count(name) < times:
+        failed.append(name)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+      return write(*args, **kwargs)
+
+    return attempt
+
+  for owner, name in (
+    (metrics, '_append'), (snapshot, 'write'), (checkpoint, 'save')
+  ):  # fmt: skip
+    monkeypatch.setattr(owner, name, failing(name, getattr(owner, name)))
+  monkeypatch.setattr(files_lib, '_RETRY_S', 0.0)
+  return failed
+
+
+def test_a_full_disk_costs_no_episode(tmp_path, monkeypatch, capsys):
+  _episodes(tmp_path / 'journal', [20, 31])
+  unbroken = _learner(tmp_path, 'unbroken')
+  unbroken.catch_up()
+  learner = _learner(tmp_path)
+  failed = _fill_disk(monkeypatch, 2)
+  assert learner.catch_up() == 2
+  learner.save()
+  assert sorted(failed) == ['_append'] * 2 + ['save'] * 2 + ['write'] * 2
+  assert capsys.readouterr().out.count('Waiting for the disk: ') == 3
+  own, other = (
+    [[row[x] for x in ('episode', 'rows', 'critic_updates')] for row in log]
+    for log in (_log(tmp_path), _log(tmp_path, 'unbroken'))
+  )
+  assert own == other
+  found, expected = (
+    snapshot.read(tmp_path / name, _SPEC) for name in ('work', 'unbroken')
+  )
+  assert found.version == expected.version == 3
+  jax.tree.map(np.testing.assert_array_equal, found.layers, expected.layers)
+  learner.close()
+  assert _learner(tmp_path).catch_up() == 0
+
+
+def test_a_learner_that_is_stopped_does_not_wait_for_the_disk(
+  tmp_path, monkeypatch
+):
+  _discarded(tmp_path, [20])
+  learner, stop = _learner(tmp_path), threading.Event()
+  stop.set()
+  _fill_disk(monkeypatch, 10**6)
+  with pytest.raises(OSError, match='No space left'):
+    learner.follow(stop, save_every_s=99, poll_s=0.01)
 
 
 def test_what_is_to_be_recorded_again_is_not_learned(tmp_path):
