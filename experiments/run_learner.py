@@ -59,15 +59,15 @@ def main() -> None:
   with launch.user_errors(JournalError):
     spec, layers = bundle_lib.load(_BUNDLE.value)
     agent = _SETTINGS.agent.value or PracticeConfig.agent_name
-    own = bundle_settings.assignments(spec, agent)
     learner = JournalLearner(
       journal=_JOURNAL.value,
       workdir=_WORKDIR.value,
       spec=spec,
       layers=layers,
       start=_START.value,
+      bundle=bundle_lib.digest(_BUNDLE.value),
       config=launch.make_config(
-        [*own, *_SETTINGS.set.value],
+        [*bundle_settings.assignments(spec, agent), *_SETTINGS.set.value],
         task=_SETTINGS.task.value,
         vla=_SETTINGS.vla.value,
         agent=agent,

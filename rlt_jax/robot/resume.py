@@ -6,7 +6,6 @@ killed is in the journal only; it is added to the results.
 """
 
 import contextlib
-import hashlib
 import json
 import pathlib
 import time
@@ -42,7 +41,7 @@ def check_bundle(workdir: pathlib.Path, bundle: str) -> None:
     began = json.loads(path.read_text('utf-8'))['bundle']
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise ValueError(f"{path} must be a run's record: {error!r}.") from None
-  if began != _digest(bundle):
+  if began != bundle_lib.digest(bundle):
     raise ValueError(
       f'bundle must be the one that the run in {workdir} began with: {bundle}.'
     )
@@ -78,7 +77,7 @@ def open_records(
   """
   journal = stack.enter_context(Journal(workdir / 'journal'))
   if not resume:
-    record = json.dumps({'bundle': _digest(bundle)}, indent=2)
+    record = json.dumps({'bundle': bundle_lib.digest(bundle)}, indent=2)
     files.write_atomically(workdir / RECORD, record + '\n')
   results = RunResults(workdir)
   stack.callback(results.close)
@@ -144,8 +143,3 @@ def _newest(folder: pathlib.Path) -> Episode | None:
       if episode.num_steps:
         return episode
   return None
-
-
-def _digest(bundle: str) -> str:
-  content = (pathlib.Path(bundle) / bundle_lib.RECORD).read_bytes()
-  return hashlib.sha256(content).hexdigest()

@@ -130,6 +130,7 @@ def assemble(
   camera_executor: futures.Executor,
   clock: Clock,
   config: EpisodeConfig,
+  bundle_digest: str = '',
   heartbeat: Heartbeat | None = None,
   on_step: Callable[[LoopStep], None] = lambda step: None,
   keep: queries_lib.Keep = lambda query, images: None,
@@ -147,6 +148,7 @@ def assemble(
     camera_executor: one thread, for the cameras.
     clock: the loop's.
     config: settings of the episodes.
+    bundle_digest: see `policy.bundle.digest`, for the journal.
     heartbeat: of the watchdog, or None.
     on_step: called after each control step, after the controller.
     keep: called in the cameras' thread with what a recorded step was shown.
@@ -173,7 +175,7 @@ def assemble(
   controller = EpisodeController(
     policy,
     vla_queries=vla_queries,
-    write_buffer=WriteBuffer(EpisodeLog(journal)),
+    write_buffer=WriteBuffer(EpisodeLog(journal, bundle=bundle_digest)),
     operator=operator,
     clock=clock,
     executor=executor,
@@ -312,7 +314,7 @@ def _build_run(
   stack: contextlib.ExitStack,
 ) -> tuple[RobotRun, Dashboard]:
   """Opens records, operator and watchdog, and connects everything."""
-  control_hz = policy.spec.control_hz
+  control_hz, digest = policy.spec.control_hz, bundle_lib.digest(setup.bundle)
   records = resume.open_records(
     workdir, setup.bundle, control_hz, resume=config.resume, stack=stack
   )
@@ -334,6 +336,7 @@ def _build_run(
     camera_executor=stack.enter_context(DaemonExecutor('cameras')),
     clock=clock,
     config=_episode_config(setup, config, len(results.episodes)),
+    bundle_digest=digest,
     heartbeat=heartbeat,
     on_step=shadow.open_log(setup.arm, control_hz, workdir, stack),
     **({'keep': store.put} if store else {}),
@@ -351,7 +354,9 @@ def _build_run(
     results=results,
     updates=PolicyUpdates(
       policy.spec,
-      functools.partial(snapshot.read, workdir / 'learner', policy.spec),
+      functools.partial(
+        snapshot.read, workdir / 'learner', policy.spec, bundle=digest
+      ),
     ),
     control_hz=control_hz,
     clock=clock,

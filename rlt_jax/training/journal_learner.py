@@ -77,6 +77,7 @@ class JournalLearner:
     config: PracticeConfig,
     layers: Sequence[np.ndarray] = (),
     start: str | os.PathLike[str] = '',
+    bundle: str = '',
   ):
     """Goes on from the workdir's last checkpoint, if there is one.
 
@@ -87,11 +88,12 @@ class JournalLearner:
       config: of the learner; `num_envs` does not matter.
       layers: of the bundle's actor.
       start: run that a new learner begins with, see `learner_start`.
+      bundle: its digest, see `policy.bundle.digest`; '' learns from any.
 
     Raises:
       ValueError: the config's chunk, delay or networks are not the bundle's,
-        the checkpoint is of another config, VLA or token, or a start that does
-        not fit the bundle.
+        the checkpoint is of another config, bundle, VLA or token, or a start
+        that does not fit the bundle.
       LockedError: another learner works in the workdir.
     """
     self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
@@ -109,7 +111,7 @@ class JournalLearner:
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
-    ) | {'updates_before': 0}
+    ) | {'updates_before': 0, 'bundle': bundle}
     if is_new := checkpoint.latest(self._workdir) is None:
       begin = learner_start.agent_state(
         self._state.agent,
@@ -155,12 +157,14 @@ class JournalLearner:
         is not in a checkpoint is learned from the journal at the next start.
       FloatingPointError: a loss or parameter is no longer finite; the last
         snapshot and checkpoint stay.
-      JournalError: a file is damaged; the episodes before it were learned.
+      JournalError: a file is damaged, the journal lacks what was learned from
+        it, or an episode is of another bundle; those before it were learned.
     """
     stop, count = stop or threading.Event(), 0
     for episode in self._journal.read_new():
       if stop.is_set():
         break
+      _check_origin(episode, self._meta['bundle'])
       row = self._learn(episode)
       # At once: what is learned must not be learned again, however long the
       # disk is full.
@@ -307,6 +311,7 @@ class JournalLearner:
         state.rows,
         int(agent.num_updates(state.agent)),
         time.time(),
+        self._meta['bundle'],
       ),
     )
 
@@ -316,6 +321,12 @@ class JournalLearner:
     restored = checkpoint.restore(
       self._workdir, like, expected_meta=wanted, set_aside=True
     )
+    own, other = self._meta['bundle'], restored.meta.get('bundle', '')
+    if own and other not in (own, ''):
+      raise ValueError(
+        f'bundle must be the one that the learner in {self._workdir} began '
+        f'with, {other[:12]}: {own[:12]}. Another one needs a new workdir.'
+      )
     self._meta |= {'updates_before': restored.meta.get('updates_before', 0)}
     found = restored.state
     self._state = found.pop('learner')
@@ -327,6 +338,17 @@ class JournalLearner:
       file=found.pop('file'),
     )
     self._progress = found
+
+
+def _check_origin(episode: episodes.Episode, bundle: str) -> None:
+  """Raises JournalError if an episode was driven with another bundle."""
+  other = episode.begin.get('bundle', '')
+  if bundle and other not in (bundle, ''):
+    raise JournalError(
+      f"Episode {episode.file_number} must be of the learner's bundle "
+      f'{bundle[:12]}: it was driven with {other[:12]}, whose normalization '
+      'its observations have. Give the learner the bundle of the loop.'
+    )
 
 
 def sizes_of(spec: BundleSpec) -> Sizes:

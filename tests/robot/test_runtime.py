@@ -17,6 +17,7 @@ from rlt_jax.robot.arm import ArmError
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.operator.scripted import Scripted
 from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.recording import episodes, pictures
 from rlt_jax.robot.run_schedule import RunPlan
 from rlt_jax.serving import schema
@@ -91,7 +92,8 @@ def test_a_run_from_a_stations_file(tmp_path, station, capsys):
   assert {x['outcome'] for x in rows} == {'time_out'}
   assert over.control_hz == BUNDLE.control_hz and over.run.cause == ''
   assert over.host['priority'] == 'none'
-  assert list((workdir / 'journal').iterdir())
+  (recorded,) = episodes.read(workdir / 'journal')
+  assert recorded.begin['bundle'] == bundle_lib.digest(tmp_path / 'bundle')
   said = capsys.readouterr().out
   assert 'This station may run' in said
   assert "Ignored 'clear' of the scripted: there is no stop" in said
@@ -101,6 +103,23 @@ def test_a_run_from_a_stations_file(tmp_path, station, capsys):
   config = make_config(resume=True)
   assert runtime.run_robot(station(), workdir, config, report=finished.append)
   assert finished[1].run.results.episodes == over.run.results.episodes
+
+
+def test_weights_of_a_learner_with_another_bundle_are_not_taken(
+  tmp_path, station
+):
+  """They have its shapes: only the digest tells that they do not fit."""
+  learner, finished = tmp_path / 'run' / 'learner', []
+  learner.mkdir(parents=True)
+  layers = make_layers(BUNDLE)
+  weights = snapshot.Snapshot(layers, 3, 10, 20, 1.0, bundle='another')
+  snapshot.write(learner, weights)
+  runtime.run_robot(
+    station(), tmp_path / 'run', make_config(), report=finished.append
+  )
+  updates = finished[0].run.updates
+  assert updates.version == 0 and updates.num_refused == 2
+  assert "must be of the loop's bundle" in updates.fault
 
 
 def test_a_run_keeps_the_pictures_of_what_it_records(tmp_path, station, capsys):

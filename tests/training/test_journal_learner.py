@@ -44,10 +44,10 @@ _CONFIG = PracticeConfig(
 )
 
 
-def _episodes(folder, lengths, outcome='success', late=False):
+def _episodes(folder, lengths, outcome='success', late=False, **meta):
   rng = np.random.default_rng(sum(lengths))
   with Journal(folder) as journal:
-    log = episodes.EpisodeLog(journal)
+    log = episodes.EpisodeLog(journal, **meta)
     for num in lengths:
       log.begin(policy_version=1)
       for step in segments.observed_steps(num, _CONFIG.replay_stride):
@@ -234,9 +234,9 @@ def test_an_episode_without_rows_is_said(tmp_path, capsys):
   assert _log(tmp_path)[0]['dropped_steps'] == 7
 
 
-def _discarded(tmp_path, lengths):
+def _discarded(tmp_path, lengths, **meta):
   """Writes episodes that are read and, to compile nothing, not learned."""
-  _episodes(tmp_path / 'journal', lengths, outcome='rerecord')
+  _episodes(tmp_path / 'journal', lengths, outcome='rerecord', **meta)
 
 
 def test_another_journal_is_read_from_its_beginning(tmp_path, capsys):
@@ -330,6 +330,28 @@ def test_a_bundle_of_other_networks_is_refused(tmp_path):
   (tmp_path / 'journal').mkdir()
   with pytest.raises(ValueError, match='agent.hidden_dims must be the bundle'):
     _learner(tmp_path, spec=make_spec(hidden_dims=(8, 8)))
+
+
+def test_an_episode_of_another_bundle_is_not_learned(tmp_path):
+  _discarded(tmp_path, [20], bundle='one')
+  _discarded(tmp_path, [31])  # of an older version
+  _discarded(tmp_path, [24], bundle='two')
+  learner = _learner(tmp_path, bundle='one')
+  with pytest.raises(JournalError, match='Episode 2 must be of .* bundle one'):
+    learner.follow(threading.Event(), save_every_s=99, poll_s=0.01)
+  assert [row['dropped_steps'] for row in _log(tmp_path)] == [20, 31]
+  assert snapshot.read(tmp_path / 'work', _SPEC).bundle == 'one'
+  # What was learned before is saved, and goes on with its own bundle only.
+  with pytest.raises(ValueError, match='must be the one that .*, one: two'):
+    _learner(tmp_path, bundle='two')
+  _learner(tmp_path, bundle='one').close()
+  # Neither a checkpoint nor a bundle of an older version has a digest.
+  folder = tmp_path / 'work' / 'checkpoints' / '0' / 'meta.json'
+  meta = json.loads(folder.read_text())
+  assert meta.pop('bundle') == 'one'
+  folder.write_text(json.dumps(meta))
+  learner = _learner(tmp_path, bundle='two')
+  assert learner.catch_up() == 1
 
 
 def test_a_practiced_bundle_goes_on_with_the_agent_of_its_run(tmp_path):

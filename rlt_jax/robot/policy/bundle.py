@@ -198,6 +198,19 @@ def load(folder: str | pathlib.Path) -> tuple[BundleSpec, list[np.ndarray]]:
   return spec, stored
 
 
+def digest(folder: str | pathlib.Path) -> str:
+  """Returns the SHA-256 of a bundle's record, which tells bundles apart.
+
+  Loop, journal, learner and snapshots name it: data that another bundle
+  normalized must not be learned from.
+
+  Raises:
+    OSError: there is no such bundle.
+  """
+  content = (pathlib.Path(folder) / RECORD).read_bytes()
+  return hashlib.sha256(content).hexdigest()
+
+
 def load_weights(content: bytes) -> list[np.ndarray]:
   """Returns the layers in a safetensors file; `check_layers` is still to come.
 

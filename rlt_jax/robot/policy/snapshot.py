@@ -28,6 +28,8 @@ class Snapshot(NamedTuple):
 
   layers: of the actor, as in a bundle. version: counts snapshots, from 1.
   rows, critic_updates: of the learner so far. written: s since the epoch.
+  bundle: that the learner was given, see `bundle.digest`. A version before this
+  one wrote none, which is ''.
   """
 
   layers: list[np.ndarray]
@@ -35,12 +37,13 @@ class Snapshot(NamedTuple):
   rows: int
   critic_updates: int
   written: float
+  bundle: str = ''
 
 
 def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
   """Replaces the folder's snapshot; the folder must exist."""
   layers = [np.asarray(x) for x in snapshot.layers]
-  about = {name: repr(getattr(snapshot, name)) for name in Snapshot._fields[1:]}
+  about = {name: str(getattr(snapshot, name)) for name in Snapshot._fields[1:]}
   content = save(
     {f'{i:02d}': x for i, x in enumerate(layers)},
     metadata=about | {_DIGEST: _digest(about, layers)},
@@ -49,23 +52,40 @@ def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
 
 
 def read(
-  folder: str | os.PathLike[str], spec: BundleSpec, newer_than: int = 0
+  folder: str | os.PathLike[str],
+  spec: BundleSpec,
+  newer_than: int = 0,
+  *,
+  bundle: str = '',
 ) -> Snapshot | None:
   """Returns the snapshot, or None where there is none newer than a version.
 
+  Args:
+    folder: where it is.
+    spec: of the policy.
+    newer_than: version of another one.
+    bundle: that the policy is of, see `bundle.digest`; '' for any.
+
   Raises:
-    ValueError: it is damaged, or its layers do not fit the spec.
+    ValueError: it is damaged, is of another bundle, or its layers do not fit
+      the spec.
     OSError: it cannot be read.
   """
   path = pathlib.Path(folder) / FILE
   if not path.exists():
     return None
   try:
-    return _read(path, spec, newer_than)
+    found = _read(path, spec, newer_than)
   except OSError:
     raise
   except Exception as error:  # safetensors has errors of its own
     raise ValueError(f'{path} must be a whole snapshot: {error}') from None
+  if found and bundle and found.bundle not in (bundle, ''):
+    raise ValueError(
+      f"{path} must be of the loop's bundle {bundle[:12]}: its learner was "
+      f'given {found.bundle[:12]}.'
+    )
+  return found
 
 
 def _read(
@@ -86,6 +106,7 @@ def _read(
     int(about['rows']),
     int(about['critic_updates']),
     float(about['written']),
+    about.get('bundle', ''),
   )
 
 

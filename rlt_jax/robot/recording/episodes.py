@@ -41,7 +41,8 @@ class Episode(NamedTuple):
   """One file of a journal.
 
   index: number of its last row, for `read`. file_number: of the file. begin:
-  meta of its beginning. outcome: how it ended; None where the writer died.
+  meta of its beginning, with 'bundle', see `policy.bundle.digest`; a version
+  before this one wrote none. outcome: how it ended; None where the writer died.
   recordings: in order; at least one.
   """
 
@@ -78,12 +79,13 @@ class Part(NamedTuple):
 class EpisodeLog:
   """Writes episodes to a journal, one at a time."""
 
-  def __init__(self, journal: Journal):
-    self._journal = journal
+  def __init__(self, journal: Journal, **meta: Any):
+    """Writes nothing; `meta` is JSON that each episode begins with."""
+    self._journal, self._meta = journal, meta
 
   def begin(self, **meta: Any) -> None:
     """Begins an episode; `meta` is JSON, such as the policy's version."""
-    self._journal.begin(meta)
+    self._journal.begin(self._meta | meta)
 
   def step(self, recording: int, step: Step) -> None:
     """Adds the next control step of a recording, which counts from 0."""

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from rlt_jax.robot.policy import snapshot
 from tests.robot.conftest import make_layers, make_spec
@@ -14,7 +15,7 @@ def _write(folder, spec, version=1):
 def test_it_reads_back_as_written(tmp_path, spec):
   layers = _write(tmp_path, spec, version=4)
   found = snapshot.read(tmp_path, spec)
-  assert found[1:] == (4, 40, 200, 1e9 / 3)
+  assert found[1:] == (4, 40, 200, 1e9 / 3, '')
   for own, other in zip(layers, found.layers, strict=True):
     np.testing.assert_array_equal(own, other)
   assert [p.name for p in tmp_path.iterdir()] == [snapshot.FILE]
@@ -26,6 +27,32 @@ def test_only_a_newer_one_is_read(tmp_path, spec):
   assert snapshot.read(tmp_path, spec, newer_than=4) is None
   _write(tmp_path, spec, version=5)
   assert snapshot.read(tmp_path, spec, newer_than=4).version == 5
+
+
+def test_weights_of_another_bundle_are_refused(tmp_path, spec):
+  layers = make_layers(spec)
+  weights = snapshot.Snapshot(layers, 1, 40, 200, 1.0, bundle='one')
+  snapshot.write(tmp_path, weights)
+  assert snapshot.read(tmp_path, spec, bundle='one').bundle == 'one'
+  with pytest.raises(ValueError, match="must be of the loop's bundle two: its"):
+    snapshot.read(tmp_path, spec, bundle='two')
+  _write(tmp_path, spec)  # as a version without the field
+  assert snapshot.read(tmp_path, spec, bundle='two').bundle == ''
+
+
+def test_a_file_of_a_version_without_bundle_is_read(tmp_path, spec):
+  """Written by the version before: its metadata have four fields."""
+  layers = make_layers(spec)
+  about = {
+    'version': '4', 'rows': '40', 'critic_updates': '200', 'written': '5.5'
+  }  # fmt: skip
+  content = save(
+    {f'{i:02d}': x for i, x in enumerate(layers)},
+    metadata=about | {'sha256': snapshot._digest(about, layers)},
+  )
+  (tmp_path / snapshot.FILE).write_bytes(content)
+  found = snapshot.read(tmp_path, spec, bundle='one')
+  assert found[1:] == (4, 40, 200, 5.5, '')
 
 
 def test_layers_of_another_policy_are_refused(tmp_path, spec):
