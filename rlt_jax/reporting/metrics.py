@@ -60,6 +60,7 @@ METRICS: Mapping[str, str] = {
   'steps': 'control steps of the episode that were learned from',
   'dropped_steps': 'control steps of the episode that were left out',
   'policy_version': 'version of the weights that drove the episode',
+  'version': 'version of the weights that were published after it',
   'pending_updates': 'updates due for the rows so far but not done yet',
   'update_to_data': 'critic_updates per stored row so far',
   'late_queries': 'VLA queries so far that were answered during a hold',
@@ -74,7 +75,11 @@ class MetricsWriter:
   """
 
   def __init__(
-    self, workdir: str | os.PathLike[str], *, resume_steps: int | None = None
+    self,
+    workdir: str | os.PathLike[str],
+    *,
+    resume_steps: int | None = None,
+    resume_version: int | None = None,
   ):
     """Opens the file.
 
@@ -82,6 +87,8 @@ class MetricsWriter:
       workdir: created if missing.
       resume_steps: `env_steps` of the restored checkpoint; later rows are
         dropped, as the resumed run writes them again. None for a new run.
+      resume_version: `version` of the restored checkpoint, for rows that may
+        have no control steps; later ones are dropped as well.
 
     Raises:
       ValueError: a new run in a folder that already has metrics, or a row of
@@ -90,7 +97,7 @@ class MetricsWriter:
     self._path = pathlib.Path(workdir) / METRICS_FILE
     self._path.parent.mkdir(parents=True, exist_ok=True)
     if resume_steps is not None:
-      _cut(self._path, resume_steps)
+      _cut(self._path, resume_steps, resume_version)
     elif self._path.exists() and self._path.stat().st_size:
       raise ValueError(f'A new run needs a folder without {self._path}.')
     self._file = self._path.open('ab', buffering=0)
@@ -311,15 +318,21 @@ def _append(fd: int, line: str) -> None:
     raise
 
 
-def _cut(path: pathlib.Path, env_steps: int) -> None:
-  """Drops rows beyond `env_steps`, in one rename.
+def _cut(path: pathlib.Path, env_steps: int, version: int | None) -> None:
+  """Drops rows beyond `env_steps` or a version, in one rename.
 
   Raises:
     ValueError: a damaged line among the rows that stay. At the end, where a
       crash damages lines, they are dropped as well.
   """
   rows, damaged = _read(path)
-  kept = [row for row in rows if row['env_steps'] <= env_steps]
+  limit = math.inf if version is None else version
+  kept = [
+    row
+    for row in rows
+    # Older versions wrote no `version`.
+    if row['env_steps'] <= env_steps and row.get('version', 0) <= limit
+  ]
   if damaged and damaged[0][0] <= len(kept):
     read_metrics(path.parent)  # raises
   last = kept[-1]['env_steps'] if kept else 0

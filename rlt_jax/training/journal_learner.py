@@ -130,7 +130,9 @@ class JournalLearner:
         self._restore()
       # Rows after the checkpoint are written again.
       self._metrics = MetricsWriter(
-        self._workdir, resume_steps=self._progress['env_steps']
+        self._workdir,
+        resume_steps=self._progress['env_steps'],
+        resume_version=self._progress['version'],
       )
       stack.callback(self._metrics.close)
       self._progress['version'] += 1
@@ -263,6 +265,7 @@ class JournalLearner:
       'steps': num_steps,
       'dropped_steps': episode.num_steps - num_steps,
       'policy_version': episode.begin.get('policy_version'),
+      'version': self._progress['version'] + 1,
       'late_queries': self._progress['late_queries'],
     } | metrics  # fmt: skip
 

@@ -46,6 +46,18 @@ def test_a_resumed_run_continues_from_its_checkpoint(tmp_path):
   assert rows(tmp_path) == [10, 20, 25]
 
 
+def test_rows_without_control_steps_are_cut_by_their_version(tmp_path):
+  found = [(10, 2), (10, 3), (10, 4), (20, 5)]
+  with metrics.MetricsWriter(tmp_path) as writer:
+    writer.write({'env_steps': 5})  # as a version before this one
+    for steps, version in found:
+      writer.write({'env_steps': steps, 'version': version})
+  with metrics.MetricsWriter(tmp_path, resume_steps=10, resume_version=3):
+    pass
+  kept = metrics.read_metrics(tmp_path)
+  assert [x.get('version') for x in kept] == [None, 2, 3]
+
+
 _LINES = [
   b'{"env_steps": 10}\n',
   b'{"env_steps": 20}\n',

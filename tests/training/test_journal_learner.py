@@ -126,6 +126,21 @@ def test_one_that_died_ends_where_the_unbroken_one_does(tmp_path):
   jax.tree.map(np.testing.assert_array_equal, broken, unbroken)
 
 
+def test_rows_after_the_checkpoint_are_not_there_twice(tmp_path):
+  _discarded(tmp_path, [20, 31])
+  learner = _learner(tmp_path)
+  learner.catch_up()
+  learner.save()
+  _discarded(tmp_path, [24, 18])
+  assert learner.catch_up() == 2
+  learner.close()  # without a save
+  learner = _learner(tmp_path)
+  assert learner.catch_up() == 2
+  assert [row['dropped_steps'] for row in _log(tmp_path)] == [20, 31, 24, 18]
+  versions = [row['version'] for row in _log(tmp_path)]
+  assert versions == sorted(set(versions)) and versions[-1] == learner.version
+
+
 def test_it_follows_until_stop_is_set(tmp_path, capsys):
   _episodes(tmp_path / 'journal', [20])
   learner, stop = _learner(tmp_path), threading.Event()
