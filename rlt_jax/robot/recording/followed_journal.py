@@ -27,12 +27,13 @@ class FollowedJournal:
     """Reads nothing; the arguments are the attributes."""
     self.folder, self.name, self.after, self.file = folder, name, after, file
     self._missed: set[int] = set()  # files, said once
+    self._waits = False  # for a journal, said once
 
   def read_new(self) -> Iterator[episodes.Episode]:
     """Yields the episodes that are new; call `pass_by` after each.
 
     Another journal than before is read from its beginning, which is said, as
-    are files that are missing.
+    are files that are missing, and a folder without a journal.
 
     Raises:
       JournalError: a file is damaged, or the journal lacks what was read from
@@ -47,6 +48,9 @@ class FollowedJournal:
 
   def _check(self) -> None:
     name = identity.read(self.folder)
+    if not name and not self._waits and not journal_files.files(self.folder):
+      _say(f'Waiting for a journal in {os.path.abspath(self.folder)}.')
+      self._waits = True
     if name and name != self.name:
       if self.name:
         _say(

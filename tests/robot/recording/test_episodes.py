@@ -24,7 +24,7 @@ def _features(step):
   )
 
 
-def _write(log, num, outcome, observed=None):
+def write_episode(log, num, outcome, observed=None):
   log.begin(policy_version=3)
   for i in range(num):
     log.step(0, _step(i))
@@ -40,7 +40,7 @@ def test_episodes_come_back_in_order(tmp_path):
   with Journal(tmp_path) as journal:
     log = episodes.EpisodeLog(journal)
     for num, outcome in ((5, 'success'), (4, 'time_out'), (3, 'rerecord')):
-      _write(log, num, outcome)
+      write_episode(log, num, outcome)
   found = list(episodes.read(tmp_path))
   assert [e.num_steps for e in found] == [5, 4, 3]
   assert [e.file_number for e in found] == [0, 1, 2]
@@ -104,7 +104,7 @@ def test_a_label_is_kept_where_its_end_was_seen(
   tmp_path, outcome, observed, expected
 ):
   with Journal(tmp_path) as journal:
-    _write(episodes.EpisodeLog(journal), 6, outcome, observed=observed)
+    write_episode(episodes.EpisodeLog(journal), 6, outcome, observed=observed)
   assert _parts(tmp_path) == expected
 
 
@@ -141,12 +141,12 @@ def test_an_unknown_outcome_is_refused(tmp_path):
 def test_half_of_another_file_is_not_an_episode(tmp_path):
   """A version without `next` numbers used those of removed files again."""
   with Journal(tmp_path) as journal:
-    _write(episodes.EpisodeLog(journal), 5, 'success')
-    _write(episodes.EpisodeLog(journal), 4, 'success')
+    write_episode(episodes.EpisodeLog(journal), 5, 'success')
+    write_episode(episodes.EpisodeLog(journal), 4, 'success')
   last = list(episodes.read(tmp_path))[-1].index
   files(tmp_path)[-1].path.unlink()
   (tmp_path / NEXT).unlink()
   with Journal(tmp_path) as journal:
-    _write(episodes.EpisodeLog(journal), 12, 'success')
+    write_episode(episodes.EpisodeLog(journal), 12, 'success')
   with pytest.raises(JournalError, match=f'row that was read, {last}: it'):
     list(episodes.read(tmp_path, last))
