@@ -160,8 +160,9 @@ class RobotRun:
     if self.stop or not self._wait_until_released():
       return
     policy = None if mode == 'base' else self.updates.take_newest()
-    if mode != 'base' and self.updates.fault:
-      self._say(self.updates.fault)
+    words = self.updates.fault or self.updates.notice
+    if mode != 'base' and words:
+      self._say(words)
     self._prepare(mode, self._count(mode))
     self._controller.begin(
       mode,

@@ -32,7 +32,6 @@ from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.episode_operator import EpisodeOperator
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.policy import bundle as bundle_lib
-from rlt_jax.robot.policy import snapshot
 from rlt_jax.robot.policy import vla_queries as queries_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
@@ -352,12 +351,7 @@ def _build_run(
     runtime.operator,
     plan=config.plan,
     results=results,
-    updates=PolicyUpdates(
-      policy.spec,
-      functools.partial(
-        snapshot.read, workdir / 'learner', policy.spec, bundle=digest
-      ),
-    ),
+    updates=PolicyUpdates.of_learner(workdir / 'learner', policy.spec, digest),
     control_hz=control_hz,
     clock=clock,
     prepare=functools.partial(_prepare, setup, store, dashboard.say),

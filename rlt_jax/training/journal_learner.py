@@ -14,6 +14,7 @@ import pathlib
 import threading
 import time
 from typing import Any
+import uuid
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +23,7 @@ import numpy as np
 from rlt_jax import config as config_lib
 from rlt_jax import files
 from rlt_jax.agents import registry
-from rlt_jax.agents.agent import Agent, Sizes
-from rlt_jax.export import bundle as bundle_lib
+from rlt_jax.agents.agent import Sizes
 from rlt_jax.export import checkpoint
 from rlt_jax.lock import lock_folder
 from rlt_jax.reporting.metrics import MetricsWriter
@@ -33,36 +33,10 @@ from rlt_jax.robot.recording import episodes, segments
 from rlt_jax.robot.recording.followed_journal import FollowedJournal
 from rlt_jax.robot.recording.journal import JournalError
 from rlt_jax.sim.action_space import ActionSpace
-from rlt_jax.training import learner_start
+from rlt_jax.training import bundle_settings, learner_start
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.learner import Learner
 from rlt_jax.types import Features, Segment
-
-
-def check_bundle(
-  spec: BundleSpec, agent: Agent, config: PracticeConfig
-) -> None:
-  """Raises ValueError, by name, if bundle and learner differ."""
-  bundle_lib.check_policy(spec, agent)
-  if config.human.present:
-    raise ValueError(
-      'human.demo_steps and human.help_minutes must be 0 for an arm, which a '
-      f'real person helps: {config.human.demo_steps}, '
-      f'{config.human.help_minutes}.'
-    )
-  for name in (
-    'chunk_size', 'inference_delay', 'replay_stride', 'gamma',
-    'intervention_reference',
-  ):  # fmt: skip
-    own, other = getattr(config, name), getattr(spec, name)
-    if own != other:
-      raise ValueError(f"{name} must be the bundle's {other}: {own}.")
-  for name in ('token_ablation', 'reference_fault'):
-    if (value := getattr(config, name)) != 'none':
-      raise ValueError(
-        f'{name} must be none for an arm, whose journal holds the token and '
-        f"the VLA's chunks: {value!r}."
-      )
 
 
 class JournalLearner:
@@ -96,8 +70,10 @@ class JournalLearner:
         that does not fit the bundle.
       LockedError: another learner works in the workdir.
     """
-    self._agent = registry.make(config.agent_name, config.agent, sizes_of(spec))
-    check_bundle(spec, self._agent, config)
+    self._agent = registry.make(
+      config.agent_name, config.agent, bundle_settings.sizes_of(spec)
+    )
+    bundle_settings.check(spec, self._agent, config)
     self._journal = FollowedJournal(journal)
     self._workdir = pathlib.Path(workdir)
     self._config, self._spec = config, spec
@@ -105,13 +81,13 @@ class JournalLearner:
     self._learner = Learner(self._agent, space.encode, config)
     self._state = self._learner.init(
       jax.random.PRNGKey(config.seed),
-      _segment_spec(sizes_of(spec), config.replay_stride),
+      _segment_spec(bundle_settings.sizes_of(spec), config.replay_stride),
     )
     self._progress = dict.fromkeys(('version', 'late_queries', 'env_steps'), 0)
     self._meta = checkpoint.make_meta(
       json.loads(config_lib.to_json(config)),
       {'vla': spec.vla_fingerprint, 'token': spec.token_fingerprint},
-    ) | {'updates_before': 0, 'bundle': bundle}
+    ) | {'updates_before': 0, 'bundle': bundle, 'learner': ''}
     if is_new := checkpoint.latest(self._workdir) is None:
       begin = learner_start.agent_state(
         self._state.agent,
@@ -126,7 +102,9 @@ class JournalLearner:
       self._meta |= {'updates_before': int(self._agent.num_updates(begin))}
     with contextlib.ExitStack() as stack:
       stack.callback(lock_folder(self._workdir).release)
-      if not is_new:
+      if is_new:
+        self._meta |= {'learner': _name_learner(self._workdir, spec)}
+      else:
         self._restore()
       # Rows after the checkpoint are written again.
       self._metrics = MetricsWriter(
@@ -315,6 +293,7 @@ class JournalLearner:
         int(agent.num_updates(state.agent)),
         time.time(),
         self._meta['bundle'],
+        self._meta['learner'],
       ),
     )
 
@@ -330,7 +309,10 @@ class JournalLearner:
         f'bundle must be the one that the learner in {self._workdir} began '
         f'with, {other[:12]}: {own[:12]}. Another one needs a new workdir.'
       )
-    self._meta |= {'updates_before': restored.meta.get('updates_before', 0)}
+    self._meta |= {
+      'updates_before': restored.meta.get('updates_before', 0),
+      'learner': restored.meta.get('learner', ''),
+    }
     found = restored.state
     self._state = found.pop('learner')
     found = {name: int(value) for name, value in found.items()}
@@ -354,15 +336,15 @@ def _check_origin(episode: episodes.Episode, bundle: str) -> None:
     )
 
 
-def sizes_of(spec: BundleSpec) -> Sizes:
-  """Returns the sizes of the agent that a bundle holds."""
-  return Sizes(
-    spec.z_dim,
-    spec.proprio_dim,
-    spec.chunk_size,
-    spec.action_dim,
-    spec.frozen_action_dims,
-  )
+def _name_learner(workdir: pathlib.Path, spec: BundleSpec) -> str:
+  """Returns a new name, or that of one that died before its first checkpoint.
+
+  A loop goes on with the weights of that one until they are learned again.
+  """
+  with contextlib.suppress(ValueError, OSError):
+    if (found := snapshot.read(workdir, spec)) and found.learner:
+      return found.learner
+  return uuid.uuid4().hex
 
 
 def _segment_spec(sizes: Sizes, stride: int) -> Segment:

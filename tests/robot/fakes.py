@@ -244,7 +244,7 @@ class FakeRobot:
     self.run(mode)
     return self.controller.end()
 
-  def schedule(self, folder, *, newest=lambda version: None, **changes):
+  def schedule(self, folder, *, newest=lambda in_use: None, **changes):
     """Returns a `RobotRun`; `changes` are of its plan or arguments."""
     plan = {'minutes': 0.04, 'num_base_episodes': 0, 'num_final_episodes': 0}
     plan |= {'resume_after_s': None}

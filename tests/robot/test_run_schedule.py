@@ -21,7 +21,7 @@ from tests.robot.test_stopping import StoppedRun
 class Schedule:
   """A robot, its run, and what was prepared."""
 
-  def __init__(self, folder, *, newest=lambda version: None, **changes):
+  def __init__(self, folder, *, newest=lambda in_use: None, **changes):
     names = changes.keys() & {'device', 'handover'}
     fakes = {name: changes.pop(name) for name in names}
     self.robot = FakeRobot(folder / 'journal', time_limit=20, **fakes)
@@ -61,7 +61,8 @@ def test_weights_change_between_episodes_only(tmp_path):
   written = time.time() - 100.0
   layers = [x * 0.0 for x in make_layers(BUNDLE)]
 
-  def newest(version):
+  def newest(in_use):
+    version = in_use.version if in_use else 0
     if version >= 3:
       return None
     return Snapshot(layers, version + 1, 10, 100 * version, written + version)
@@ -79,8 +80,8 @@ def test_weights_change_between_episodes_only(tmp_path):
 def test_damaged_weights_are_refused_in_words(tmp_path):
   layers, said = [x * 0.0 for x in make_layers(BUNDLE)], []
 
-  def newest(version):
-    if version == 1:
+  def newest(in_use):
+    if in_use:
       raise ValueError('actor.safetensors must be a whole snapshot: cut.')
     return Snapshot(layers, 1, 10, 100, time.time())
 
@@ -94,6 +95,27 @@ def test_damaged_weights_are_refused_in_words(tmp_path):
     'actor.safetensors must be a whole snapshot: cut. The weights of before '
     'stay in use.'
   )
+
+
+def test_a_learner_that_began_anew_is_followed_in_words(tmp_path):
+  layers, said = make_layers(BUNDLE), []
+
+  def newest(in_use):
+    if in_use is None:
+      return Snapshot(layers, 30, 10, 500, 1.0, learner='first')
+    if in_use.learner == 'first':
+      return Snapshot(layers, 1, 0, 0, 2.0, learner='second')
+    return None
+
+  schedule = Schedule(
+    tmp_path, newest=newest, num_base_episodes=0, say=said.append
+  )
+  versions = [x['policy_version'] for x in schedule.rows()]
+  assert versions == [30, *[1] * (len(versions) - 1)] and len(versions) > 2
+  assert said == [
+    'The learner began anew: version 1 with 0 updates takes the place of '
+    'version 30 with 500.'
+  ]
 
 
 def _labeled(folder, kinds, **plan):

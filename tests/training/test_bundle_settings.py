@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from rlt_jax.agents import registry
-from rlt_jax.training import bundle_settings, journal_learner
+from rlt_jax.training import bundle_settings
 from rlt_jax.training.config import make_config
 from tests.robot.conftest import make_spec
 
@@ -24,7 +24,7 @@ _ODD = make_spec(
 
 
 def _agent(spec, config):
-  sizes = journal_learner.sizes_of(spec)
+  sizes = bundle_settings.sizes_of(spec)
   return registry.make(config.agent_name, config.agent, sizes)
 
 
@@ -32,7 +32,7 @@ def _agent(spec, config):
 def test_a_learner_needs_no_settings_of_its_own(spec):
   own = bundle_settings.assignments(spec, 'rlt')
   config = make_config(own)
-  journal_learner.check_bundle(spec, _agent(spec, config), config)
+  bundle_settings.check(spec, _agent(spec, config), config)
   assert config.inference_delay == spec.inference_delay
   assert config.agent.exploration_std == spec.exploration_std
 
@@ -45,7 +45,7 @@ def test_what_the_bundle_decides_cannot_be_changed(change):
   config = make_config([*own, change])
   name = change.partition('=')[0]
   with pytest.raises(ValueError, match=f"{name} must be the bundle's"):
-    journal_learner.check_bundle(_ODD, _agent(_ODD, config), config)
+    bundle_settings.check(_ODD, _agent(_ODD, config), config)
 
 
 def test_every_setting_that_is_compared_is_taken():

@@ -28,8 +28,9 @@ class Snapshot(NamedTuple):
 
   layers: of the actor, as in a bundle. version: counts snapshots, from 1.
   rows, critic_updates: of the learner so far. written: s since the epoch.
-  bundle: that the learner was given, see `bundle.digest`. A version before this
-  one wrote none, which is ''.
+  bundle: that the learner was given, see `bundle.digest`. learner: tells a
+  learner from one that began anew and counts from 1 again. A version before
+  this one wrote neither, which is ''.
   """
 
   layers: list[np.ndarray]
@@ -38,6 +39,7 @@ class Snapshot(NamedTuple):
   critic_updates: int
   written: float
   bundle: str = ''
+  learner: str = ''
 
 
 def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
@@ -54,16 +56,16 @@ def write(folder: str | os.PathLike[str], snapshot: Snapshot) -> None:
 def read(
   folder: str | os.PathLike[str],
   spec: BundleSpec,
-  newer_than: int = 0,
+  newer_than: Snapshot | None = None,
   *,
   bundle: str = '',
 ) -> Snapshot | None:
-  """Returns the snapshot, or None where there is none newer than a version.
+  """Returns the snapshot, or None where there is none newer than another.
 
   Args:
     folder: where it is.
     spec: of the policy.
-    newer_than: version of another one.
+    newer_than: the other one; that of another learner is newer, too.
     bundle: that the policy is of, see `bundle.digest`; '' for any.
 
   Raises:
@@ -89,7 +91,7 @@ def read(
 
 
 def _read(
-  path: pathlib.Path, spec: BundleSpec, newer_than: int
+  path: pathlib.Path, spec: BundleSpec, newer_than: Snapshot | None
 ) -> Snapshot | None:
   with safe_open(path, framework='numpy') as file:
     about = dict(file.metadata() or {})
@@ -97,16 +99,19 @@ def _read(
   expected, found = about.pop(_DIGEST, None), _digest(about, layers)
   if found != expected:
     raise ValueError(f'its digest is {found}, and it names {expected}.')
-  if int(about['version']) <= newer_than:
-    return None
+  version, learner = int(about['version']), about.get('learner', '')
+  if newer_than is not None and newer_than.learner == learner:
+    if version <= newer_than.version:
+      return None
   bundle_lib.check_layers(spec, layers)
   return Snapshot(
     layers,
-    int(about['version']),
+    version,
     int(about['rows']),
     int(about['critic_updates']),
     float(about['written']),
     about.get('bundle', ''),
+    learner,
   )
 
 

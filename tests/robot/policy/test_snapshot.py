@@ -15,7 +15,7 @@ def _write(folder, spec, version=1):
 def test_it_reads_back_as_written(tmp_path, spec):
   layers = _write(tmp_path, spec, version=4)
   found = snapshot.read(tmp_path, spec)
-  assert found[1:] == (4, 40, 200, 1e9 / 3, '')
+  assert found[1:] == (4, 40, 200, 1e9 / 3, '', '')
   for own, other in zip(layers, found.layers, strict=True):
     np.testing.assert_array_equal(own, other)
   assert [p.name for p in tmp_path.iterdir()] == [snapshot.FILE]
@@ -24,9 +24,19 @@ def test_it_reads_back_as_written(tmp_path, spec):
 def test_only_a_newer_one_is_read(tmp_path, spec):
   assert snapshot.read(tmp_path, spec) is None
   _write(tmp_path, spec, version=4)
-  assert snapshot.read(tmp_path, spec, newer_than=4) is None
+  first = snapshot.read(tmp_path, spec)
+  assert snapshot.read(tmp_path, spec, newer_than=first) is None
   _write(tmp_path, spec, version=5)
-  assert snapshot.read(tmp_path, spec, newer_than=4).version == 5
+  assert snapshot.read(tmp_path, spec, newer_than=first).version == 5
+
+
+def test_one_of_a_learner_that_began_anew_is_newer(tmp_path, spec):
+  _write(tmp_path, spec, version=30)
+  first = snapshot.read(tmp_path, spec)
+  snapshot.write(tmp_path, first._replace(version=1, learner='other'))
+  found = snapshot.read(tmp_path, spec, newer_than=first)
+  assert (found.version, found.learner) == (1, 'other')
+  assert snapshot.read(tmp_path, spec, newer_than=found) is None
 
 
 def test_weights_of_another_bundle_are_refused(tmp_path, spec):
@@ -52,7 +62,7 @@ def test_a_file_of_a_version_without_bundle_is_read(tmp_path, spec):
   )
   (tmp_path / snapshot.FILE).write_bytes(content)
   found = snapshot.read(tmp_path, spec, bundle='one')
-  assert found[1:] == (4, 40, 200, 5.5, '')
+  assert found[1:] == (4, 40, 200, 5.5, '', '')
 
 
 def test_layers_of_another_policy_are_refused(tmp_path, spec):

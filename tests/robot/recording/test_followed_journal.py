@@ -1,4 +1,4 @@
-"""A journal as its learner follows it; more in training/test_journal_learner."""
+"""A journal as its learner follows it."""
 
 from rlt_jax.robot.recording import episodes
 from rlt_jax.robot.recording.followed_journal import FollowedJournal
