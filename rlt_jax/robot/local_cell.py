@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
+import shutil
 import subprocess
 from typing import Any
 
@@ -61,6 +62,9 @@ def run(config: CellConfig, make_command: MakeCommand) -> int:
   settings = [*config.task, f'--set=seed={config.seed}']
   policy = {'vla': config.vla, 'assets': config.assets}
   if not config.bundle and not (workdir / 'bundle' / DIGESTS).exists():
+    if not (workdir / FILE).exists():
+      # Of an export that was killed, or had no room: it needs a new folder.
+      shutil.rmtree(workdir / 'bundle', ignore_errors=True)
     export = make_command(
       'export_policy', {'fresh': True, 'out': bundle} | policy
     )

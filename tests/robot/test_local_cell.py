@@ -8,6 +8,7 @@ from safetensors.numpy import save_file
 
 from rlt_jax.robot import local_cell
 from rlt_jax.robot.policy import bundle
+from rlt_jax.robot.run_results import FILE
 from tests.robot.conftest import make_layers, make_spec
 
 _CONFIG = local_cell.CellConfig(
@@ -51,6 +52,30 @@ def test_without_a_bundle_an_untrained_actor_is_exported(tmp_path):
     local_cell.run(config, fail)
   settings = '--task=ethernet --set=seed=5 --set=inference_delay=2'
   assert said.read_text() == settings
+
+
+def test_a_bundle_that_was_not_finished_is_exported_again(tmp_path):
+  """A new folder is all that the export takes."""
+  workdir = tmp_path / 'run'
+  unfinished = workdir / 'bundle' / bundle.RECORD
+  unfinished.parent.mkdir(parents=True)
+  unfinished.write_text('{}')
+  seen = []
+
+  def fail(experiment, values):
+    seen.append(pathlib.Path(values['out']).exists())
+    return [sys.executable, '-c', 'raise SystemExit(3)']
+
+  config = dataclasses.replace(_CONFIG, workdir=workdir, resume=True)
+  with pytest.raises(ValueError, match='could not be exported'):
+    local_cell.run(config, fail)
+  assert seen == [False]
+  # A run that has begun keeps its bundle, of whatever version.
+  unfinished.parent.mkdir()
+  (workdir / FILE).touch()
+  with pytest.raises(ValueError, match='could not be exported'):
+    local_cell.run(config, fail)
+  assert seen == [False, True]
 
 
 def test_a_learner_beside_a_practiced_actor_is_refused(tmp_path):
