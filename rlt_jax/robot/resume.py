@@ -16,9 +16,11 @@ from rlt_jax.robot.control.telemetry import EpisodeRecord
 from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.policy import bundle as bundle_lib
+from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.recording import episodes, journal_files
 from rlt_jax.robot.recording.episodes import Episode
 from rlt_jax.robot.recording.journal import Journal, JournalFullError
+from rlt_jax.robot.recording.segments import observed_steps
 from rlt_jax.robot.run_results import FILE, RunResults
 
 RECORD = 'run.json'
@@ -57,7 +59,7 @@ class Records(NamedTuple):
 def open_records(
   workdir: pathlib.Path,
   bundle: str,
-  control_hz: float,
+  spec: BundleSpec,
   *,
   resume: bool,
   stack: contextlib.ExitStack,
@@ -67,7 +69,7 @@ def open_records(
   Args:
     workdir: of the run; it exists.
     bundle: folder of the bundle.
-    control_hz: control steps a second.
+    spec: of the bundle.
     resume: go on with what is there.
     stack: closes them.
 
@@ -82,32 +84,44 @@ def open_records(
   results = RunResults(workdir)
   stack.callback(results.close)
   if resume:
-    kept = add_killed(results, journal, control_hz)
+    driven, kept = add_killed(results, journal, spec)
     if full := results.flush():
       raise JournalFullError(full)
-    minutes = practice_steps(results) / control_hz / 60.0
+    minutes = practice_steps(results) / spec.control_hz / 60.0
     print(
       f'Going on after {len(results.episodes)} episodes and {minutes:.1f} '
-      f'minutes of practice; {kept} steps of them were cut short by a kill.',
+      f'minutes of practice; {driven} steps of them were cut short by a kill, '
+      f'and {kept} of these can be learned from.',
       flush=True,
     )
   return Records(journal, results)
 
 
-def add_killed(results: RunResults, journal: Journal, control_hz: float) -> int:
+def add_killed(
+  results: RunResults, journal: Journal, spec: BundleSpec
+) -> tuple[int, int]:
   """Adds the episode that was under way when the program was killed.
+
+  Control steps that waited for a chunk are not in the journal: they are missing
+  in its steps and in the minutes of practice.
 
   Args:
     results: of the run.
     journal: just opened, so that what was open is closed.
-    control_hz: control steps a second.
+    spec: of the bundle.
 
   Returns:
-    Its control steps in the journal, 0 without such an episode.
+    Its control steps in the journal, and those that can be learned from; 0 and
+    0 without such an episode.
   """
   killed = _newest(journal.folder)
   if killed is None or killed.begin['episode'] != len(results.episodes):
-    return 0
+    return 0, 0
+  stride = spec.replay_stride
+  unanswered = [
+    set(observed_steps(len(x.steps), stride)) - x.features.keys()
+    for x in killed.recordings
+  ]
   total = practice_steps(results) + killed.num_steps
   results.add(
     EpisodeResult(
@@ -117,18 +131,19 @@ def add_killed(results: RunResults, journal: Journal, control_hz: float) -> int:
       cause=_KILLED,
       human_s=0.0,
       presses=0,
-      late_queries=0,
-      missing_queries=0,
+      late_queries=sum(len(x.late) for x in killed.recordings),
+      missing_queries=sum(map(len, unanswered)),
     ),
     EpisodeRecord(len(killed.recordings[0].steps[0].command)),
     chunks={},
-    robot_minutes=total / control_hz / 60.0,
+    robot_minutes=total / spec.control_hz / 60.0,
     practice_steps=total,
     policy_version=killed.begin['policy_version'],
     policy_age_s=None,
     written=time.time(),
   )
-  return killed.num_steps
+  parts = episodes.learnable_parts(killed, stride)
+  return killed.num_steps, sum(len(x.steps) for x in parts)
 
 
 def practice_steps(results: RunResults) -> int:

@@ -315,7 +315,7 @@ def _build_run(
   """Opens records, operator and watchdog, and connects everything."""
   control_hz, digest = policy.spec.control_hz, bundle_lib.digest(setup.bundle)
   records = resume.open_records(
-    workdir, setup.bundle, control_hz, resume=config.resume, stack=stack
+    workdir, setup.bundle, policy.spec, resume=config.resume, stack=stack
   )
   results = records.results
   setup.operator.open()

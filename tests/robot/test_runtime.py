@@ -213,7 +213,7 @@ def test_what_a_killed_loop_left_counts(tmp_path, station, capsys):
   assert killed['cause'] == 'the program was killed'
   assert 3 < killed['steps'] == killed['practice_steps'] < 15
   assert rows[2]['practice_steps'] == killed['steps'] + 15
-  said = f'{killed["steps"]} steps of them were cut short by a kill'
+  said = f'{killed["steps"]} steps of them were cut short by a kill, and '
   assert said in capsys.readouterr().out
   write_bundle(tmp_path / 'other', gamma=0.5)
   build = station(bundle='other')
