@@ -265,6 +265,8 @@ class RobotRun:
   def _add_result(
     self, result: EpisodeResult, record: EpisodeRecord, age_s: float | None
   ) -> None:
+    if result.mode == 'practice':
+      self._say_lost(result)
     self.results.add(
       result,
       record,
@@ -275,6 +277,18 @@ class RobotRun:
       policy_age_s=age_s,
       written=time.time(),
     )
+
+  def _say_lost(self, result: EpisodeResult) -> None:
+    """Says what of an episode the learner must do without."""
+    lost = self._controller.recorder.lost
+    if not lost and result.missing_queries and result.outcome.row_end:
+      lost = (
+        f'has {result.missing_queries} observations that the VLA never '
+        'answered: steps that need them are not learned'
+      )
+    if lost:
+      about = f'{result.outcome}, {result.steps} steps'
+      self._say(f'Episode {len(self.results.episodes)} ({about}) {lost}.')
 
   def _gives_up(self, began: float, step: bool) -> bool:
     """Returns whether to wait no longer for the VLA, since `began`, s."""

@@ -223,10 +223,11 @@ class JournalLearner:
     for part in parts:
       metrics = self._learn_part(episode, part) or metrics
     num_steps = sum(len(part.steps) for part in parts)
+    lost = episodes.describe_loss(episode, self._config.replay_stride)
     if episode.end is not None and self._state.rows == rows_before:
-      self._say(episode, 'gave no row: the answers of the VLA are missing')
-    elif parts and parts[-1].end != episode.end:
-      self._say(episode, 'lost its label: what was seen before it is missing')
+      lost = lost or episodes.NO_ROW
+    if lost:
+      self._say(episode, lost)
     updates = int(self._agent.num_updates(self._state.agent))
     self._progress['env_steps'] += num_steps
     return {

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import time
 
 import numpy as np
@@ -134,6 +135,42 @@ def _labeled(folder, kinds, **plan):
     **plan,
   )
   return schedule
+
+
+@pytest.mark.parametrize(
+  'kind, without, lost',
+  [
+    (Kind.SUCCESS, range(10, 99), 'lost its label: what was seen before it is'),
+    (Kind.SUCCESS, range(6, 9), 'has . observations that the VLA never answer'),
+    (Kind.ABORT, range(10, 99), ''),
+  ],
+)
+def test_what_the_learner_cannot_use_is_said(tmp_path, kind, without, lost):
+  """Some observations had no pictures, so nobody can answer them."""
+  said = []
+  schedule = _labeled(
+    tmp_path,
+    [kind],
+    num_base_episodes=0,
+    num_final_episodes=0,
+    minutes=0.001,
+    say=said.append,
+  )
+  robot = schedule.robot
+  ask = robot.vla.ask
+
+  def lose(observation, stamp):
+    if robot.controller.progress.steps not in without:
+      ask(observation, stamp)
+    else:
+      robot.vla_queries.discard(stamp.stamp)
+
+  robot.vla.ask = lose
+  (row,) = schedule.rows()
+  assert row['outcome'] == kind.value and row['missing_queries'] > 0
+  assert len(said) == bool(lost)
+  about = rf'Episode 0 \({row["outcome"]}, {row["steps"]} steps\) '
+  assert all(re.match(about + lost, text) for text in said)
 
 
 def test_the_view_counts_labeled_episodes_only(tmp_path):

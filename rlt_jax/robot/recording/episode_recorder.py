@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from rlt_jax.robot.outcomes import EpisodeOutcome
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.vla_queries import VlaQueries, VlaQuery
-from rlt_jax.robot.recording import pictures
+from rlt_jax.robot.recording import episodes, pictures
 from rlt_jax.robot.recording.segments import observed_steps, Step
 from rlt_jax.robot.recording.write_buffer import WriteBuffer
 from rlt_jax.serving.schema import Reply
@@ -65,7 +66,8 @@ class EpisodeRecorder:
   """Writes one episode after another.
 
   late_queries: steps whose query was answered during a hold. missing_queries:
-  steps whose query was never answered. Both since the start of the run.
+  steps whose query was never answered. Both since the start of the run. lost:
+  what the learner must do without of the last episode, or ''.
   """
 
   def __init__(
@@ -89,18 +91,18 @@ class EpisodeRecorder:
     self._bundle = bundle
     self._write_buffer, self._vla_queries = write_buffer, vla_queries
     self._executor, self._timeout_s = executor, timeout_s
-    self._meta: dict[str, Any] = {}
-    self._episode = 0
+    self._meta: dict[str, Any] = {'episode': 0}
     self._now = _Recording(1, 0)
     self._before: list[_Recording] = []  # of this episode, and not yet closed
     self._task: futures.Future | None = None
     self._give_up = threading.Event()
     self._retried = self._closing = False  # at the end of the episode
     self.late_queries = self.missing_queries = 0
+    self.lost = ''
 
   def begin(self, *, episode: int = 0, **meta: Any) -> None:
     """Starts an episode, numbered in the run; `meta` is for its file too."""
-    self._episode, self._meta = episode, meta
+    self._meta = {'episode': episode} | meta
 
   @property
   def num_steps(self) -> int:
@@ -150,7 +152,7 @@ class EpisodeRecorder:
     now = self._now
     if not now.num_steps:
       if not self._before:
-        self._write_buffer.begin(**self._meta, episode=self._episode)
+        self._write_buffer.begin(**self._meta)
       self._before.append(now)
       if now.first is not None:
         self._write(now, *now.first, late=False)
@@ -211,6 +213,7 @@ class EpisodeRecorder:
       return _CLOSING
     if not self._write_buffer.flush():
       return self._write_buffer.full
+    self.lost = self._describe_loss(outcome)
     self._forget()
     return ''
 
@@ -238,8 +241,18 @@ class EpisodeRecorder:
     self._now, self._before = _Recording(self._now.number + 1, 0), []
     self._closing = self._retried = False
 
+  def _describe_loss(self, outcome: str) -> str:
+    recordings = [
+      # Which steps have an answer is enough.
+      episodes.Recording([None] * x.num_steps, dict.fromkeys(x.answered), set())
+      for x in self._before
+    ]
+    episode = episodes.Episode(0, 0, {}, EpisodeOutcome(outcome), recordings)
+    return episodes.describe_loss(episode, self._bundle.replay_stride)
+
   def _stamp(self, recording: _Recording, step: int) -> RecordedStep:
-    return RecordedStep(recording.number, step, self._episode, recording.index)
+    episode = self._meta['episode']
+    return RecordedStep(recording.number, step, episode, recording.index)
 
   def _observed(self, recording: _Recording) -> range:
     return observed_steps(recording.num_steps, self._bundle.replay_stride)

@@ -24,6 +24,8 @@ from rlt_jax.robot.recording.segments import (
 )
 from rlt_jax.types import Features
 
+NO_ROW = 'gave no row: the answers of the VLA are missing'
+
 
 class Recording(NamedTuple):
   """Steps between two holds.
@@ -177,6 +179,21 @@ def learnable_parts(episode: Episode, stride: int) -> list[Part]:
     end = episode.end if is_last else RowEnd.CUT
     parts += _split(recording, stride, end)
   return parts
+
+
+def describe_loss(episode: Episode, stride: int) -> str:
+  """Returns what of an episode the learner must do without, or ''."""
+  if episode.end is None:
+    return ''
+  if not episode.num_steps:
+    counted = episode.outcome is not None and episode.outcome.counted
+    return 'gave no row: no step of it was recorded' if counted else ''
+  parts = learnable_parts(episode, stride)
+  if not parts:
+    return NO_ROW
+  if parts[-1].end != episode.end:
+    return 'lost its label: what was seen before it is missing'
+  return ''
 
 
 def _split(recording: Recording, stride: int, end: RowEnd) -> Iterator[Part]:

@@ -177,6 +177,33 @@ def test_an_end_that_gives_up_leaves_a_gap(tmp_path):
   assert [(len(x.steps), x.end) for x in parts] == [(2, 'cut'), (4, 'success')]
 
 
+@pytest.mark.parametrize(
+  'answered, last, outcome, lost',
+  [
+    (6, 0, 'success', ''),
+    (4, 2, 'success', 'lost its label'),
+    (4, 2, 'time_out', ''),
+    (4, 2, 'rerecord', ''),
+    (0, 6, 'failure', 'gave no row: the answers'),
+    (0, 0, 'success', 'gave no row: no step'),
+    (0, 0, 'hold', ''),
+  ],
+)
+def test_what_the_learner_must_do_without_is_known(
+  tmp_path, answered, last, outcome, lost
+):
+  recording = _Recording(tmp_path)
+  recording.queries.answers = False
+  recording.drive(answered)
+  recording.drive(last, reply=False)
+  assert recording.recorder.end(outcome, give_up=True) == ''
+  found = recording.recorder.lost
+  assert found.startswith(lost) if lost else found == ''
+  recording.drive(2)
+  recording.recorder.end('success')
+  assert recording.recorder.lost == ''
+
+
 def test_an_answer_to_an_earlier_episode_is_ignored(tmp_path):
   recording = _Recording(tmp_path)
   old = recording.query()
