@@ -19,6 +19,7 @@ from tests.robot.fakes import BUNDLE
 STRIDE = BUNDLE.replay_stride
 _LABELS = {'s': 'success', 'f': 'failure', 'a': 'abort', 'd': 'rerecord'}
 _TRIPPED = 'Release the arm to start it again'  # the watchdog
+_KEPT_SHARE = 0.8  # of the steps that a killed loop has driven
 _HOLD_WITHIN_S = 5.0  # of a kill, on a busy machine
 
 
@@ -123,8 +124,11 @@ def kill_loop(context: Context) -> Tally:
     faults = [] if rig.num_rows() >= steps else ['rows are gone at the end']
     if sum(x['steps'] for x in listed) != driven:
       faults.append('not all killed episodes are in the results')
+    text = f'{kept} of {driven} steps can be learned from'
+    if kept < _KEPT_SHARE * driven:
+      faults.append(text)
     tally.add(faults)
-    tally.notes.append(f'{kept} of {driven} steps can be learned from')
+    tally.notes += [] if text in faults else [text]
   finally:
     rig.stop()
     server.kill()

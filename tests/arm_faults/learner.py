@@ -12,15 +12,8 @@ from tests.arm_faults.rig import recorded, Rig, Server, wait_for
 from tests.robot.conftest import make_layers
 from tests.robot.fakes import BUNDLE
 
-# Those with which the bundle of the tests was made.
-_SETTINGS = (
-  'chunk_size=4',
-  'agent.hidden_dims=16,16',
-  'agent.frozen_action_dims=1',
-  'agent.exploration_std=0.3',
-  'learning_starts=8',
-  'agent.batch_size=8',
-)
+# Chunk, networks and noise come from the bundle.
+_SETTINGS = ('learning_starts=8', 'agent.batch_size=8')
 _START_S = 300.0  # to import and compile on a busy machine
 
 
