@@ -10,6 +10,7 @@ removed (see `journal_files`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
+import contextlib
 import errno
 import math
 import os
@@ -125,7 +126,7 @@ class Journal:
         if not entry.closed
       )
       self._number, self._next = _next_numbers(self.folder)
-      # Of files that a version before this one wrote.
+      # Also those of files that a version before this one wrote.
       journal_files.write_next(self.folder, self._number, self._next)
     except BaseException:
       self._lock.release()
@@ -243,7 +244,10 @@ class Journal:
     try:
       self._sync(self._fd)
       self._path.rename(self._path.with_suffix('.rows'))
-      journal_files.write_next(self.folder, self._number, self._next)
+      with contextlib.suppress(OSError):
+        # A full disk must not end a run whose rows are written. A learner
+        # notices if numbers are used again.
+        journal_files.write_next(self.folder, self._number, self._next)
       folder = os.open(self.folder, os.O_RDONLY)
       try:
         self._sync(folder)

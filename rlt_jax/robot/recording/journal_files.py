@@ -81,13 +81,12 @@ def write_next(folder: pathlib.Path, number: int, row: int) -> None:
     OSError: the disk has failed.
   """
   before = read_next(folder)
-  if number <= before[0] and row <= before[1]:
-    return
   text = f'{max(number, before[0]):06d}-{max(row, before[1]):09d}\n'
   fd = os.open(folder / NEXT, os.O_WRONLY | os.O_CREAT, 0o666)
   try:
-    # In place, as a full disk has no room for another file. It need not be
-    # synced: while the files are there, the next writer finds them.
+    # In place, as a full disk has no room for another file: the first writer
+    # makes it before there are rows. It need not be synced: while the files are
+    # there, the next writer finds them.
     os.pwrite(fd, text.encode(), 0)
   finally:
     os.close(fd)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from rlt_jax.lock import LockedError
-from rlt_jax.robot.recording import identity, journal_files
+from rlt_jax.robot.recording import identity
 from rlt_jax.robot.recording.journal import (
   Journal,
   JournalError,
   JournalFullError,
   tail,
 )
-from rlt_jax.robot.recording.journal_files import files, missing_numbers
+from rlt_jax.robot.recording.journal_files import files
 
 # Writes rows until it is killed: without a word between two writes, or in the
 # middle of the write of row 25.
@@ -43,20 +43,20 @@ with Journal(sys.argv[1], write=write) as journal:
 """
 
 
-def _row(i):
+def make_row(i):
   return {'x': np.full(3, i, np.float32), 'i': np.int64(i)}
 
 
-def _write(folder, *, episodes=2, rows=3, **arguments):
+def write_journal(folder, *, episodes=2, rows=3, **arguments):
   with Journal(folder, **arguments) as journal:
     for episode in range(episodes):
       journal.begin({'episode': episode})
       for _ in range(rows):
-        journal.append(_row(0), {'t': 0.5})
+        journal.append(make_row(0), {'t': 0.5})
       journal.end({'outcome': 'success'})
 
 
-def _indices(folder, **arguments):
+def read_indices(folder, **arguments):
   return [row.index for row in tail(folder, **arguments)]
 
 
@@ -66,7 +66,7 @@ def test_rows_come_back_in_order_with_their_meta(tmp_path):
       assert journal.begin({'version': episode}) == episode
       for i in range(2):
         index = 2 * episode + i
-        assert journal.append(_row(index), {'late_s': 0.001}) == index
+        assert journal.append(make_row(index), {'late_s': 0.001}) == index
       journal.end({'outcome': 'failure'})
   rows = list(tail(tmp_path))
   assert [row.index for row in rows] == list(range(6))
@@ -86,7 +86,7 @@ def test_an_episode_is_on_the_disk_when_end_returns(tmp_path):
 
   with Journal(tmp_path, sync=sync) as journal:
     journal.begin()
-    journal.append(_row(0))
+    journal.append(make_row(0))
     assert synced == []  # the loop does not wait for the disk
     journal.end()
   # First what is in the file, then its name.
@@ -101,9 +101,9 @@ def test_a_second_loop_on_the_same_journal_is_refused(tmp_path):
 
 
 def test_a_new_writer_goes_on_where_the_last_one_stopped(tmp_path):
-  _write(tmp_path)
-  _write(tmp_path, episodes=1)
-  assert _indices(tmp_path) == list(range(9))
+  write_journal(tmp_path)
+  write_journal(tmp_path, episodes=1)
+  assert read_indices(tmp_path) == list(range(9))
   assert [entry.number for entry in files(tmp_path)] == [0, 1, 2]
 
 
@@ -111,7 +111,7 @@ def test_an_exception_ends_the_file_as_interrupted(tmp_path):
   with pytest.raises(KeyboardInterrupt):
     with Journal(tmp_path) as journal:
       journal.begin({'episode': 0})
-      journal.append(_row(0))
+      journal.append(make_row(0))
       raise KeyboardInterrupt
   (row,) = tail(tmp_path)
   assert (row.begin, row.end) == ({'episode': 0}, None)
@@ -134,7 +134,7 @@ def test_kill_9_loses_no_row(tmp_path, how):
   assert writer.wait() == -signal.SIGKILL
   writer.stdout.close()
   # Before anybody recovers it, what was whole can be read.
-  assert len(_indices(tmp_path, closed_only=False)) >= num_written
+  assert len(read_indices(tmp_path, closed_only=False)) >= num_written
   with Journal(tmp_path) as journal:
     dropped = sum(found.dropped_bytes for found in journal.recovered)
     assert dropped > 0 or how == 'any'
@@ -150,7 +150,7 @@ def test_kill_9_loses_no_row(tmp_path, how):
 
 
 def test_whole_rows_survive_a_cut_at_any_byte(tmp_path):
-  _write(tmp_path / 'whole', episodes=1)
+  write_journal(tmp_path / 'whole', episodes=1)
   (entry,) = files(tmp_path / 'whole')
   data = entry.path.read_bytes()
   counts = []
@@ -160,7 +160,7 @@ def test_whole_rows_survive_a_cut_at_any_byte(tmp_path):
     (folder / entry.path.with_suffix('.open').name).write_bytes(data[:size])
     with Journal(folder, sync=lambda fd: None) as journal:
       (found,) = journal.recovered
-    counts.append(len(_indices(folder)))
+    counts.append(len(read_indices(folder)))
     kept = found.path.stat().st_size if found.path.exists() else 0
     assert found.rows == counts[-1]
     assert 0 <= found.dropped_bytes <= size
@@ -190,20 +190,20 @@ def test_writing_goes_on_after_a_full_disk_has_room_again(tmp_path):
     rows = 0
     with pytest.raises(JournalFullError, match=r'the [1-9] rows before this'):
       while True:
-        journal.append(_row(rows))
+        journal.append(make_row(rows))
         rows += 1
-    assert _indices(tmp_path, closed_only=False) == list(range(rows))
+    assert read_indices(tmp_path, closed_only=False) == list(range(rows))
     with pytest.raises(JournalFullError):
       journal.end()
     disk.room = 10_000
-    assert journal.append(_row(rows)) == rows
+    assert journal.append(make_row(rows)) == rows
     journal.end({'outcome': 'success'})
     disk.room = 20
     with pytest.raises(JournalFullError):
       journal.begin()
     disk.room = 10_000
     assert journal.begin() == 1
-  assert _indices(tmp_path) == list(range(rows + 1))
+  assert read_indices(tmp_path) == list(range(rows + 1))
   assert {row.end['outcome'] for row in tail(tmp_path)} == {'success'}
 
 
@@ -212,11 +212,11 @@ def test_a_disk_that_stays_full_leaves_a_file_to_recover(tmp_path):
     with Journal(tmp_path, write=_Disk(200).write) as journal:
       journal.begin()
       while True:
-        journal.append(_row(0))
+        journal.append(make_row(0))
   with pytest.raises(JournalFullError):
     Journal(tmp_path, write=_Disk(0).write)
   with Journal(tmp_path) as journal:
-    assert journal.recovered[0].rows == len(_indices(tmp_path)) > 0
+    assert journal.recovered[0].rows == len(read_indices(tmp_path)) > 0
 
 
 @pytest.mark.parametrize('number', [errno.EIO, errno.EDQUOT, errno.ENOSPC])
@@ -226,7 +226,7 @@ def test_a_disk_that_fails_ends_the_writing(tmp_path, number):
 
   with Journal(tmp_path, sync=sync) as journal:
     journal.begin()
-    journal.append(_row(0))
+    journal.append(make_row(0))
     with pytest.raises(JournalError, match='cannot be written: ') as raised:
       journal.end({'outcome': 'success'})
     assert raised.type is JournalError  # it cannot be tried again
@@ -247,34 +247,34 @@ def test_calls_in_the_wrong_order_are_refused(tmp_path):
       journal.begin()
     with pytest.raises(ValueError, match='x must hold plain numbers'):
       journal.append({'x': np.array([None])})
-    assert journal.append(_row(0)) == 0
+    assert journal.append(make_row(0)) == 0
 
 
 def test_the_tail_follows_the_writer(tmp_path):
   with Journal(tmp_path) as journal:
     journal.begin()
-    journal.append(_row(0))
-    assert _indices(tmp_path) == []
-    assert _indices(tmp_path, closed_only=False) == [0]
-    journal.append(_row(1))
-    assert _indices(tmp_path, closed_only=False, after=0) == [1]
+    journal.append(make_row(0))
+    assert read_indices(tmp_path) == []
+    assert read_indices(tmp_path, closed_only=False) == [0]
+    journal.append(make_row(1))
+    assert read_indices(tmp_path, closed_only=False, after=0) == [1]
     assert next(tail(tmp_path, closed_only=False)).end is None
     journal.end()
-    assert _indices(tmp_path) == [0, 1]
-    assert _indices(tmp_path, after=1) == []
+    assert read_indices(tmp_path) == [0, 1]
+    assert read_indices(tmp_path, after=1) == []
     journal.begin()
     journal.end()  # a file without rows
     journal.begin()
-    journal.append(_row(2))
+    journal.append(make_row(2))
     journal.end()
-    assert _indices(tmp_path, after=1) == [2]
-    assert _indices(tmp_path, after=0) == [1, 2]
+    assert read_indices(tmp_path, after=1) == [2]
+    assert read_indices(tmp_path, after=0) == [1, 2]
 
 
 def test_a_file_may_close_while_it_is_read(tmp_path):
   with Journal(tmp_path) as journal:
     journal.begin()
-    journal.append(_row(0))
+    journal.append(make_row(0))
     following = tail(tmp_path, closed_only=False)
     listed = files(tmp_path)
     journal.end()
@@ -283,44 +283,44 @@ def test_a_file_may_close_while_it_is_read(tmp_path):
 
 
 def test_a_damaged_file_is_named_and_can_be_set_aside(tmp_path):
-  _write(tmp_path)
+  write_journal(tmp_path)
   first, last = files(tmp_path)
   for entry, left in ((first, [3, 4, 5]), (last, [0, 1, 2])):
     data = entry.path.read_bytes()
     # In the second row: the first can be read.
     entry.path.write_bytes(data.replace(b'0.5', b'1.5'))
     with pytest.raises(JournalError, match=f'{entry.path.name} is damaged at'):
-      _indices(tmp_path)
+      read_indices(tmp_path)
     bad = entry.path.rename(entry.path.with_suffix('.bad'))
-    assert _indices(tmp_path) == left
+    assert read_indices(tmp_path) == left
     bad.rename(entry.path)
     entry.path.write_bytes(data)
   # A number that was given out is not given out again.
   last.path.rename(last.path.with_suffix('.bad'))
-  _write(tmp_path, episodes=1)
-  found = _indices(tmp_path)
+  write_journal(tmp_path, episodes=1)
+  found = read_indices(tmp_path)
   assert found[:3] == [0, 1, 2] and min(found[3:]) > 5
   last.path.with_suffix('.bad').rename(last.path)
-  assert len(_indices(tmp_path)) == 9
+  assert len(read_indices(tmp_path)) == 9
 
 
 def test_a_file_cut_after_it_was_closed_is_damaged(tmp_path):
-  _write(tmp_path, episodes=1)
+  write_journal(tmp_path, episodes=1)
   (entry,) = files(tmp_path)
   entry.path.write_bytes(entry.path.read_bytes()[:-1])
   with pytest.raises(JournalError, match='is damaged at byte'):
-    _indices(tmp_path)
+    read_indices(tmp_path)
   with pytest.raises(JournalError, match='is damaged at byte'):
     Journal(tmp_path)
 
 
 def test_a_journal_of_another_version_is_refused_and_kept(tmp_path):
-  _write(tmp_path, episodes=1)
+  write_journal(tmp_path, episodes=1)
   (entry,) = files(tmp_path)
   data = b'RLTJRNL1' + entry.path.read_bytes()[8:]
   entry.path.write_bytes(data)
   with pytest.raises(JournalError, match='format RLTJRNL3: RLTJRNL1'):
-    _indices(tmp_path)
+    read_indices(tmp_path)
   # Also where its writer died: it must not pass for an empty file.
   entry.path.rename(entry.path.with_suffix('.open'))
   with pytest.raises(JournalError, match='format RLTJRNL3: RLTJRNL1'):
@@ -331,59 +331,8 @@ def test_a_journal_of_another_version_is_refused_and_kept(tmp_path):
 def test_two_journals_have_two_identities(tmp_path):
   assert identity.read(tmp_path / 'a') == ''
   for name in ('a', 'b', 'a'):
-    _write(tmp_path / name)
+    write_journal(tmp_path / name)
   first, second = identity.read(tmp_path / 'a'), identity.read(tmp_path / 'b')
   assert first and second and first != second
-  _write(tmp_path / 'a')
+  write_journal(tmp_path / 'a')
   assert identity.read(tmp_path / 'a') == first
-
-
-def test_a_file_that_was_removed_is_missed(tmp_path):
-  assert missing_numbers(tmp_path) == []
-  _write(tmp_path, episodes=4)
-  assert missing_numbers(tmp_path) == []
-  files(tmp_path)[2].path.unlink()
-  assert missing_numbers(tmp_path) == [2]
-  assert missing_numbers(tmp_path, after=2) == []
-  files(tmp_path)[1].path.rename(tmp_path / 'elsewhere')
-  assert missing_numbers(tmp_path) == [1, 2]
-  # One that is set aside as damaged is known.
-  bad = files(tmp_path)[0].path
-  bad.rename(bad.with_suffix('.bad'))
-  assert missing_numbers(tmp_path) == [1, 2]
-
-
-def test_numbers_are_not_used_again_after_the_newest_file_was_removed(tmp_path):
-  _write(tmp_path, episodes=3)
-  files(tmp_path)[-1].path.unlink()
-  assert missing_numbers(tmp_path) == [2]
-  _write(tmp_path, episodes=1, rows=5)
-  assert [entry.number for entry in files(tmp_path)] == [0, 1, 3]
-  assert _indices(tmp_path, after=8) == list(range(9, 14))
-  # Also those of a file whose writer was killed and that was recovered.
-  last = files(tmp_path)[-1].path
-  last.rename(last.with_suffix('.open'))
-  (tmp_path / journal_files.NEXT).write_text('000001-000000003\n')
-  Journal(tmp_path).close()
-  last.unlink()
-  _write(tmp_path, episodes=1)
-  assert files(tmp_path)[-1][:2] == (4, 14)
-
-
-def test_a_journal_of_a_version_without_next_numbers_goes_on(tmp_path):
-  _write(tmp_path)
-  (tmp_path / journal_files.NEXT).unlink()
-  assert missing_numbers(tmp_path) == []
-  Journal(tmp_path).close()
-  assert journal_files.read_next(tmp_path) == (2, 6)
-  files(tmp_path)[-1].path.unlink()
-  _write(tmp_path, episodes=1)
-  assert files(tmp_path)[-1][:2] == (2, 6)
-
-
-def test_next_numbers_never_go_back(tmp_path):
-  journal_files.write_next(tmp_path, 3, 70)
-  journal_files.write_next(tmp_path, 4, 60)
-  assert journal_files.read_next(tmp_path) == (4, 70)
-  (tmp_path / journal_files.NEXT).write_bytes(b'\xff0')
-  assert journal_files.read_next(tmp_path) == (0, 0)
