@@ -106,7 +106,7 @@ class MappedSource(DemoSource):
     for number in range(len(mapped.kept)):
       frames = -(-mapped.episode(number).length // stride)
       episodes.append(EpisodeInfo(frames, mapped.instruction(number)))
-    texts = {episode.instruction for episode in episodes}
+    texts = dict.fromkeys(episode.instruction for episode in episodes)
     self._prompts = {text: tokenize(text) for text in texts}
     return tuple(episodes)
 

@@ -7,6 +7,7 @@ within. The RL token is trained on it where the weights are not.
 from collections.abc import Iterator
 import contextlib
 import dataclasses
+import hashlib
 from typing import Any
 
 import jax
@@ -18,6 +19,8 @@ from rlt_jax.serving import schema, sync_client
 from rlt_jax.serving.remote_embedder import Connection
 from rlt_jax.types import Array, Observation, Params
 from rlt_jax.vlas.vla import FrozenVla, ProprioStats, VlaOutput, VlaSpec
+
+_NUMBERS = 2**31 - 1  # of texts, 1 to the largest int32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +44,8 @@ class RemoteSpec(VlaSpec):
 class RemoteVla(FrozenVla):
   """Asks a server for tokens and chunks; it has no weights of its own.
 
-  The instruction travels as text: `tokenize` numbers the texts it was given.
+  The instruction travels as text: `tokenize` numbers the texts it was given. A
+  text has the same number in every process, whatever came before it.
   """
 
   def __init__(self, address: str, *, token: str = ''):
@@ -65,7 +69,7 @@ class RemoteVla(FrozenVla):
       )
     self.params: Params = {}
     self.reads_joints = wire.reads_joints
-    self._texts: list[str] = []
+    self._texts: dict[int, str] = {}
     self._error: Exception | None = None
     self.spec = RemoteSpec(
       cameras=wire.cameras,
@@ -119,12 +123,19 @@ class RemoteVla(FrozenVla):
     return VlaOutput(tokens, mask, jnp.ones_like(mask), reference)
 
   def tokenize(self, text: str) -> np.ndarray:
-    """Returns the number of a text, int32 [1], from 1 on."""
+    """Returns the number of a text, int32 [1], at least 1."""
     if not text.strip():
       raise ValueError(f'The instruction must not be empty: {text!r}.')
-    if text not in self._texts:
-      self._texts.append(text)
-    return np.array([1 + self._texts.index(text)], np.int32)
+    # Demonstrations are told apart by their prompts, too, so a count of texts
+    # would not do: its order depends on threads and files.
+    digest = hashlib.sha256(text.encode()).digest()
+    number = 1 + int.from_bytes(digest[:8], 'big') % _NUMBERS
+    if self._texts.setdefault(number, text) != text:
+      raise ValueError(
+        f'Instructions must have distinct numbers: {text!r} and '
+        f'{self._texts[number]!r} do not. Change a letter of one of them.'
+      )
+    return np.array([number], np.int32)
 
   def proprio_stats(self) -> ProprioStats:
     """Returns the statistics that the server states."""
@@ -154,7 +165,7 @@ class RemoteVla(FrozenVla):
           reply = self._connection.query(
             {name: x[part] for name, x in images.items()},
             proprio[part],
-            self._texts[int(number) - 1],
+            self._texts[int(number)],
             noise[part],
             schema.TOKENS,
           )

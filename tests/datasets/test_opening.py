@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from rlt_jax.datasets import chunks, opening
+from rlt_jax.datasets import chunks, mapped_recording, opening
 from rlt_jax.datasets.mapped_source import Needs
 from rlt_jax.vlas import demo_source
 from rlt_jax.vlas import demos as demos_lib
@@ -55,6 +55,36 @@ def test_a_dataset_becomes_demonstrations(table, save, lossless):
   assert batch.images[CAMERAS[0]].shape == (25, 32, 32, 3)
   assert batch.remaining_motion is None
   assert any('left_gripper: 0.02 * left_gripper.pos + 0.02' in x for x in lines)
+
+
+class _Text(str):
+  """A text that a set yields in the reverse order of `_TEXTS`."""
+
+  def __hash__(self):
+    return len(_TEXTS) - _TEXTS.index(self)
+
+
+_TEXTS = ['insert', 'lift', 'touch']
+
+
+def test_texts_are_tokenized_in_the_order_of_the_episodes(
+  table, save, monkeypatch
+):
+  """A VLA may number them, and hashes of texts differ between processes."""
+  monkeypatch.setattr(
+    mapped_recording.MappedRecording,
+    'instruction',
+    lambda self, number: _Text(_TEXTS[number]),
+  )
+  assert list(set(map(_Text, _TEXTS))) == _TEXTS[::-1]
+  seen = []
+
+  def number(text):
+    seen.append(text)
+    return tokenize(text)
+
+  opening.open_source(IMAGES, _NEEDS, number, mapping=save(table))
+  assert seen == _TEXTS
 
 
 def test_the_scale_is_the_deviation_of_chunks_of_ten_steps(table, save):

@@ -68,6 +68,27 @@ def test_its_tokens_and_chunks_are_those_of_the_vla(toy, address):
   np.testing.assert_allclose(out.reference, expected.reference, atol=1e-3)
 
 
+def test_a_text_has_its_number_whatever_came_before(address):
+  """Else a training of the token would not go on: prompts are digested."""
+  texts = ['insert', 'touch', 'lift']
+  found = []
+  for order in (texts, texts[::-1]):
+    with remote_vla.load(address) as remote:
+      prompts = {text: remote.tokenize(text) for text in order}
+    found.append([int(*prompts[text]) for text in texts])
+    assert prompts['lift'].dtype == np.int32 and min(found[-1]) > 0
+  assert found[0] == found[1] and len(set(found[0])) == 3
+
+
+def test_texts_with_the_same_number_are_refused(address, monkeypatch):
+  monkeypatch.setattr(remote_vla, '_NUMBERS', 1)
+  with remote_vla.load(address) as remote:
+    remote.tokenize('insert')
+    remote.tokenize('insert')
+    with pytest.raises(ValueError, match="'touch' and 'insert' do not"):
+      remote.tokenize('touch')
+
+
 def test_a_lost_server_is_named_as_it_is_elsewhere(toy):
   vla, spec, infer = toy
   noise = np.zeros((1, 20, 14), np.float32)
