@@ -212,6 +212,8 @@ def make(
   digest.update(weights.digest.encode())
   for x in ranges:
     digest.update(np.stack(x).tobytes())
+  # They normalize what the actor and the critic read.
+  digest.update(np.stack([stats.mean, stats.std]).tobytes())
   return OpenpiVla(
     spec=dataclasses.replace(spec, fingerprint=digest.hexdigest()),
     config=config,

@@ -206,6 +206,24 @@ def test_the_fingerprint_follows_all_that_changes_a_query(vla, params, change):
   assert models.make_vla(**changes).spec.fingerprint != vla.spec.fingerprint
 
 
+def test_the_fingerprint_follows_what_normalizes_proprioception(config, params):
+  """Quantiles and a given unit say nothing of mean and deviation."""
+  config = dataclasses.replace(config, action_scale=(0.5,) * 14)
+  stats = models.random_statistics(14)
+  found = [
+    models.make_vla(config, params, x)
+    for x in (
+      stats,
+      stats._replace(state=stats.state._replace(mean=stats.state.mean + 0.1)),
+      stats._replace(state=stats.state._replace(std=stats.state.std * 2.0)),
+      stats._replace(actions=stats.actions._replace(std=np.full(14, 0.3))),
+    )
+  ]
+  assert len({vla.spec.fingerprint for vla in found}) == 4
+  specs = [dataclasses.replace(vla.spec, fingerprint='') for vla in found]
+  assert specs == [specs[0]] * 4
+
+
 def test_the_fingerprint_does_not_follow_the_tokenizers_place(vla, params):
   config = dataclasses.replace(vla.config, tokenizer='/elsewhere')
   again = models.make_vla(config, params)
