@@ -49,8 +49,10 @@ def open_store(
     stack: closes it.
 
   Raises:
+    ValueError: pictures at a rate that no dataset has.
     LockedError, JournalError: see `PictureStore`.
   """
+  pictures.check_rate(spec.control_hz, spec.replay_stride)
   about = pictures.describe(spec, robot, shapes)
   free = shutil.disk_usage(workdir).free - _MIN_FREE_BYTES
   print(pictures.estimate(about, free), flush=True)

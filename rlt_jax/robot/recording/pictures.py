@@ -67,6 +67,18 @@ def describe(
   }
 
 
+def check_rate(control_hz: float, replay_stride: int) -> None:
+  """Raises a ValueError if no dataset could have the rate of the pictures."""
+  rate = control_hz / replay_stride
+  if rate != int(rate) or rate < 1:
+    raise ValueError(
+      'Pictures must be kept at a whole number a second of at least 1, as '
+      f'LeRobot has it: {control_hz:g} Hz with replay_stride {replay_stride} '
+      f'are {rate:g}. Leave out --keep_pictures, or export the policy with '
+      'another replay_stride.'
+    )
+
+
 def estimate(about: Mapping[str, Any], free_bytes: int) -> str:
   """Returns what keeping pictures may cost, a sentence.
 

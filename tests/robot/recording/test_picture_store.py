@@ -1,5 +1,7 @@
 """Pictures beside the journal: pairing, slow and full disks, kills."""
 
+import contextlib
+import dataclasses
 import errno
 import io
 import os
@@ -12,7 +14,7 @@ import pytest
 
 from rlt_jax.robot.operator.events import Kind
 from rlt_jax.robot.policy.vla_queries import VlaQuery
-from rlt_jax.robot.recording import episodes, pictures
+from rlt_jax.robot.recording import episodes, picture_store, pictures
 from rlt_jax.robot.recording.episode_recorder import RecordedStep
 from rlt_jax.robot.recording.picture_store import PictureStore
 from tests.kills import kill_when_ready
@@ -165,6 +167,21 @@ def test_what_a_killed_process_wrote_still_loads(tmp_path):
   with PictureStore(tmp_path, _ABOUT) as store:
     store.put(_query(0, 4), _images(9))
   assert [len(x) for x in _read(tmp_path).values()] == [*expected, 1]
+
+
+@pytest.mark.parametrize(
+  'control_hz, stride, rate', [(25.0, 2, '12.5'), (1.0, 2, '0.5')]
+)
+def test_a_rate_that_no_dataset_has_is_refused_before_the_run(
+  tmp_path, control_hz, stride, rate
+):
+  spec = dataclasses.replace(
+    BUNDLE, control_hz=control_hz, replay_stride=stride
+  )
+  with contextlib.ExitStack() as stack:
+    with pytest.raises(ValueError, match=f'a whole number .* are {rate}.'):
+      picture_store.open_store(tmp_path, spec, 'rig', {}, stack)
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_run_says_what_its_pictures_may_cost():
