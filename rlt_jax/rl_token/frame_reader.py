@@ -12,6 +12,7 @@ from rlt_jax.rl_token.frame_plan import FramePlan
 from rlt_jax.vlas.demo_source import DemoSource
 from rlt_jax.vlas.demos import DemoBatch
 
+BLOCKS = 3  # in memory at a time, at most: in use, being mixed, and ahead
 _Read = tuple[np.ndarray, futures.Future]  # places in a block, its frames
 
 

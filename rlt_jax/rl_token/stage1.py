@@ -4,16 +4,21 @@ Works for any `FrozenVla` and any other `Teacher`; alpha > 0 needs a
 `TrainableVla`. `docs/stage1.md` has what it costs.
 """
 
-from collections.abc import Callable
 import dataclasses
-import pathlib
 
 import jax
 from jax.sharding import Mesh
 import numpy as np
 
 from rlt_jax import sharding
-from rlt_jax.rl_token import diagnostics, features, frame_plan, rl_token, train
+from rlt_jax.rl_token import (
+  diagnostics,
+  features,
+  frame_plan,
+  host_memory,
+  rl_token,
+  train,
+)
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.frame_plan import FramePlan
 from rlt_jax.rl_token.frame_reader import batches, FrameReader
@@ -36,7 +41,6 @@ from rlt_jax.vlas.demos import Demos
 from rlt_jax.vlas.vla import FrozenVla, TrainableVla, VlaHooks
 
 HELD_OUT = 0.1  # of the demonstrations, for the diagnostics
-_MEMORY = pathlib.Path('/proc/meminfo')
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,6 +97,7 @@ def prepare(
   mesh = sharding.make_mesh(config.devices) if config.devices > 1 else None
   teacher = _open_teacher(vla, config, mesh)
   plan = _choose(teacher, source, config)
+  _check_blocks(source, plan, config)
   reader = FrameReader(
     source=source,
     plan=plan,
@@ -355,7 +360,9 @@ def _embed(
   for part, seen in embedder.embed(frames):
     part = np.asarray(part)
     if tokens is None:
-      check_memory(part.dtype.itemsize * int(np.prod(shape)), len(frames))
+      host_memory.check_tokens(
+        part.dtype.itemsize * int(np.prod(shape)), len(frames)
+      )
       tokens = np.empty(shape, part.dtype)
     stop = start + len(part)
     tokens[start:stop], mask[start:stop] = part, seen
@@ -363,24 +370,9 @@ def _embed(
   return tokens, mask
 
 
-def check_memory(
-  size: int, frames: int, read: Callable[[], str] = _MEMORY.read_text
+def _check_blocks(
+  source: DemoSource, plan: FramePlan, config: Stage1Config
 ) -> None:
-  """Raises a ValueError if tokens are larger than the memory that is free.
-
-  Args:
-    size: bytes of the tokens of the frames.
-    frames: for the message.
-    read: returns Linux's table of memory; on other systems nothing is checked.
-  """
-  try:
-    rows = dict(line.split(':', 1) for line in read().splitlines())
-    free = 1024 * int(rows['MemAvailable'].split()[0])
-  except (OSError, KeyError, ValueError):
-    return
-  if size > free:
-    raise ValueError(
-      f'The tokens of {frames:,} frames must fit in the free memory, '
-      f'{free / 1e9:.1f} GB: they take {size / 1e9:.1f} GB. --set=cache=none '
-      'keeps none of them; fewer --episodes or held_out_frames need less.'
-    )
+  frames = source.peek().frames
+  size = sum(x.nbytes for x in jax.tree.leaves(frames)) // len(frames.proprio)
+  host_memory.check_blocks(size, min(config.buffer_frames, plan.frames))

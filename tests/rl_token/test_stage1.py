@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from rlt_jax import vlas
-from rlt_jax.rl_token import rl_token, stage1, token_folder, train
+from rlt_jax.rl_token import host_memory, rl_token, stage1, token_folder, train
 from rlt_jax.sitting import Sitting
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import pi_vla
@@ -94,14 +94,24 @@ def test_a_killed_stream_ends_as_an_unbroken_one(demos, monkeypatch):
   assert resumed.metrics == whole.metrics
 
 
-def test_tokens_that_do_not_fit_in_memory_are_refused():
-  def table():
-    return 'MemTotal: 9 kB\nMemAvailable:    2000000 kB\n'
-
-  stage1.check_memory(1_900_000_000, 5, table)
-  with pytest.raises(ValueError, match='5 frames .* 2.0 GB: they take 2.1 GB'):
-    stage1.check_memory(2_100_000_000, 5, table)
-  stage1.check_memory(2_100_000_000, 5, lambda: 'no such table')
+def test_blocks_that_do_not_fit_in_memory_are_refused_before_any_work(
+  demos, tmp_path, monkeypatch
+):
+  table = tmp_path / 'meminfo'
+  monkeypatch.setattr(host_memory, '_MEMORY', table)
+  one = sum(x.nbytes for x in jax.tree.leaves(demos.frames)) // len(demos)
+  teacher = LightTeacher(demos)
+  monkeypatch.setattr(teacher, 'embed', lambda _: pytest.fail('begun'))
+  for cache in ('memory', 'none'):
+    config = dataclasses.replace(_CONFIG, cache=cache, buffer_frames=50)
+    table.write_text(f'MemAvailable: {(150 * one - 1) // 1024} kB')
+    with pytest.raises(ValueError, match='3 blocks of 50 frames .*; 24 would'):
+      stage1.prepare(teacher, demos, config)
+  # 120 frames are chosen, so that no block is larger.
+  config = dataclasses.replace(_CONFIG, cache='none')
+  table.write_text(f'MemAvailable: {(360 * one - 1) // 1024} kB')
+  with pytest.raises(ValueError, match='3 blocks of 120 frames'):
+    stage1.prepare(teacher, demos, config)
 
 
 def test_a_folder_holds_token_and_card(vla, demos, tmp_path):
