@@ -16,6 +16,7 @@ Cost: all numbers are read twice, and --pictures of each camera and episode are
 decoded; see docs/datasets.md.
 """
 
+import contextlib
 import pathlib
 
 from absl import flags
@@ -63,12 +64,13 @@ def main() -> None:
       print(f'{_DRAFT.value}: replace every "?".')
       return
     station = station_lib.load(_STATION.value) if _STATION.value else None
-    vla = None
-    if _VLA.value:
-      from rlt_jax import vlas
+    with contextlib.ExitStack() as stack:
+      vla = None
+      if _VLA.value:
+        from rlt_jax.serving import remote_vla
 
-      vla = vlas.load(_VLA.value)
-    is_fine = config.run(recording, print, vla, station)
+        vla = stack.enter_context(remote_vla.opened(_VLA.value))
+      is_fine = config.run(recording, print, vla, station)
   raise SystemExit(0 if is_fine else 1)
 
 

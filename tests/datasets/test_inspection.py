@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -9,10 +11,12 @@ from rlt_jax.datasets import draft, inspection, opening
 from rlt_jax.datasets import mapping as mapping_lib
 from rlt_jax.datasets.inspection import Inspection
 from rlt_jax.robot import station as station_lib
+from rlt_jax.serving import server, vla_service
 from rlt_jax.sim import two_arm_bench
 from tests.datasets import aloha_files
 from tests.datasets.conftest import CAMERAS, IMAGES, VIDEO
 from tests.datasets.lerobot import files
+from tests.training.test_foreign_vla import write_token
 from tests.vlas import shards, toy_vla
 
 _STATION = 'rlt_jax/robot/arms/stations/so101.json'
@@ -218,6 +222,26 @@ def test_a_vla_is_compared(table, save):
   assert not is_fine
   text, is_fine = inspect(IMAGES, vla=vla)
   assert 'WRONG: Without --mapping units' in text and not is_fine
+
+
+def test_a_vla_behind_a_socket_is_compared(table, save, tmp_path):
+  vla = toy_vla.make()
+  token = write_token(tmp_path / 'toy', vla.spec)
+  spec = vla_service.make_spec(vla, token)
+  with server.PolicyServer(pytest.fail, spec.metadata(), port=0) as served:
+    done = subprocess.run(
+      [
+        *(sys.executable, '-m', 'experiments.inspect_dataset'),
+        *('--pictures=0', f'--demos={IMAGES}'),
+        f'--mapping={save(_bench(table))}',
+        f'--vla=ws://127.0.0.1:{served.port}',
+      ],
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+  assert 'note: right_j1 moves ' in done.stdout, done.stderr
+  assert 'The VLA cannot use it' not in done.stdout
 
 
 def test_a_station_is_compared(episodes, save):
