@@ -1,6 +1,6 @@
 """A recording through its mapping: checked, and in the robot's units."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 from typing import NamedTuple
 
@@ -136,6 +136,22 @@ class MappedRecording:
       if self.mapping.color_order == 'bgr':
         picture = picture[..., ::-1]
       yield pictures.fit(picture, size, row.crop)
+
+  def check_videos(self, cameras: Sequence[str]) -> None:
+    """Decodes the first and the last picture of each video that is needed.
+
+    Args:
+      cameras: the VLA's names.
+
+    Raises:
+      ValueError: a video that does not decode, by its file.
+    """
+    for row in self.mapping.cameras:
+      if row.camera in cameras:
+        for episode, place in self.recording.video_ends(row.key, self.kept):
+          rows = np.array([place])
+          for _ in self.recording.read_images(episode, row.key, rows):
+            pass
 
   def survey(self, mode: str) -> Survey:
     """Reads all numbers once: ranges, agreement, and the unit of an action.

@@ -70,6 +70,8 @@ class MappedSource(DemoSource):
   ):
     """Reads all numbers once, to check them and to measure the action's unit.
 
+    Of videos it decodes two pictures each.
+
     Args:
       recording: the episodes.
       mapping: of its numbers and cameras.
@@ -91,6 +93,7 @@ class MappedSource(DemoSource):
     mode = needs.action_mode or chunks.MODES[0]
     survey = self._mapped.survey(mode)
     mapped_recording.check(self._mapped, survey, say)
+    self._mapped.check_videos(self.cameras)
     self.measured_scale = survey.action_scale
     self.facts = ActionFacts(
       action_mode=mode,

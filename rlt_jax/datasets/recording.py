@@ -71,6 +71,21 @@ class Recording(abc.ABC):
       ValueError: a picture that is missing or does not decode.
     """
 
+  def video_ends(
+    self, key: str, episodes: Sequence[int]
+  ) -> list[tuple[int, int]]:
+    """Returns first and last picture of each video file, (episode, row).
+
+    Args:
+      key: of `cameras`.
+      episodes: indices of those to consider.
+
+    Returns:
+      Nothing where pictures are not in videos.
+    """
+    del key, episodes
+    return []
+
   def read_interventions(self, episode: int) -> np.ndarray:
     """Returns bool [T], whether a person drove; all False where unknown."""
     return np.zeros(self.episodes[episode].length, bool)

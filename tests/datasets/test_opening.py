@@ -1,5 +1,6 @@
 """Datasets opened as demonstrations, whole and by their faults."""
 
+import shutil
 import subprocess
 import sys
 
@@ -12,7 +13,7 @@ from rlt_jax.vlas import demo_source
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import dataset
 from tests.datasets import aloha_files
-from tests.datasets.conftest import CAMERAS, IMAGES
+from tests.datasets.conftest import CAMERAS, IMAGES, VIDEO
 from tests.datasets.lerobot import files
 from tests.vlas import shards
 
@@ -110,6 +111,53 @@ def test_rows_are_those_of_the_whole_episode(table, save):
     np.testing.assert_array_equal(found, truth)
   for camera in source.cameras:
     np.testing.assert_array_equal(part.images[camera], expected.images[camera])
+
+
+def _empty(file):
+  file.write_bytes(b'none')
+
+
+def _cut_its_end(file):
+  """Leaves the index and the first pictures of a video."""
+  av = pytest.importorskip('av')
+  whole = file.with_name('moved.mp4')
+  options = {'movflags': '+faststart'}  # the index comes first
+  with av.open(file) as source, av.open(whole, 'w', options=options) as target:
+    stream = target.add_stream_from_template(source.streams.video[0])
+    for packet in source.demux(video=0):
+      if packet.dts is not None:
+        packet.stream = stream
+        target.mux(packet)
+  content = whole.read_bytes()
+  file.write_bytes(content[: len(content) * 3 // 4])
+  whole.unlink()
+
+
+def test_a_video_that_does_not_decode_is_refused_at_opening(table, save, copy):
+  folder = copy(VIDEO)
+  files = sorted((folder / 'videos').rglob('*.mp4'))
+  assert len(files) == 3
+
+  def open_video():
+    opening.open_source(folder, _NEEDS, tokenize, mapping=save(table))
+
+  _empty(files[2])  # of the camera that the VLA does not have
+  open_video()
+  _empty(files[1])
+  with pytest.raises(ValueError, match=f'{files[1]} must decode'):
+    open_video()
+
+
+def test_a_cut_video_is_refused_unless_its_episode_is_left_out(
+  table, save, old_folder, tmp_path
+):
+  folder = shutil.copytree(old_folder, tmp_path / 'old')
+  (file,) = (folder / 'videos').rglob(f'*{CAMERAS[0]}/episode_000001.mp4')
+  _cut_its_end(file)
+  rest = save(table | {'skip_episodes': [1]})
+  opening.open_source(folder, _NEEDS, tokenize, mapping=rest)
+  with pytest.raises(ValueError, match=f'{file} must (decode|have a picture)'):
+    opening.open_source(folder, _NEEDS, tokenize, mapping=save(table))
 
 
 def test_another_rate_and_a_stride_are_resampled(table, save):

@@ -121,6 +121,22 @@ class LeRobotRecording(Recording):
         )
       yield picture
 
+  def video_ends(
+    self, key: str, episodes: Sequence[int]
+  ) -> list[tuple[int, int]]:
+    """Returns ends of video files; see `Recording.video_ends`."""
+    if self.info.features[key].dtype != format_lib.VIDEO:
+      return []
+    files: dict[pathlib.Path, list[tuple[float, int]]] = {}
+    for episode in episodes:
+      part = self._places[episode].videos[key]
+      files.setdefault(part.file, []).append((part.start, episode))
+    ends = []
+    for parts in files.values():
+      (_, first), (_, last) = min(parts), max(parts)
+      ends += [(first, 0), (last, self._places[last].length - 1)]
+    return ends
+
   def _read_stored(
     self, episode: int, key: str, rows: np.ndarray
   ) -> Iterator[np.ndarray]:
