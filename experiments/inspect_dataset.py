@@ -12,8 +12,8 @@ or jump, cameras that are dark or frozen, missing frames, episodes that show
 nothing, and what would be refused in a training. It ends with status 1 if
 something is wrong. Nothing is changed.
 
-Cost: all numbers are read twice, and --pictures of each camera and episode are
-decoded; see docs/datasets.md.
+Cost: all numbers are read twice, joints three times, and --pictures of each
+camera and episode are decoded; see docs/datasets.md.
 """
 
 import contextlib

@@ -14,6 +14,8 @@ _FLAT = 1.0  # deviation within a picture
 # Largest difference of a pixel; compression of one picture stays below it, the
 # noise of a camera and a thing that moves do not.
 _FROZEN = 4.0
+# Of a joint's span over the dataset: one that moves this far should be seen.
+_SEEN_SHARE = 0.05
 
 
 class CameraReport(NamedTuple):
@@ -29,7 +31,11 @@ class CameraReport(NamedTuple):
 
 
 def study(
-  recording: Recording, episodes: Sequence[int], samples: int
+  recording: Recording,
+  episodes: Sequence[int],
+  samples: int,
+  state_key: str,
+  span: np.ndarray,
 ) -> tuple[list[CameraReport], list[Finding]]:
   """Looks at pictures spread evenly over each episode.
 
@@ -37,6 +43,8 @@ def study(
     recording: the dataset.
     episodes: indices of those to look at.
     samples: pictures of an episode and camera, at least 2.
+    state_key: column of the measured joints.
+    span: [n] of each over the dataset.
   """
   reports, findings = [], []
   for key in recording.cameras:
@@ -58,7 +66,13 @@ def study(
       contrasts.append(pictures.std(axis=(1, 2, 3)).mean())
       findings += [
         Finding(f'Episode {number}: {key} {text}', episodes=(number,))
-        for text in _judge(pictures)
+        for text in _judge(
+          pictures,
+          rows,
+          recording.read_vectors(index, [state_key])[state_key],
+          span,
+          recording.vectors[state_key],
+        )
       ]
     level, contrast = (
       float(np.mean(x)) if x else 0.0 for x in (levels, contrasts)
@@ -67,8 +81,22 @@ def study(
   return reports, findings
 
 
-def _judge(pictures: np.ndarray) -> Iterator[str]:
-  """Yields what is wrong with pictures [B, height, width, 3] of an episode."""
+def _judge(
+  pictures: np.ndarray,
+  rows: np.ndarray,
+  state: np.ndarray,
+  span: np.ndarray,
+  names: Sequence[str],
+) -> Iterator[str]:
+  """Yields what is wrong with pictures [B, height, width, 3] of an episode.
+
+  Args:
+    pictures: float32, gray levels.
+    rows: [B] of the pictures.
+    state: [T, n] of the episode.
+    span: [n] of the state over the dataset.
+    names: of its entries.
+  """
   level = pictures.mean()
   if level < _DARK:
     yield f'is dark: its mean level is {level:.1f} of 255.'
@@ -77,9 +105,40 @@ def _judge(pictures: np.ndarray) -> Iterator[str]:
   elif pictures.std(axis=(1, 2, 3)).max() < _FLAT:
     yield 'shows one plain color.'
   elif len(pictures) > 1:
-    change = np.abs(np.diff(pictures, axis=0)).max()
-    if change <= _FROZEN:
+    changes = np.abs(np.diff(pictures, axis=0)).max(axis=(1, 2, 3))
+    if changes.max() <= _FROZEN:
       yield (
         f'is frozen: in {len(pictures)} pictures over the whole episode no '
-        f'pixel changes by more than {change:.0f} levels.'
+        f'pixel changes by more than {changes.max():.0f} levels.'
       )
+    else:
+      yield from _find_freeze(changes, rows, state, span, names)
+
+
+def _find_freeze(
+  changes: np.ndarray,
+  rows: np.ndarray,
+  state: np.ndarray,
+  span: np.ndarray,
+  names: Sequence[str],
+) -> Iterator[str]:
+  """Yields one text if pictures stay the same while a joint moves.
+
+  Args:
+    changes: [B - 1] largest of a pixel from each picture to the next.
+    rows, state, span, names: see `_judge`.
+  """
+  frozen = []
+  for i in np.flatnonzero(changes <= _FROZEN):
+    moved = np.ptp(state[rows[i] : rows[i + 1] + 1], axis=0)
+    share = moved / np.maximum(span, np.finfo(float).tiny)
+    if share.max() > _SEEN_SHARE:
+      frozen.append((i, int(share.argmax()), moved[share.argmax()]))
+  if not frozen:
+    return
+  i, joint, moved = frozen[0]
+  more = f', and {len(frozen) - 1} times more' if len(frozen) > 1 else ''
+  yield (
+    f'is frozen: rows {rows[i]} and {rows[i + 1]} show the same picture within '
+    f'{changes[i]:.0f} levels, while {names[joint]} moves by {moved:.3g}{more}.'
+  )

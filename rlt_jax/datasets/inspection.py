@@ -11,6 +11,7 @@ import numpy as np
 from rlt_jax.datasets import (
   columns,
   inspect_cameras,
+  inspect_ends,
   inspect_motion,
   mapped_recording,
   opening,
@@ -91,10 +92,19 @@ class Inspection:
     for key, ranges in zip(keys, (motion.state, motion.action), strict=True):
       for line in _table(key, recording.vectors[key], ranges):
         say(line)
-    findings = list(motion.findings)
+    ends, notes = inspect_ends.study(
+      recording, motion.readable, keys[0], motion.state.span, fps
+    )
+    if ends:
+      say(ends)
+    findings = [*motion.findings, *notes]
     if self.pictures and recording.cameras:
       reports, more = inspect_cameras.study(
-        recording, self._choose(motion.readable), self.pictures
+        recording,
+        self._choose(motion.readable),
+        self.pictures,
+        keys[0],
+        motion.state.span,
       )
       findings += more
       for line in _cameras(recording, reports):

@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -83,6 +84,10 @@ def _still(columns):
   columns[_TOP][:] = columns[_TOP][0]
 
 
+def _still_from_its_middle_on(columns):
+  columns[_TOP][55:] = columns[_TOP][55]
+
+
 def _paint(columns):
   columns[_TOP][:] = 100
 
@@ -101,6 +106,11 @@ def _spoil(columns):
     (_cut, 'it ends after 8 rows, too soon to show a task.'),
     (_darken, 'cam_high is dark: its mean level is 1.'),
     (_still, 'cam_high is frozen: in 5 pictures'),
+    (
+      _still_from_its_middle_on,
+      'cam_high is frozen: rows 59 and 89 show the same picture within 0 '
+      'levels, while ',
+    ),
     (_paint, 'cam_high shows one plain color.'),
     (_spoil, 'is unreadable: action must be finite: inf in row 3, entry 1'),
   ],
@@ -114,10 +124,49 @@ def test_faults_of_an_episode_are_found(episodes, change, message):
   assert 'as skip_episodes takes them: [2].' in text
 
 
+def test_a_still_picture_of_a_still_arm_is_no_fault(episodes):
+  def rest(columns):
+    _still_from_its_middle_on(columns)
+    for key in ('observations/qpos', 'action'):
+      columns[key][55:] = columns[key][55]
+
+  text, is_fine = inspect(episodes(rest))
+  assert is_fine, text
+
+
 def test_short_episodes_are_counted_in_one_line():
   text, _ = inspect(IMAGES)
   assert '2 episodes end after 20 to 25 rows, 0.83 s: 0, 1, too soon' in text
   assert 'as skip_episodes takes them: [0, 1].' in text
+
+
+def test_ends_in_success_are_counted(copy):
+  folder = copy(IMAGES)
+  add = np.zeros((75, 1), np.float32)
+  add[[19, 74]] = 1.0  # episodes 0 and 2 of 20, 25 and 30 rows
+  files.add(folder, 'next.success', add)
+  files.change(folder, next__done=lambda rows: [False] * 74 + [True])
+  text, _ = inspect(folder, pictures=0)
+  assert (
+    'Ends of episodes: 2 of 3 have next.success, 1 of 3 have next.done.' in text
+  )
+  assert 'note: 1 of 3 episodes end without next.success: 1.' in text
+  assert 'note: 2 of 3 episodes end without next.done: 0, 1.' in text
+  text, _ = inspect(VIDEO, pictures=0)
+  assert 'next.success,' not in text.split('Columns')[0]
+
+
+@pytest.mark.parametrize('rest, said', [(99, False), (102, True)])
+def test_a_long_rest_at_the_end_is_said(episodes, rest, said):
+  def stop(columns):
+    for key in ('observations/qpos', 'action'):
+      columns[key][-rest:] = columns[key][-rest]
+
+  text, is_fine = inspect(episodes(stop), pictures=0)
+  assert is_fine, text
+  pattern = r'note: 1 of 3 episodes end in rest, for up to 10\d rows: 2\. '
+  assert (re.search(pattern, text) is not None) == said
+  assert 'Ends of episodes' not in text
 
 
 def test_many_faults_are_counted(tmp_path):
