@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from benchmarks import timing
+from rlt_jax.vlas.openpi import checkpoint, cost, model, openpi_vla, statistics
 from rlt_jax.vlas.openpi import config as config_lib
-from rlt_jax.vlas.openpi import cost, model
 from rlt_jax.vlas.openpi.model_config import arrays, ModelConfig
 
 _SHRINK = 16
@@ -52,6 +53,27 @@ def random_params(config: ModelConfig):
   return flax.traverse_util.unflatten_dict(flat, sep='/')
 
 
+def random_vla(
+  config: config_lib.OpenpiConfig, *, tiny: bool = False
+) -> openpi_vla.OpenpiVla:
+  """Returns a VLA of random weights and statistics that reads letters.
+
+  Args:
+    config: of the VLA.
+    tiny: whether to `shrink` its model.
+  """
+  if tiny:
+    config = dataclasses.replace(config, model=shrink(config.model))
+  rng, entries = np.random.default_rng(0), len(config.joints)
+  return openpi_vla.make(
+    config,
+    checkpoint.Weights(random_params(config.model), 'random'),
+    statistics.measure(*rng.normal(0.0, 0.3, (2, 400, entries))),
+    openpi_vla.make_prompter(config, lambda text: [3 + ord(x) for x in text]),
+    b'letters',
+  )
+
+
 def measure(
   config: config_lib.OpenpiConfig, params, rows: int, queries: int
 ) -> dict[str, float]:
@@ -91,7 +113,6 @@ def measure(
     start = time.perf_counter()
     jax.block_until_ready(query(params, inputs, noise))
     times.append(1e3 * (time.perf_counter() - start))
-  memory = jax.local_devices()[0].memory_stats() or {}
   p50, p99 = np.percentile(times, [50, 99])
   return {
     'rows': rows,
@@ -99,5 +120,5 @@ def measure(
     'p99_ms': float(p99),
     'worst_ms': max(times),
     'first_s': first_s,
-    'peak_gb': memory.get('peak_bytes_in_use', 0) / 1e9,
+    'peak_gb': timing.peak_bytes() / 1e9,
   }

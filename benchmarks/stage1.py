@@ -6,30 +6,39 @@ First the cost of a step for the tokens of a large VLA, traced, not run: rows
 give FLOP and GB with activations kept or computed again, whole or in parts.
 Then steps a second of the small VLA on frames in memory: 'cached' trains on
 tokens that were embedded before, 'streamed' embeds every batch, both in turn.
+The largest memory of all is printed where the device reports it.
+
+  python -m benchmarks.stage1 --vla=openpi_random --config=pi05_aloha
+  python -m benchmarks.stage1 --vla=openpi_random --config=pi05_aloha --tiny
+
+times a π0 or π0.5 of random weights instead, in the served type; nothing is
+downloaded. `--tiny` narrows it, for a machine without a GPU. The cached tokens
+of --episodes of 50 frames stay in the memory of the host.
 """
 
-import functools
-
 from absl import app, flags
-import jax
-import numpy as np
 
-from benchmarks import out_file, timing
+from benchmarks import openpi_timing, out_file, stage1_timing, timing
 from experiments import launch
 from rlt_jax import vlas
-from rlt_jax.rl_token import stage1, step_cost, train
+from rlt_jax.rl_token import step_cost
 from rlt_jax.rl_token.config import StepConfig, TokenConfig
 from rlt_jax.rl_token.stage1_config import Stage1Config
-from rlt_jax.vlas.demo_source import MemorySource
-from rlt_jax.vlas.demos import DemoBatch, Demos
 from rlt_jax.vlas.openpi import config as openpi_config
 from rlt_jax.vlas.openpi import cost as openpi_cost
+from rlt_jax.vlas.vla import FrozenVla
 
 _CONFIG = launch.define_path(
   'config', 'pi05_aloha', "Large VLA whose costs are listed; '' lists none."
 )
 _HEADS = flags.DEFINE_integer('heads', 16, 'Heads of its token.')
 _PARTS = flags.DEFINE_list('accumulate', ['1', '4'], 'Parts of a batch of 32.')
+_VLA = flags.DEFINE_enum(
+  'vla', 'pi_small', ['pi_small', 'openpi_random'],
+  'VLA to time: the small one, or that of --config with random weights.',
+)  # fmt: skip
+_TINY = flags.DEFINE_bool('tiny', False, 'Whether to narrow the random VLA.')
+_EPISODES = flags.DEFINE_integer('episodes', 20, 'Of 50 frames each, timed.')
 _STEPS = flags.DEFINE_integer('steps', 10, 'Steps of a timed call; 0: no times')
 _ROUNDS = flags.DEFINE_integer('rounds', 5, 'Timed calls of each kind.')
 _BATCH = flags.DEFINE_integer('batch', 32, 'Frames of a timed step.')
@@ -70,54 +79,41 @@ def list_costs() -> list[dict]:
   return table
 
 
-def make_frames(vla: vlas.FrozenVla, episodes: int) -> Demos:
-  """Returns random frames, 50 an episode, that the VLA can read."""
-  spec, rng = vla.spec, np.random.default_rng(0)
-  count, side = 50 * episodes, spec.image_size
-  chunk = (count, spec.horizon, spec.action_dim)
-  images = {
-    name: rng.integers(0, 255, (count, side, side, 3), np.uint8)
-    for name in spec.cameras
-  }
-  frames = DemoBatch(
-    images=images,
-    proprio=rng.normal(size=(count, spec.proprio_dim)).astype(np.float32),
-    prompt=np.tile(vla.tokenize('insert the plug'), (count, 1)),
-    chunk=np.zeros(chunk, np.float32),
-    chunk_valid=np.ones(chunk[:2], bool),
-    remaining_motion=None,
-    episode=np.repeat(np.arange(episodes, dtype=np.int32), 50),
-  )
-  return Demos(
-    frames=frames,
-    action_mode=spec.action_mode,
-    action_scale=spec.action_scale,
-    joint_names=spec.joint_names,
-    control_hz=spec.control_hz,
-  )
+def open_vla() -> FrozenVla:
+  """Returns the VLA of the flags."""
+  if _VLA.value == 'pi_small':
+    return vlas.load('pi_small')
+  config = openpi_config.load(_CONFIG.value)
+  return openpi_timing.random_vla(config, tiny=_TINY.value)
 
 
-def make_contender(vla: vlas.FrozenVla, cache: str) -> timing.Contender:
-  """Returns what trains for some steps from the beginning of the order."""
+def time_steps(vla: FrozenVla) -> list[dict]:
+  """Prints and returns a row for each kind of training."""
+  table, batch = [], _BATCH.value
   config = Stage1Config(
-    steps=_STEPS.value, batch_size=_BATCH.value, cache=cache, episodes=20
+    steps=_STEPS.value, batch_size=batch, episodes=_EPISODES.value
   )
-  source = MemorySource(make_frames(vla, config.episodes))
-  prepared = stage1.prepare(vla, source, config)
-  moments = train.measure_tokens(prepared.data)
-  key = jax.random.key(0)
-  state = train.init_state(key, moments, config=prepared.token_config)
-  step = jax.jit(
-    functools.partial(train.train_step, config=prepared.token_config)
-  )
-
-  def call():
-    now = state
-    for batch in prepared.data.batches(0):
-      now, metrics = step(now, batch, key)
-    jax.block_until_ready(metrics)
-
-  return timing.Contender(cache, config.steps, call)
+  contenders = [
+    stage1_timing.make_contender(vla, config, cache)
+    for cache in ('memory', 'none')
+  ]
+  for name, timed in timing.interleave(contenders, _ROUNDS.value).items():
+    low, high = timed.spread
+    print(
+      f'cache={name}  {timed.median:.3g} steps/s of {batch} frames '
+      f'(quartiles {low:.3g} to {high:.3g}), first call {timed.first_s:.1f} s'
+    )
+    table.append({
+      'kind': 'speed', 'cache': name, 'batch': batch, 'vla': _VLA.value,
+      'config': _CONFIG.value if _VLA.value != 'pi_small' else '',
+      'tiny': _TINY.value, 'steps_per_s': timed.median,
+      'quartiles': [low, high], 'rounds': _ROUNDS.value,
+    })  # fmt: skip
+  peak = timing.peak_bytes()
+  if peak:
+    print(f'largest memory of the device {peak / 1e9:.2f} GB')
+    table.append({'kind': 'memory', 'peak_gb': peak / 1e9})
+  return table
 
 
 def main(argv: list[str]) -> None:
@@ -128,19 +124,7 @@ def main(argv: list[str]) -> None:
   for row in table:
     print('  '.join(f'{k} {_spell(v)}' for k, v in row.items()), flush=True)
   if _STEPS.value:
-    vla = vlas.load('pi_small')
-    contenders = [make_contender(vla, cache) for cache in ('memory', 'none')]
-    for name, timed in timing.interleave(contenders, _ROUNDS.value).items():
-      low, high = timed.spread
-      print(
-        f'cache={name}  {timed.median:.3g} steps/s of {_BATCH.value} frames '
-        f'(quartiles {low:.3g} to {high:.3g}), first call {timed.first_s:.1f} s'
-      )
-      table.append({
-        'kind': 'speed', 'cache': name, 'batch': _BATCH.value,
-        'steps_per_s': timed.median, 'quartiles': [low, high],
-        'rounds': _ROUNDS.value,
-      })  # fmt: skip
+    table += time_steps(open_vla())
   timing.finish(table, timing.origin(), _OUT.value)
 
 

@@ -49,6 +49,12 @@ class Timed(NamedTuple):
     return float(low), float(high)
 
 
+def peak_bytes() -> int:
+  """Returns the device's largest use of memory so far; 0 if it does not say."""
+  memory = jax.local_devices()[0].memory_stats() or {}
+  return memory.get('peak_bytes_in_use', 0)
+
+
 def interleave(contenders: list[Contender], rounds: int) -> dict[str, Timed]:
   """Times the contenders in turn, so that a slow minute slows all of them.
 
