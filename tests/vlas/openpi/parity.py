@@ -5,6 +5,7 @@
 prints the largest differences; the tests bound them.
 """
 
+import json
 from typing import Any, NamedTuple
 
 import flax.traverse_util
@@ -13,11 +14,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.types import Params
-from rlt_jax.vlas.openpi import checkpoint, experts, model
+from rlt_jax.vlas.openpi import (
+  checkpoint,
+  experts,
+  images,
+  lora,
+  model,
+  prompt,
+  robot_map,
+  statistics,
+)
+from rlt_jax.vlas.openpi.config import JointConfig
 from rlt_jax.vlas.openpi.model_config import ModelConfig
 from tests.vlas.openpi import models
 
 FAMILIES = ('pi0', 'pi05')
+ATTENTION = {
+  'q_einsum': 'btd,ndh->btnh',
+  'kv_einsum': 'bsd,ckdh->cbskh',
+  'attn_vec_einsum': 'btnh,nhd->btd',
+}
+_STATISTICS = models.CHECKPOINT / 'assets' / 'tiny_arm' / 'norm_stats.json'
 
 
 class Case(NamedTuple):
@@ -151,8 +168,76 @@ def compare(case: Case) -> dict[str, Pair]:
   return pairs
 
 
+def compare_lora() -> dict[str, Pair]:
+  """Returns outputs of layers with merged factors beside openpi's."""
+  layers, pairs = read('lora_tiny.npz'), {}
+  for name, equation in ATTENTION.items():
+    w, a, b, x, expected = (
+      layers[f'{name}/{part}'] for part in ('w', 'lora_a', 'lora_b', 'x', 'out')
+    )
+    merged = lora.merge(f'PaliGemma/llm/layers/attn/{name}_1/w', w, a, b)
+    pairs[name] = Pair(np.einsum(equation, x, merged), expected)
+  gating, linear = (
+    lora.merge(
+      f'mlp/{name}',
+      layers[f'mlp/{name}'],
+      *(layers[f'mlp/{name}_lora_{x}'] for x in 'ab'),
+    )
+    for name in ('gating_einsum', 'linear')
+  )
+  gate, up = layers['mlp/x'] @ gating[:, None]
+  found = np.asarray((jax.nn.gelu(gate) * up) @ linear)
+  return pairs | {'mlp': Pair(found, layers['mlp/out'])}
+
+
+def compare_transforms(family: str) -> dict[str, Pair]:
+  """Returns what is made of a raw sample beside what openpi makes of it."""
+  table = json.loads((models.REFERENCE / 'transforms.json').read_text())
+  case, state = table['cases'][family], np.array(table['state'])
+  n, mask = len(state), table['delta_mask']
+  stats = statistics.read(_STATISTICS, n, quantiles=case['quantiles'])
+  ranges = [
+    x.by_quantiles() if case['quantiles'] else x.by_deviation() for x in stats
+  ]
+  encode = prompt.open_tokenizer(models.TOKENIZER, 512)[0]
+  shown = n if case['discrete_state'] else 0
+  prompter = prompt.Prompter(encode, case['prompt_length'], shown)
+  normalized = ranges[0].normalize(state)
+  words = prompter.tokenize(table['prompt'])[None]
+  if shown:
+    words = prompter.state_words.append(words, np.float32(normalized)[None])
+  joints = [JointConfig(name=str(i), delta=x) for i, x in enumerate(mask)]
+  space = robot_map.make(joints, [joint.name for joint in joints])
+  actions = ranges[1].restore(np.array(case['actions_normalised'])[:, :n])
+  expected = np.array(case['tokens'])
+  found = np.asarray(words)[0]
+  pairs = {
+    'state': Pair(normalized, np.array(case['state_normalised'])[:n]),
+    'words': Pair(
+      found[found != 0], expected[np.array(case['token_mask'], bool)]
+    ),
+    'actions': Pair(actions, np.array(case['unnormalised']['actions'])[:, :n]),
+    'joint targets': Pair(
+      np.asarray(space.commands(actions[None], state[None])[0]),
+      np.array(case['absolute_actions'])[:, :n],
+    ),
+  }
+  if shown:
+    bins = np.asarray(prompt.digitize(np.float32(normalized)))
+    pairs['bins'] = Pair(bins, np.array(case['state_bins']))
+  return pairs
+
+
+def compare_picture() -> Pair:
+  """Returns a resized picture beside openpi's, gray levels."""
+  table = json.loads((models.REFERENCE / 'transforms.json').read_text())
+  picture = np.array(table['image']['input'], np.uint8)
+  found = np.asarray(images.resize_with_pad(picture, 28)).astype(int)
+  return Pair(found, np.array(table['image']['resized_28']))
+
+
 def main() -> None:
-  """Prints the table of docs/openpi.md."""
+  """Prints the tables of docs/openpi.md."""
   print('largest difference in float32; relative rms in bfloat16')
   for family in FAMILIES:
     exact = compare(load(family, 'float32'))
@@ -162,6 +247,12 @@ def main() -> None:
         f'{family:5s} {name:16s} {pair.largest():8.1e} '
         f'{served[name].relative():7.2%}'
       )
+  for name, pair in compare_lora().items():
+    print(f'LoRA  {name:16s} {pair.largest():8.1e}')
+  for family in FAMILIES:
+    for name, pair in compare_transforms(family).items():
+      print(f'{family:5s} {name:16s} {pair.largest():8.1e}')
+  print(f'{"":5s} {"picture":16s} {compare_picture().largest():8.1e}')
 
 
 if __name__ == '__main__':

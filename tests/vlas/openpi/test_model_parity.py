@@ -56,3 +56,17 @@ def test_bfloat16_is_as_close_as_openpis_own(family):
 def test_the_reference_data_name_their_camera_slots():
   config = json.loads(str(parity.read('pi0_tiny.npz')['config']))
   assert tuple(config['cameras']) == SLOTS
+
+
+def test_the_tables_of_lora_and_transforms_are_of_equal_numbers():
+  pytest.importorskip('sentencepiece')
+  layers = parity.compare_lora()
+  assert set(layers) == {*parity.ATTENTION, 'mlp'}
+  assert all(0.0 <= x.largest() < 1e-5 for x in layers.values())
+  for family in parity.FAMILIES:
+    pairs = parity.compare_transforms(family)
+    assert pairs.pop('words').largest() == 0
+    assert ('bins' in pairs) == (family == 'pi05')
+    assert all(pair.largest() < 1e-6 for pair in pairs.values()), pairs
+    assert all(np.ptp(pair.ours) > 0 for pair in pairs.values())
+  assert parity.compare_picture().largest() == 0
