@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from rlt_jax.rl_token.teacher import VlaTeacher
+from rlt_jax.types import Observation
 from rlt_jax.vlas.openpi import config as config_lib
-from rlt_jax.vlas.openpi import cost, cost_report
+from rlt_jax.vlas.openpi import cost, cost_report, model
 from tests.vlas.openpi import models
 
 
@@ -38,6 +40,47 @@ def test_a_query_runs_tower_and_prefix_once():
   query = cost.measure(models.bench_config('pi05'))
   parts = query.tower_flop + query.prefix_flop + query.flow_flop
   assert parts <= query.query_flop <= 1.05 * parts
+
+
+def test_the_vla_itself_runs_tower_and_prefix_once():
+  """The query above is written apart from what the VLA runs."""
+  vla = models.make_vla(models.bench_config('pi05'))
+  query = cost.measure(vla.config, rows=2)
+  observation, noise = _inputs(vla, 2)
+  found = cost.count_flop(vla.apply_with_noise, vla.params, observation, noise)
+  parts = query.tower_flop + query.prefix_flop + query.flow_flop
+  assert parts <= found <= 1.05 * query.query_flop
+
+
+def test_a_teachers_query_is_compiled_without_the_flow():
+  """Products that are left after XLA has removed what nobody reads."""
+  vla = models.make_vla(models.bench_config('pi05'))
+  observation, noise = _inputs(vla, 2)
+
+  def prefix(params, observation):
+    state = params['norm'].state.normalize(observation.proprio[:, :14])
+    inputs = vla.read(params, observation, state)
+    return model.run_prefix(params['model'], inputs, vla.config.model).tokens
+
+  def flop(program, *args):  # a loop's body counts once
+    return program.lower(*args).compile().cost_analysis()['flops']
+
+  asked = flop(VlaTeacher(vla, rows=2)._query, vla.params, observation)
+  whole = flop(jax.jit(vla.apply_with_noise), vla.params, observation, noise)
+  alone = flop(jax.jit(prefix), vla.params, observation)
+  assert asked == pytest.approx(alone, rel=0.01) and whole > 1.1 * asked
+
+
+def _inputs(vla, rows):
+  """Returns the shapes of observations and noise."""
+  spec, shape = vla.spec, jax.ShapeDtypeStruct
+  size = (*spec.image_shape(spec.cameras[0]), 3)
+  observation = Observation(
+    {name: shape((rows, *size), jnp.uint8) for name in spec.cameras},
+    shape((rows, spec.proprio_dim), jnp.float32),
+    shape((rows, spec.prompt_length), jnp.int32),
+  )
+  return observation, shape((rows, spec.horizon, spec.action_dim), jnp.float32)
 
 
 def test_a_slot_without_a_camera_costs_nothing():
