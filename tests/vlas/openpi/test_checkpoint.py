@@ -45,6 +45,18 @@ def test_the_arrays_are_openpis_to_the_bit_from_any_device(tmp_path):
     np.testing.assert_array_equal(x, _flat(again.params)[name])
 
 
+def test_the_digest_follows_every_array(tmp_path, flat):
+  checkpoint.write(tmp_path / 'a', _nested(flat))
+  names = [min(flat), max(flat), 'PaliGemma/llm/layers/mlp/linear']
+  digests = [checkpoint.read(tmp_path / 'a', _CONFIG).digest]
+  for i, name in enumerate(names):
+    array = np.array(flat[name])
+    array.flat[-1] += 0.5
+    checkpoint.write(tmp_path / str(i), _nested(flat | {name: array}))
+    digests.append(checkpoint.read(tmp_path / str(i), _CONFIG).digest)
+  assert len(set(digests)) == 4
+
+
 @pytest.mark.parametrize('wrap', [True, False])
 def test_leaves_may_end_with_value(tmp_path, flat, wrap):
   checkpoint.write(tmp_path, _nested(flat), wrap=wrap)
