@@ -91,9 +91,12 @@ def test_statistics_must_be_there_and_fit():
     check([SimpleNamespace()], 'postprocessor', {'action': 2})
 
 
-def test_nothing_of_jax_or_torch_is_imported():
+@pytest.mark.parametrize(
+  'module', ['rlt_jax.lerobot.serving', 'experiments.serve_lerobot']
+)
+def test_nothing_of_jax_or_torch_is_imported(module):
   code = (
-    'import sys, rlt_jax.lerobot.serving, rlt_jax.serving.answering; '
+    f'import sys, {module}, rlt_jax.serving.answering; '
     'banned = {"jax", "flax", "chex", "mujoco", "torch", "lerobot"}; '
     'print(sorted(banned & set(sys.modules)))'
   )
