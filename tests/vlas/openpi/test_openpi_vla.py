@@ -1,14 +1,17 @@
 """The VLA in front of the model: robot, statistics, prompt, fingerprint."""
 
 import dataclasses
+import json
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rlt_jax.sim.action_space import ActionSpace
 from rlt_jax.types import Observation
 from rlt_jax.vlas import vla as vla_lib
-from rlt_jax.vlas.openpi import model, openpi_vla, robot_map
+from rlt_jax.vlas.openpi import model, openpi_vla, robot_map, statistics
 from rlt_jax.vlas.openpi.config import JointConfig
 from tests.vlas.openpi import models
 
@@ -79,6 +82,49 @@ def test_a_reference_decodes_to_openpis_joint_targets(vla, observation):
   commands = pose[:, None] + np.asarray(out.reference) * spec.action_scale
   np.testing.assert_allclose(commands, expected, atol=1e-4)
   assert padding.std() == pytest.approx(1.0, abs=0.1)
+
+
+@pytest.mark.parametrize('family', ['pi0', 'pi05'])
+def test_normalized_actions_decode_to_openpis_absolute_ones(
+  family, monkeypatch
+):
+  """From what the flow gives to what the arm gets, by openpi's statistics."""
+  table = json.loads((models.REFERENCE / 'transforms.json').read_text())
+  case, state = table['cases'][family], np.float32(table['state'])
+  asked = np.float32(case['actions_normalised'])
+  file = models.CHECKPOINT / 'assets' / 'tiny_arm' / 'norm_stats.json'
+  stats = statistics.read(file, 14, quantiles=case['quantiles'])
+  config = models.bench_config(family, horizon=len(asked))
+  joints = tuple(
+    JointConfig(name=joint.name, unit=joint.unit, delta=delta)
+    for joint, delta in zip(config.joints, table['delta_mask'], strict=True)
+  )
+  vla = models.make_vla(dataclasses.replace(config, joints=joints), stats=stats)
+  monkeypatch.setattr(
+    model, 'sample', lambda *_, **__: jnp.asarray(asked)[None]
+  )
+  spec, seen = vla.spec, []
+  read = openpi_vla.OpenpiVla.read
+
+  def keep(self, params, observation, normalized):
+    seen.append(normalized)
+    return read(self, params, observation, normalized)
+
+  monkeypatch.setattr(openpi_vla.OpenpiVla, 'read', keep)
+  image = np.zeros((1, spec.image_size, spec.image_size, 3), np.uint8)
+  observation = Observation(
+    dict.fromkeys(spec.cameras, image),
+    np.concatenate([state, np.zeros(14, np.float32)])[None],
+    vla.tokenize(_TEXT)[None],
+  )
+  noise = np.zeros((1, spec.horizon, 14), np.float32)
+  out = vla.apply_with_noise(vla.params, observation, noise)
+  space = ActionSpace(np.float32(spec.action_scale), spec.action_mode)
+  found = space.decode(out.reference[0], state)
+  expected = np.array(case['absolute_actions'])[:, :14]
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+  expected = np.array(case['state_normalised'])[:14]
+  np.testing.assert_allclose(seen[0][0], expected, atol=1e-4)
 
 
 def test_the_other_tap_gives_other_tokens_and_the_same_chunk(
