@@ -215,7 +215,7 @@ def test_words_and_positions_of_the_start_are_kept(
   )
   for word in ('lift', 'drive'):
     np.testing.assert_array_equal(
-      after[config.tokenize(word)[0]], before[old.tokenize(word)[0]]
+      after[config.tokenize(word)[0]], before[old.config.tokenize(word)[0]]
     )
   places = found['prefix']['position']
   assert len(places) == 6  # a patch of each camera, four words
