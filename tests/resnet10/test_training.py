@@ -119,3 +119,10 @@ def test_weights_come_back_and_others_are_refused(tmp_path):
   params['stem'] = {'kernel': np.full((7, 7, 3, 64), 1e9)}
   with pytest.raises(ValueError, match='finite in float16: stem/kernel'):
     weights.save(tmp_path, params, metrics={}, command=[])
+
+
+def test_the_shipped_weights_have_learned_where_solids_are():
+  params = weights.load()
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(params))
+  record = json.loads((weights.SHIPPED / 'resnet10.json').read_text('utf-8'))
+  assert record['metrics']['explained'] > 0.25
