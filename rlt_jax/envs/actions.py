@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rlt_jax.sim import kinematics
+from rlt_jax.sim.precision import full_precision
 from rlt_jax.tasks.task import State, Task
 from rlt_jax.types import Array
 
@@ -95,6 +96,7 @@ def _tip(task: Task, unit_mm: float, unit_deg: float) -> Actions:
   moving = np.array(task.spec.moving_action_dims)
   units = np.float32([unit_mm * 1e-3] * 3 + [np.deg2rad(unit_deg)] * 3)
 
+  @full_precision
   def command(state: State, action: Array) -> Array:
     position, matrix = task.tip.pose(state)
     twist = action * units

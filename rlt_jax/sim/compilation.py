@@ -5,11 +5,15 @@ import functools
 
 import jax
 
+from rlt_jax.sim.precision import full_precision
+
 _FUSION_EMITTERS = 'xla_cpu_use_fusion_emitters'
 
 
 def jit(function: Callable, **kwargs) -> Callable:
   """Jits a function that contains the simulator; `kwargs` are `jax.jit`'s.
+
+  All products in it are full float32, see `full_precision`.
 
   The CPU fusion emitters of jaxlib 0.10 and 0.11.0 can make the kinematics of a
   serial arm 60 times slower and double the time to compile, so they are turned
@@ -19,7 +23,7 @@ def jit(function: Callable, **kwargs) -> Callable:
   """
   if jax.default_backend() == 'cpu' and _is_option(_FUSION_EMITTERS):
     kwargs['compiler_options'] = {_FUSION_EMITTERS: False}
-  return jax.jit(function, **kwargs)
+  return jax.jit(full_precision(function), **kwargs)
 
 
 @functools.cache

@@ -7,6 +7,9 @@ import jax.extend as jex
 import jax.numpy as jnp
 import pytest
 
+from rlt_jax import tasks
+from rlt_jax.envs import actions
+from rlt_jax.sim import compilation
 from rlt_jax.sim.precision import full_precision
 from rlt_jax.tasks.ethernet import task as task_lib
 
@@ -50,6 +53,10 @@ def test_a_product_is_low_without_the_decorator():
   a = jnp.ones((3, 3))
   assert _low(lambda x: x @ x, a) == (1, 1)
   assert _low(full_precision(lambda x: x @ x), a) == (1, 0)
+  # Whatever is compiled with the simulator: cheats, pushes, probes.
+  assert _low(compilation.jit(lambda x: x @ x), a) == (1, 0)
+  both = compilation.jit(lambda x, n: x @ x * n, static_argnames='n')
+  assert both(a, n=2)[0, 0] == 6.0
 
 
 def test_physics_and_verdict_are_full(task, state):
@@ -67,6 +74,26 @@ def test_start_and_kinematics_are_full(task, state):
   ):
     products, low = _low(function, *args)
     assert products and low == 0
+
+
+@pytest.mark.parametrize('name', ['ethernet', 'zip_tie'])
+def test_operators_are_full(name):
+  task = tasks.load(name)
+  key = jax.random.PRNGKey(0)
+  state, expert = jax.eval_shape(task.reset, key), task.make_expert()
+  memory = jax.eval_shape(expert.begin, key, state, jnp.int32(0))
+  for function, args in (
+    (expert.begin, (key, state, jnp.int32(0))),
+    (expert.act, (key, memory, state)),
+  ):
+    products, low = _low(function, *args)
+    assert products and low == 0
+
+
+def test_twists_of_the_tip_are_full(task, state):
+  tip = actions.make(task, 'tip')
+  products, low = _low(tip.command, state, jnp.zeros(6))
+  assert products and low == 0
 
 
 def test_rays_are_full(task, state):

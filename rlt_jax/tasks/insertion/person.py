@@ -87,6 +87,7 @@ def make(
   return ScriptedExpert(begin=begin, act=act)
 
 
+@full_precision
 def _begin(
   key: PRNGKey,
   state: State,

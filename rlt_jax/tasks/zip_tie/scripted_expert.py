@@ -88,6 +88,7 @@ def make(scene: Scene, config: ExpertConfig | None = None) -> ScriptedExpert:
   return ScriptedExpert(begin=begin, act=act)
 
 
+@full_precision
 def _begin(
   key: PRNGKey,
   state: State,
