@@ -97,7 +97,15 @@ _MAY_IMPORT = {
     'tasks',
     'training',
   },
-  'resnet10': {'types', 'files', 'serving', 'signals', 'sim', 'sitting'},
+  'resnet10': {
+    'types',
+    'files',
+    'serving',
+    'signals',
+    'sim',
+    'sitting',
+    'vlas',
+  },
   'export': {'types', 'agents', 'files', 'robot'},
   'reporting': {'types', 'files', 'robot'},
   'rollout': {

@@ -20,6 +20,7 @@ from rlt_jax.resnet10 import renders
 from rlt_jax.resnet10.network import ResNet10, STRIDE, WIDTH
 from rlt_jax.sitting import Sitting, spell_progress
 from rlt_jax.types import Array, Params, PRNGKey
+from rlt_jax.vlas import training_loop
 
 _LOG_EVERY, _SAVE_EVERY_S = 50, 240.0
 _HELD_OUT = 128  # pictures of each scene
@@ -142,7 +143,8 @@ def train(
       picture = stop.call(scenes[number].draw, key, config.batch_size)
       state, error = stop.call(update, state, jnp.int32(number), picture)
       if step % _LOG_EVERY == 0:
-        figures = {'loss': _check_finite(float(error), step)}
+        figures = {'loss': float(error)}
+        training_loop.check_finite(figures, step)
       done, spent = step + 1, time.monotonic() - began
       sitting.show(
         spell_progress(
@@ -163,14 +165,6 @@ def train(
     'explained': 1.0 - float(np.mean(errors)),
     'minutes': (time.monotonic() - began) / 60,
   }
-
-
-def _check_finite(error: float, step: int) -> float:
-  if not np.isfinite(error):
-    raise FloatingPointError(
-      f'A training must stay finite; it diverged before step {step}.'
-    )
-  return error
 
 
 def _predict(params: Params, scene: Array, images: Array) -> Array:
