@@ -84,7 +84,7 @@ def _start_pictures(
 ) -> Iterator[Mapping[str, Array]]:
   """Yields pictures of start states, `size` at a time."""
   for keys in jax.random.split(
-    jax.random.PRNGKey(0), (_START_STATES // size + 1, size)
+    jax.random.PRNGKey(0), (-(-_START_STATES // size), size)
   ):
     yield task.render(rollout_fns.begin(keys, size))
 

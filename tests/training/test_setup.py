@@ -3,6 +3,8 @@
 import dataclasses
 import types
 
+import jax
+import numpy as np
 import pytest
 
 from rlt_jax.agents import registry
@@ -32,6 +34,26 @@ def test_a_setting_reaches_the_features(
   monkeypatch.setattr(module, 'make', note)
   setup_lib.make(dataclasses.replace(config, **{field: value}), str(assets))
   assert asked == [value]
+
+
+def test_a_resnet_stands_in_for_the_token(config, assets, monkeypatch):
+  rng = np.random.default_rng(0)
+
+  def pictures(task, rollout_fns, size):
+    del rollout_fns  # resets take long to compile
+    yield {
+      camera: rng.integers(0, 255, (size, 64, 64, 3)).astype(np.uint8)
+      for camera in task.spec.cameras
+    }
+
+  monkeypatch.setattr(setup_lib, '_start_pictures', pictures)
+  config = dataclasses.replace(config, token_ablation='resnet10_sim')
+  setup = setup_lib.make(config, str(assets))
+  z_dim = len(setup.task.spec.cameras) * 2 * 2 * 512
+  assert setup.perception.z_dim == setup.embedder.spec.z_dim == z_dim
+  # The agent of the run is as wide.
+  actor = jax.tree.leaves(setup.agent.init(jax.random.PRNGKey(0)))
+  assert any(x.ndim == 2 and x.shape[0] >= z_dim for x in actor)
 
 
 @pytest.mark.parametrize(
