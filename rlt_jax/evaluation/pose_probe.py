@@ -14,7 +14,6 @@ import optax
 
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim import kinematics, two_arm_bench
-from rlt_jax.sim.precision import full_precision
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion.scene import Scene
@@ -29,7 +28,6 @@ _BATCH = 20  # poses rendered at a time
 _HELD_OUT = 0.1
 
 
-@full_precision
 def draw(key: PRNGKey, task: Task, scene: Scene) -> State:
   """Returns a State with the plug near the mouth; `key` is consumed."""
   keys = jax.random.split(key, 4)
