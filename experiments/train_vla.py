@@ -27,24 +27,24 @@ _START = launch.define_path(
   '',
   'Folder of a trained VLA to continue; empty starts from random weights.',
 )
-_STEPS = flags.DEFINE_integer(
-  'steps', 6_000, 'Largest number of gradient steps.'
-)
-_MINUTES = flags.DEFINE_float(
-  'minutes', None, 'Longest wall-clock time, minutes; unset has no limit.'
+# Named as the fields of TrainConfig.
+_TRAIN = (
+  flags.DEFINE_integer('steps', 6_000, 'Largest number of gradient steps.'),
+  flags.DEFINE_float('minutes', None, 'Longest wall-clock time, minutes.'),
+  flags.DEFINE_string('part', 'all', "To train: 'all', 'prefix' or 'expert'."),
+  flags.DEFINE_integer('seed', 0, 'Seed of weights, split, order and noise.'),
 )
 _BATCH = flags.DEFINE_integer('batch', 64, 'Frames per gradient step.')
 _DRAWS = flags.DEFINE_integer(
   'draws', 2, 'Draws of (noise, time) per frame, for the flow loss.'
 )
-_PART = flags.DEFINE_string(
-  'part', 'all', "Part of the network to train: 'all', 'prefix' or 'expert'."
-)
 _SHARE = flags.DEFINE_list(
   'share', [], 'Weight of each --demos in a batch, such as 2,1,1; empty: equal.'
 )
-_SEED = flags.DEFINE_integer(
-  'seed', 0, 'Seed of weights, split, order and noise.'
+_REST_SHARE = flags.DEFINE_float(
+  'rest_share',
+  0.0,
+  "Share of a batch that is told another task's instruction, and to rest.",
 )
 
 
@@ -62,15 +62,13 @@ def main() -> None:
       folder=folder,
       start=_START.value,
       train=train.TrainConfig(
-        steps=_STEPS.value,
-        minutes=_MINUTES.value,
         batch_size=_BATCH.value,
-        part=_PART.value,
-        seed=_SEED.value,
+        **{flag.name: flag.value for flag in _TRAIN},
       ),
       loss=objective.LossConfig(draws=_DRAWS.value),
       command=command if _RESUME.value else launch.command(),
       share=tuple(float(x) for x in _SHARE.value),
+      rest_share=_REST_SHARE.value,
     )
     with resuming.sitting(folder, training.command, _RESUME.value) as sitting:
       training.run(_DEMOS.paths(), sitting, _DEMOS.open)

@@ -24,8 +24,9 @@ class DemoBatch(NamedTuple):
   proprio: float32 [F, P] what the VLA reads of the arms: what the task
     measures, or the joints' positions and then rates [F, 2 A].
   prompt: int32 [F, L] the instruction, as the VLA tokenizes it.
-  chunk: float32 [F, H, A] commanded offsets from the frame's commands, in
-    normalized action units; past the end of the demo the last one is held.
+  chunk: float32 [F, H, A] offsets of the commands from the frame's measured
+    pose, in normalized action units; past the end of the demo the last one is
+    held.
   chunk_valid: bool [F, H] False past the end of the demo.
   remaining_motion: float32 [F, 6] how the tool's tip has yet to move (m) and
     turn (rotation vector, rad) until the end of the demo, in the tip's frame;

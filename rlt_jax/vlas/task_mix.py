@@ -25,16 +25,27 @@ class TaskMix(NamedTuple):
   rows: frame numbers of each task.
   share: probability that a frame of a batch is of each task.
   action_scale: [A] unit of each task's own demonstrations.
+  rest_share: probability that a frame of a batch is shown as `rest` shows it.
   """
 
   demos: Demos
   rows: tuple[np.ndarray, ...]
   share: tuple[float, ...]
   action_scale: tuple[tuple[float, ...], ...]
+  rest_share: float = 0.0
 
   def names(self) -> tuple[str, ...]:
     """Returns the tasks' names."""
     return tuple(task.name for task in self.demos.tasks)
+
+  def prompts(self) -> tuple[np.ndarray, ...]:
+    """Returns the prompts [N, L] of each task's demonstrations, each once."""
+    prompt = self.demos.frames.prompt
+    return tuple(np.unique(prompt[rows], axis=0) for rows in self.rows)
+
+  def task_of(self, frames: np.ndarray) -> np.ndarray:
+    """Returns the number of the task of each frame, int [B]."""
+    return np.searchsorted([rows[-1] for rows in self.rows], frames)
 
   def draw(self, rows: Sequence[np.ndarray], size: int, rng: Any) -> np.ndarray:
     """Returns frame numbers [size], each of a task by its share.
@@ -50,6 +61,43 @@ class TaskMix(NamedTuple):
       mine = task == i
       drawn[mine] = frames[(place[mine] * len(frames)).astype(np.int64)]
     return drawn
+
+
+def rest(
+  frames: DemoBatch,
+  task: np.ndarray,
+  prompts: Sequence[np.ndarray],
+  share: float,
+  rng: Any,
+) -> DemoBatch:
+  """Returns frames of which some have the instruction of another task, at rest.
+
+  Demonstrations alone do not say that the instruction matters: each scene is
+  seen under instructions of its own task only. Told another task, the arms stay
+  where they are, a chunk of zeros. The remaining motion, which teaches the
+  prefix what is where, stays as it is.
+
+  Args:
+    frames: arrays [B, ...]; not changed.
+    task: int [B], of each frame.
+    prompts: [N, L] of each task, at least two.
+    share: probability that a frame is at rest.
+    rng: NumPy's Generator; draws are taken from it.
+  """
+  B, num = len(task), len(prompts)
+  chosen = rng.random(B) < share
+  other = (task + rng.integers(1, num, size=B)) % num
+  place = rng.random(B)
+  prompt = frames.prompt.copy()
+  for row in np.flatnonzero(chosen):
+    texts = prompts[other[row]]
+    prompt[row] = texts[int(place[row] * len(texts))]
+  chunk = np.where(chosen[:, None, None], np.float32(0.0), frames.chunk)
+  return frames._replace(
+    prompt=prompt,
+    chunk=chunk,
+    chunk_valid=frames.chunk_valid | chosen[:, None],
+  )
 
 
 def read_indexes(
@@ -102,6 +150,7 @@ def load(
   tokenize: Callable[[str], np.ndarray],
   say: Callable[[str], None],
   action_scale: Sequence[float] | None = None,
+  rest_share: float = 0.0,
 ) -> TaskMix:
   """Reads demonstrations of several tasks.
 
@@ -110,6 +159,7 @@ def load(
     share: weight of each task; made to sum to 1.
     cameras, tokenize, say: as for `demos.load`.
     action_scale: [A] unit of the chunks; None takes that of the first task.
+    rest_share: see `TaskMix`.
 
   Raises:
     ValueError: see `demos.load`; frames of two tasks of different shapes.
@@ -146,6 +196,7 @@ def load(
     rows=tuple(rows),
     share=tuple(float(x) / total for x in share),
     action_scale=tuple(scales),
+    rest_share=rest_share,
   )
 
 
@@ -155,6 +206,17 @@ def check_shares(share: Sequence[float], tasks: int) -> None:
     raise ValueError(
       f'share must have a positive number for each of the {tasks} tasks: '
       f'{list(share)}.'
+    )
+
+
+def check_rest_share(share: float, tasks: int) -> None:
+  """Raises a ValueError unless there is another task to be told of."""
+  if not 0.0 <= share < 1.0:
+    raise ValueError(f'rest_share must be in [0, 1): {share}.')
+  if share and tasks < 2:
+    raise ValueError(
+      f'rest_share must be 0 where there is one task, as no other can be told: '
+      f'{share}.'
     )
 
 

@@ -20,6 +20,7 @@ from rlt_jax import signals
 from rlt_jax.sitting import Sitting, spell_progress
 from rlt_jax.types import Params, PRNGKey
 from rlt_jax.vlas import demos as demos_lib
+from rlt_jax.vlas import task_mix
 from rlt_jax.vlas.demos import DemoBatch, Demos
 from rlt_jax.vlas.task_mix import TaskMix
 
@@ -130,10 +131,12 @@ class Fit(abc.ABC):
         f'batch_size must be at most the {len(self._rows)} frames to train on: '
         f'{train.batch_size}.'
       )
+    self._seed = train.seed
     self._order = np.random.default_rng(train.seed)
     self._init_key, self._step_key = jax.random.split(
       jax.random.key(train.seed)
     )
+    self._prompts = mix.prompts() if mix is not None and mix.rest_share else ()
     self._kept: dict[str, Any] = {}
 
   def begin(self, kept: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
@@ -165,7 +168,8 @@ class Fit(abc.ABC):
     self, rate: float, call: Callable[..., Any]
   ) -> dict[str, jax.Array]:
     """Takes a step at a learning rate; `call` calls the compiled function."""
-    batch = demos_lib.take(self._demos.frames, self._draw_rows())
+    share = self._mix.rest_share if self._mix else 0.0
+    batch = self.show(self._draw_rows(), share)
     key = jax.random.fold_in(self._step_key, self.step)
     self._kept['train'], metrics = call(
       self.update, self._kept['train'], batch, jnp.float32(rate), key
@@ -198,6 +202,19 @@ class Fit(abc.ABC):
   @abc.abstractmethod
   def validate(self, params: Params) -> tuple[Params, dict[str, float]]:
     """Returns params as they are written, and errors on held-out frames."""
+
+  def show(self, rows: np.ndarray, rest_share: float) -> DemoBatch:
+    """Returns frames, a share of them as `task_mix.rest` shows them.
+
+    What is drawn depends on seed and step alone.
+    """
+    batch = demos_lib.take(self._demos.frames, rows)
+    if not self._prompts:
+      return batch
+    # Not from `_order`: a training that goes on repeats its draws of rows.
+    rng = np.random.default_rng((self._seed, self.step))
+    task = self._mix.task_of(rows)
+    return task_mix.rest(batch, task, self._prompts, rest_share, rng)
 
   def _draw_rows(self) -> np.ndarray:
     if self._mix is not None:

@@ -93,22 +93,39 @@ class _Fit(training_loop.Fit):
     """Returns params with 'norm', and the errors; see `validate`."""
     params = params | {'norm': self._kept['norm']}
     if self._mix is None:
-      return params, self._measure(params, self._held_out)
+      return params, self._measure(params, self._demos, self._held_out)
     results = {}
     for name, (_, rows) in zip(self._mix.names(), self._parts, strict=True):
-      found = self._measure(params, rows)
+      found = self._measure(params, self._demos, rows)
+      if self._prompts:
+        found |= self._measure_rest(params, rows)
       results |= {f'{name}/{key}': value for key, value in found.items()}
     return params, results
 
-  def _measure(self, params: Params, rows: np.ndarray) -> dict[str, float]:
+  def _measure(
+    self, params: Params, demos: demos_lib.Demos, rows: np.ndarray
+  ) -> dict[str, float]:
     return validate.evaluate(
       params,
-      self._demos,
+      demos,
       rows,
       config=self._static['config'],
       loss=self._static['loss'],
       max_rows=_HELD_OUT_ROWS if self._mix is None else _HELD_OUT_ROWS // 2,
     )
+
+  def _measure_rest(self, params: Params, rows: np.ndarray) -> dict[str, float]:
+    """Returns 'rest_*': how far chunks move that other tasks were told."""
+    place = np.linspace(0, len(rows) - 1, _HELD_OUT_ROWS // 2).astype(int)
+    demos = dataclasses.replace(
+      self._demos, frames=self.show(np.unique(rows[place]), 1.0)
+    )
+    found = self._measure(params, demos, np.arange(len(demos)))
+    return {
+      key.replace('chunk', 'rest'): value
+      for key, value in found.items()
+      if key.startswith('chunk')
+    }
 
 
 def _for_one_step(train: TrainConfig) -> TrainConfig:

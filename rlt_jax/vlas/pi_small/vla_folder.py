@@ -82,7 +82,7 @@ class VlaFolder:
 
   folder: new or empty. start: folder of a trained VLA to continue, or ''.
   command: the command line, for the record. share: weight of each of several
-  tasks in a batch; empty weighs all alike.
+  tasks in a batch; empty weighs all alike. rest_share: see `TaskMix`.
   """
 
   folder: pathlib.Path
@@ -91,6 +91,7 @@ class VlaFolder:
   loss: LossConfig
   command: Sequence[str]
   share: tuple[float, ...] = ()
+  rest_share: float = 0.0
 
   def run(
     self,
@@ -115,6 +116,7 @@ class VlaFolder:
     if not isinstance(demos_path, str | os.PathLike):
       paths = list(demos_path)
     sitting = sitting or Sitting()
+    task_mix.check_rest_share(self.rest_share, len(paths))
     start, config = self._begin(sitting)
     if len(paths) > 1 or config.state == 'joints':
       opened = self._open_several(paths, start, config, sitting)
@@ -190,7 +192,13 @@ class VlaFolder:
         params = several_tasks.adapt(key, start, config, self.train.part)
         scale = start.spec.action_scale
     mix = task_mix.load(
-      paths, share, config.cameras, config.tokenize, sitting.say, scale
+      paths,
+      share,
+      config.cameras,
+      config.tokenize,
+      sitting.say,
+      scale,
+      self.rest_share,
     )
     tasks = several_tasks.know(indexes, mix.action_scale)
     return _Opened(config, mix.demos, params, mix, tasks)
@@ -207,11 +215,13 @@ def _settings_of_mix(mix: TaskMix | None) -> dict[str, Any]:
   """Returns what another sitting must not change of the tasks."""
   if mix is None:
     return {}
-  return {
+  settings = {
     'tasks': mix.names(),
     'share': mix.share,
     'action_scale': mix.demos.action_scale,
   }
+  # Older trainings have none.
+  return settings | ({'rest_share': mix.rest_share} if mix.rest_share else {})
 
 
 def _load_outcomes(
@@ -331,9 +341,15 @@ def _card(
 
 def _spell_mix(mix: TaskMix) -> str:
   """Returns the lines of the model card on the tasks."""
-  return ''.join(
+  lines = ''.join(
     f'- Task `{name}`: {len(rows)} frames of '
     f'{len(np.unique(mix.demos.frames.episode[rows]))} demonstrations, in a '
     f'batch with probability {share:.3g}\n'
     for name, rows, share in zip(mix.names(), mix.rows, mix.share, strict=True)
   )
+  if mix.rest_share:
+    lines += (
+      f'- A frame is shown with probability {mix.rest_share:.3g} with the\n'
+      '  instruction of another task, and at rest\n'
+    )
+  return lines

@@ -11,6 +11,7 @@ import pytest
 from rlt_jax import vlas
 from rlt_jax.demo_files import TaskFacts
 from rlt_jax.types import Observation
+from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas import known_tasks, task_mix
 from rlt_jax.vlas.pi_small import (
   pi_vla,
@@ -159,14 +160,14 @@ def test_a_killed_training_of_two_tasks_ends_as_an_unbroken_one(
   config = train.TrainConfig(
     steps=4, batch_size=8, log_every=1, save_every_s=1e-9
   )
-  _folder(tmp_path / 'whole', train=config).run(paths)
+  _folder(tmp_path / 'whole', train=config, rest_share=0.5).run(paths)
   folder = tmp_path / 'killed'
   with pytest.raises(sittings.StoppedError):
-    _folder(folder, train=config).run(
+    _folder(folder, train=config, rest_share=0.5).run(
       paths, sittings.Sitting(folder, resume=False, last_step=3, kept=(0, 2))
     )
   sitting = sittings.Sitting(folder, resume=True)
-  _folder(folder, train=config).run(paths, sitting)
+  _folder(folder, train=config, rest_share=0.5).run(paths, sitting)
   assert sitting.first_step == 2
   for name in ('vla.safetensors',):
     assert (folder / name).read_bytes() == (
@@ -177,10 +178,14 @@ def test_a_killed_training_of_two_tasks_ends_as_an_unbroken_one(
     _folder(tmp_path / 'b', train=other).run(
       paths, sittings.Sitting(tmp_path / 'b', resume=False, last_step=1)
     )
-  with pytest.raises(ValueError, match=r'settings\.share'):
-    _folder(tmp_path / 'b', train=other, share=(1.0, 2.0)).run(
-      paths, sittings.Sitting(tmp_path / 'b', resume=True)
-    )
+  for changes, name in (
+    ({'share': (1.0, 2.0)}, 'share'),
+    ({'rest_share': 0.5}, 'rest_share'),
+  ):
+    with pytest.raises(ValueError, match=rf'settings\.{name}'):
+      _folder(tmp_path / 'b', train=other, **changes).run(
+        paths, sittings.Sitting(tmp_path / 'b', resume=True)
+      )
 
 
 def _hashing_start(folder, config, demos, names):
@@ -275,3 +280,47 @@ def test_batches_draw_each_task_by_its_share():
   drawn = mix.draw(rows, 4000, np.random.default_rng(0))
   assert abs((drawn < 10).mean() - 0.75) < 0.03
   assert set(drawn[drawn < 10]) == set(range(10)) and drawn.max() > 950
+
+
+def test_a_frame_told_another_task_is_at_rest(demos):
+  frames = demos_lib.take(demos.frames, np.arange(6))
+  task = np.array([0, 0, 1, 1, 2, 2])
+  prompts = [np.full((2, frames.prompt.shape[1]), 10 * i) for i in range(3)]
+  prompts[1][1] += 1  # a second phrasing
+  told = []
+  for seed in range(40):
+    rng = np.random.default_rng(seed)
+    shown = task_mix.rest(frames, task, prompts, 0.5, rng)
+    still = (shown.chunk == 0.0).all((1, 2))
+    told += list(zip(task[still], shown.prompt[still, 0], strict=True))
+    assert shown.chunk_valid[still].all()
+    for name in ('prompt', 'chunk', 'chunk_valid'):
+      kept, own = getattr(shown, name), getattr(frames, name)
+      np.testing.assert_array_equal(kept[~still], own[~still])
+    assert shown.remaining_motion is frames.remaining_motion
+  assert (frames.chunk != 0.0).any((1, 2)).all()
+  assert 0.35 < len(told) / 240 < 0.65
+  # Every instruction of every other task, and none of its own.
+  assert set(told) == {(0, 10), (0, 11), (0, 20), (1, 0), (1, 20), (2, 0),
+                       (2, 10), (2, 11)}  # fmt: skip
+
+
+def test_a_vla_learns_to_rest_when_told_another_task(paths, tmp_path):
+  fit = train.TrainConfig(
+    steps=250, batch_size=16, log_every=50, warmup_steps=5, ema_rate=0.9
+  )
+  folder = tmp_path / 'vla'
+  _folder(folder, train=fit, rest_share=0.8).run(paths)
+  found = json.loads((folder / 'vla.json').read_text())['metrics']
+  for name in _FACTS:
+    # Untrained chunks move further than the demonstrations do.
+    assert found[f'{name}/rest_4_rms'] < 0.6 * found[f'{name}/still_4_rms']
+  card = (folder / 'MODEL_CARD.md').read_text()
+  assert 'with probability 0.8 with the\n  instruction' in card
+
+
+def test_a_share_at_rest_needs_another_task(paths, tmp_path):
+  with pytest.raises(ValueError, match='rest_share must be 0 where there is'):
+    _folder(tmp_path / 'vla', rest_share=0.1).run(paths[:1])
+  with pytest.raises(ValueError, match=r'rest_share must be in \[0, 1\): 1.0'):
+    _folder(tmp_path / 'vla', rest_share=1.0).run(paths)
