@@ -2,7 +2,8 @@
 
   python -m benchmarks.sim_throughput
   python -m benchmarks.sim_throughput --worlds=64,1024 --with=physics,cameras
-  python -m benchmarks.sim_throughput --task=zip_tie --with=physics,cameras,c
+  python -m benchmarks.sim_throughput --tasks=ethernet,charger,screw,zip_tie \\
+      --with=physics,cameras,c
 
 A control step is 20 ms of one world: five physics steps and the computation of
 reward and outcome. Rows:
@@ -13,12 +14,13 @@ reward and outcome. Rows:
   warp: the same as physics with MuJoCo Warp, if it is installed.
   cameras: also renders the three cameras at every control step.
   vla: also queries the frozen VLA every ten control steps, as practice does;
-    of --task=ethernet, which it was trained on.
+    of Ethernet, which it was trained on.
   c: C MuJoCo steps the same MJCF on every core, without reward and outcome.
   playground, playground_spread: physics alone, with the settings of MuJoCo
     Playground's peg task on primitive geometry. Its control step is shorter, so
     every row also gives simulated seconds per second.
 
+Every task has rows of its own; those of `vla` and `playground` are made once.
 In every row the arms do not move: the plug is in the air, the playground's peg
 and socket are on the table. The first call, which compiles, is timed
 separately; contenders take turns. Memory per world is that of the row's largest
@@ -26,11 +28,12 @@ compiled program. It is without the VLA's own memory for `vla`; a `_spread` row
 has the figure of the row without `_spread`.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 import dataclasses
 import math
 import os
 import pathlib
+from typing import NamedTuple
 
 from absl import app, flags
 import jax
@@ -58,7 +61,9 @@ _LABELS = {
   'playground': playground_peg.LABEL,
   'playground_spread': f'{playground_peg.LABEL}, spread',
 }
-_TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
+_TASKS = flags.DEFINE_list(
+  'tasks', ['ethernet'], f'Tasks to time, of {list(tasks.SHIPPED)}.'
+)
 _WORLDS = flags.DEFINE_list('worlds', ['8', '64'], 'Numbers of worlds to time.')
 _WITH = flags.DEFINE_list('with', _BY_DEFAULT, f'Rows to time, of {_KINDS}.')
 _ROUNDS = flags.DEFINE_integer('rounds', 3, 'Timed calls per row.')
@@ -287,33 +292,65 @@ def report(
   }
 
 
+class Case(NamedTuple):
+  """A row to time."""
+
+  kind: str
+  worlds: int
+  task: str
+
+
+def choose_cases(
+  kinds: Sequence[str], names: Sequence[str], counts: Sequence[int]
+) -> list[Case]:
+  """Returns the rows of some kinds, tasks and numbers of worlds.
+
+  Raises:
+    app.UsageError: an unknown kind or task, or a kind that no task can have.
+  """
+  if set(kinds) - set(_KINDS):
+    raise app.UsageError(f'--with must list {_KINDS}: {list(kinds)}.')
+  if set(names) - set(tasks.SHIPPED) or not names:
+    raise app.UsageError(
+      f'--tasks must list {list(tasks.SHIPPED)}: {list(names)}.'
+    )
+  if 'vla' in kinds and 'ethernet' not in names:
+    raise app.UsageError(
+      f'--with=vla is of ethernet, which --tasks must have: {list(names)}.'
+    )
+  cases = []
+  for kind in kinds:
+    once = kind == 'vla' or kind.startswith('playground')
+    for name in ['ethernet'] if once else names:
+      cases += [Case(kind, worlds, name) for worlds in counts]
+  return cases
+
+
 def main(argv: list[str]) -> None:
-  """Times every row of --with at every number of worlds."""
+  """Times every row of --with at every number of worlds, for each task."""
   out_file.check(_OUT.value)
   if len(argv) > 1:
     raise app.UsageError(f'Unknown arguments: {argv[1:]}')
-  unknown = set(_WITH.value) - set(_KINDS)
-  if unknown:
-    raise app.UsageError(f'--with must list {_KINDS}: {sorted(unknown)}.')
-  if 'vla' in _WITH.value and _TASK.value != 'ethernet':
-    raise app.UsageError(
-      f'--with=vla is of --task=ethernet only: {_TASK.value}.'
-    )
+  counts = [int(worlds) for worlds in _WORLDS.value]
+  cases = choose_cases(_WITH.value, _TASKS.value, counts)
   timing.show_every_core()
-  bench, counts = Bench(_TASK.value), [int(w) for w in _WORLDS.value]
+  benches = {case.task: Bench(case.task) for case in cases}
   try:
-    kinds = sorted({kind.removesuffix('_spread') for kind in _WITH.value})
-    memory = {k: bytes_per_world(bench.lowered(k)) for k in kinds}
-    for per_world in filter(None, memory.values()):
-      check_memory(max(counts), per_world)
+    memory = {}
+    for kind, worlds, name in cases:
+      kind = kind.removesuffix('_spread')
+      if (kind, name) not in memory:
+        memory[kind, name] = bytes_per_world(benches[name].lowered(kind))
+      if per_world := memory[kind, name]:
+        check_memory(worlds, per_world)
   except ValueError as error:
     raise SystemExit(f'error: {error}') from None
   # The estimate compiled programs for `_CHECK` worlds. Forget them, so that the
   # first timed call of that many worlds compiles too.
   jax.clear_caches()
-  cases = [(kind, worlds) for kind in _WITH.value for worlds in counts]
   timed = timing.interleave(
-    [bench.make(*case) for case in cases], _ROUNDS.value
+    [benches[case.task].make(case.kind, case.worlds) for case in cases],
+    _ROUNDS.value,
   )
   origin = timing.origin()
   print(
@@ -321,8 +358,10 @@ def main(argv: list[str]) -> None:
     'KiB per world; worlds that fit |\n|---|---|---|---|---|'
   )
   rows = [
-    report(*case, timed, memory[case[0].removesuffix('_spread')], _TASK.value)
-    for case in cases
+    report(
+      kind, worlds, timed, memory[kind.removesuffix('_spread'), name], name
+    )
+    for kind, worlds, name in cases
   ]
   timing.finish(rows, origin, _OUT.value)
 

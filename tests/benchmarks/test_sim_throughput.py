@@ -1,5 +1,6 @@
 import os
 
+from absl import app
 import jax
 import jax.numpy as jnp
 import mujoco
@@ -72,6 +73,34 @@ def test_the_rows_of_another_task_are_named_and_compared_with_its_own(capsys):
   assert row['value'] == pytest.approx(50 * 4)
   assert row['ratio_to_best_peer'] == pytest.approx(0.5)
   assert 'zip_tie: physics' in capsys.readouterr().out
+
+
+def test_every_task_has_rows_of_its_own():
+  cases = sim_throughput.choose_cases(
+    ['physics', 'vla', 'c'], ['ethernet', 'screw'], [8, 64]
+  )
+  assert [tuple(case) for case in cases if case.worlds == 8] == [
+    ('physics', 8, 'ethernet'),
+    ('physics', 8, 'screw'),
+    ('vla', 8, 'ethernet'),
+    ('c', 8, 'ethernet'),
+    ('c', 8, 'screw'),
+  ]
+  assert len(cases) == 10
+
+
+@pytest.mark.parametrize(
+  ('names', 'kinds', 'rule'),
+  [
+    (['ethernet', 'bolt'], ['physics'], '--tasks must list'),
+    ([], ['physics'], '--tasks must list'),
+    (['screw'], ['vla'], 'which --tasks must have'),
+    (['screw'], ['vlas'], '--with must list'),
+  ],
+)
+def test_unknown_rows_and_tasks_are_refused(names, kinds, rule):
+  with pytest.raises(app.UsageError, match=rule):
+    sim_throughput.choose_cases(kinds, names, [8])
 
 
 def test_the_playground_peer_has_that_tasks_sizes():
