@@ -1,6 +1,8 @@
 """Settings that the tasks of the two-arm bench share: physics and limits."""
 
 import dataclasses
+import math
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +10,10 @@ from rlt_jax.tasks.task import TaskConfig
 
 IMPLS = ('jax', 'warp')
 PROPRIOS = ('joints', 'end_effector')
+
+
+def _nominal_zero() -> Any:
+  return dataclasses.field(default=0.0, metadata={'absent': 0.0})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,22 @@ class BenchConfig(TaskConfig):
   reach_wrist_rad: float = 0.04  # joints 4 and 5
   reach_roll_rad: float = 0.1  # joint 6
   reach_gripper_mm: float = 5.0  # command limit of the opening
+  # What follows differs between robots and is nominal here. Drawn per episode
+  # in practice it makes a policy robust. Files written before these fields
+  # existed mean the nominal values.
+  # Stiffness of each joint's controller, a factor drawn between the two per
+  # episode; its damping stays.
+  gain: tuple[float, float] = dataclasses.field(
+    default=(1.0, 1.0), metadata={'absent': [1.0, 1.0]}
+  )
+  # mm, each camera's place in its mounting, uniform +- per axis and episode.
+  camera_shift_mm: float = _nominal_zero()
+  # Degrees, each camera's turn in its mounting, likewise.
+  camera_turn_deg: float = _nominal_zero()
+  # mrad, standard deviation of the arms' measured joints per control step.
+  joint_noise_mrad: float = _nominal_zero()
+  # mrad/s, standard deviation of the arms' measured joint rates, likewise.
+  joint_rate_noise_mrad: float = _nominal_zero()
 
   def __post_init__(self):
     super().__post_init__()
@@ -62,6 +84,22 @@ class BenchConfig(TaskConfig):
         'contact_time_constant must be at least two timesteps, '
         f'{2 * self.timestep} s: {self.contact_time_constant}.'
       )
+    self._check_variation()
+
+  def _check_variation(self) -> None:
+    low, high = self.gain
+    if not 0.0 < low <= high < math.inf:
+      raise ValueError(
+        f'gain must be two finite numbers, 0 < lowest <= highest: {self.gain}.'
+      )
+    for name in (
+      'camera_shift_mm', 'camera_turn_deg', 'joint_noise_mrad',
+      'joint_rate_noise_mrad',
+    ):  # fmt: skip
+      if not 0.0 <= getattr(self, name) < math.inf:
+        raise ValueError(
+          f'{name} must be finite and at least 0: {getattr(self, name)}.'
+        )
 
 
 def max_reach(config: BenchConfig) -> np.ndarray:

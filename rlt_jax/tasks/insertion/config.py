@@ -1,8 +1,6 @@
 """Settings of insertion tasks, and how their episodes can fail."""
 
 import dataclasses
-import math
-from typing import Any
 
 from rlt_jax.tasks.bench_config import BenchConfig
 from rlt_jax.tasks.task import Outcome
@@ -17,10 +15,6 @@ class InsertionOutcome(Outcome):
 
 
 OUTCOMES = ('time_out', 'success', 'force_limit', 'drop')
-
-
-def _nominal_zero() -> Any:
-  return dataclasses.field(default=0.0, metadata={'absent': 0.0})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,38 +34,6 @@ class InsertionConfig(BenchConfig):
   # about 20 N at rest; a blow at the fastest approach has 70 to 85 N.
   force_limit: float = 80.0
   drop_opening_mm: float = 4.0  # right gripper opening that loses the plug
-  # What follows differs between robots and is nominal here. Drawn per episode
-  # in practice it makes a policy robust. Files written before these fields
-  # existed mean the nominal values.
-  # Stiffness of each joint's controller, a factor drawn between the two per
-  # episode; its damping stays.
-  gain: tuple[float, float] = dataclasses.field(
-    default=(1.0, 1.0), metadata={'absent': [1.0, 1.0]}
-  )
-  # mm, each camera's place in its mounting, uniform +- per axis and episode.
-  camera_shift_mm: float = _nominal_zero()
-  # Degrees, each camera's turn in its mounting, likewise.
-  camera_turn_deg: float = _nominal_zero()
-  # mrad, standard deviation of the arms' measured joints per control step.
-  joint_noise_mrad: float = _nominal_zero()
-  # mrad/s, standard deviation of the arms' measured joint rates, likewise.
-  joint_rate_noise_mrad: float = _nominal_zero()
-
-  def __post_init__(self):
-    super().__post_init__()
-    low, high = self.gain
-    if not 0.0 < low <= high < math.inf:
-      raise ValueError(
-        f'gain must be two finite numbers, 0 < lowest <= highest: {self.gain}.'
-      )
-    for name in (
-      'camera_shift_mm', 'camera_turn_deg', 'joint_noise_mrad',
-      'joint_rate_noise_mrad',
-    ):  # fmt: skip
-      if not 0.0 <= getattr(self, name) < math.inf:
-        raise ValueError(
-          f'{name} must be finite and at least 0: {getattr(self, name)}.'
-        )
 
   @property
   def socket_turns_deg(self) -> float | tuple[float, float, float]:

@@ -1,13 +1,13 @@
 """Measurements of one world of an insertion task."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from rlt_jax.sim import kinematics, variation
+from rlt_jax.sim import kinematics
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.precision import full_precision
+from rlt_jax.tasks.bench_sensors import Sensors
 from rlt_jax.tasks.insertion.scene import Scene
 from rlt_jax.tasks.insertion.state import State
 from rlt_jax.tasks.insertion.verdict import TipPose
@@ -24,41 +24,7 @@ def joint_rates(state: State) -> Array:
   return bench.to_joints(state.qvel)
 
 
-class Sensors(NamedTuple):
-  """What is measured of the joints, State -> [..., A]: rad and m; per s."""
-
-  positions: Callable[[State], Array] = joint_positions
-  rates: Callable[[State], Array] = joint_rates
-
-
-def sensors(ranges: variation.Ranges) -> Sensors:
-  """Returns the joints' sensors, with the noise of the ranges."""
-  if not ranges.joint_noise and not ranges.joint_rate_noise:
-    return Sensors()
-
-  def noise(state: State) -> tuple[Array, Array]:
-    return variation.sensor_noise(state.variation, state.steps, ranges)
-
-  return Sensors(
-    lambda state: joint_positions(state) + noise(state)[0],
-    lambda state: joint_rates(state) + noise(state)[1],
-  )
-
-
-def joints_proprio(measured: Sensors, state: State) -> Array:
-  """Returns proprioception [..., P]: positions, then velocities."""
-  return jnp.concatenate(
-    [measured.positions(state), measured.rates(state)], axis=-1
-  )
-
-
-def end_effector_proprio(
-  scene: Scene, measured: Sensors, state: State
-) -> Array:
-  """Returns proprioception [..., P] of `two_arm_bench.END_EFFECTOR_NAMES`."""
-  return bench.end_effectors(
-    scene.right, scene.left, measured.positions(state), measured.rates(state)
-  )
+TRUE = Sensors(joint_positions, joint_rates)
 
 
 class TipInSocket(NamedTuple):

@@ -16,6 +16,7 @@ from rlt_jax.sim import action_space, camera, kinematics, physics, variation
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
+from rlt_jax.tasks import bench_sensors
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.insertion import measures
 from rlt_jax.tasks.insertion.bench import InsertionBench
@@ -72,10 +73,7 @@ def make(
     ended = state.replace(reward=jnp.zeros_like(state.reward))
     return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, ended)
 
-  measured = measures.sensors(_ranges(config))
-  proprio = functools.partial(measures.joints_proprio, measured)
-  if config.proprio == 'end_effector':
-    proprio = functools.partial(measures.end_effector_proprio, scene, measured)
+  measured = bench_sensors.make(config, measures.TRUE)
   return Task(
     config=config,
     spec=_spec(config, scene, rules, appearance),
@@ -83,7 +81,9 @@ def make(
     step=step,
     joint_positions=measured.positions,
     joint_rates=measured.rates,
-    proprio=proprio,
+    proprio=bench_sensors.make_proprio(
+      config, measured, scene.right, scene.left
+    ),
     render=camera.make(
       scene.world, appearance.cameras, size=appearance.image_size
     ),
@@ -97,16 +97,6 @@ def make(
     tip=_tip(scene),
     make_expert=functools.partial(make_expert, scene),
     make_bench=functools.partial(InsertionBench, config, scene, rules),
-  )
-
-
-def _ranges(config: InsertionConfig) -> variation.Ranges:
-  return variation.Ranges(
-    gain=tuple(config.gain),
-    camera_shift=config.camera_shift_mm * 1e-3,
-    camera_turn=float(np.deg2rad(config.camera_turn_deg)),
-    joint_noise=config.joint_noise_mrad * 1e-3,
-    joint_rate_noise=config.joint_rate_noise_mrad * 1e-3,
   )
 
 
@@ -210,7 +200,7 @@ def _reset(
     force=jnp.float32(0.0),
     # Folded in, so that all other draws are as without it.
     variation=variation.draw(
-      jax.random.fold_in(key, len(keys)), _ranges(config),
+      jax.random.fold_in(key, len(keys)), bench_sensors.ranges(config),
       scene.mj_model.ncam,
     ),
   )  # fmt: skip

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import mujoco
 import numpy as np
 
-from rlt_jax.sim import kinematics, physics, two_arm_scene
+from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
 from rlt_jax.sim.kinematics import Chain
 from rlt_jax.sim.mjx_import import mjx
 from rlt_jax.sim.two_arm_bench import to_joints
@@ -194,7 +194,8 @@ def _set_model(
   model: mjx.Model,
   state: State,
 ) -> mjx.Model:
-  """Returns the model of one world: its grasps, its friction and its pawl."""
+  """Returns the model of one world: grasps, friction, pawl and variation."""
+  model = variation.set_model(model, state.variation)
   pos, quat = model.body_pos, model.body_quat
   for (chain, body), shift, turn in (
     (strap, state.strap_pos, state.strap_rot),

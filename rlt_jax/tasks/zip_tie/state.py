@@ -4,6 +4,7 @@ import chex
 import jax
 import numpy as np
 
+from rlt_jax.sim.variation import Variation
 from rlt_jax.types import Array
 
 # The strap's own joints stand between those of the right and of the left arm.
@@ -25,6 +26,7 @@ class State:
   friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
   reward: [] of the last step. force: [] N, the largest net force of head and
     pawl on the strap in the last step, as of a wrist sensor.
+  variation: None unless the task draws one per episode.
   """
 
   qpos: Array
@@ -42,6 +44,7 @@ class State:
   outcome: Array
   reward: Array
   force: Array
+  variation: Variation | None = None
 
 
 def arms(values: Array) -> Array:

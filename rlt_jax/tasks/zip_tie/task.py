@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import action_space, camera, kinematics, physics
+from rlt_jax.sim import action_space, camera, kinematics, physics, variation
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
+from rlt_jax.tasks import bench_sensors
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.task import numbers, Task, TaskSpec, Tip
 from rlt_jax.tasks.zip_tie import hands, measures, scripted_expert, verdict
@@ -68,17 +69,17 @@ def make(config: ZipTieConfig | None = None) -> Task:
     ended = state.replace(reward=jnp.zeros_like(state.reward))
     return jax.tree.map(lambda x, y: jnp.where(running, x, y), after, ended)
 
-  proprio = measures.joints_proprio
-  if config.proprio == 'end_effector':
-    proprio = functools.partial(measures.end_effector_proprio, scene)
+  measured = bench_sensors.make(config, measures.TRUE)
   return Task(
     config=config,
     spec=_spec(config, scene),
     reset=functools.partial(_reset, config=config, scene=scene),
     step=step,
-    joint_positions=measures.joint_positions,
-    joint_rates=measures.joint_velocities,
-    proprio=proprio,
+    joint_positions=measured.positions,
+    joint_rates=measured.rates,
+    proprio=bench_sensors.make_proprio(
+      config, measured, scene.right, scene.left
+    ),
     render=camera.make(scene.world, CAMERAS, size=IMAGE_SIZE),
     view=camera.make_view(scene.world, CAMERAS[1]),  # looks at the slot
     compile=jit,
@@ -137,7 +138,7 @@ def _tip(scene: Scene) -> Tip:
 
 @full_precision
 def _reset(key: PRNGKey, *, config: ZipTieConfig, scene: Scene) -> State:
-  """Draws an episode: the poses of both hands, both grasps and friction."""
+  """Draws an episode: both hands, both grasps, friction and variation."""
   keys = jax.random.split(key, 10)
 
   def draw(k: PRNGKey, size: float) -> Array:
@@ -183,6 +184,12 @@ def _reset(key: PRNGKey, *, config: ZipTieConfig, scene: Scene) -> State:
     outcome=jnp.int32(ZipTieOutcome.RUNNING),
     reward=jnp.float32(0.0),
     force=jnp.float32(0.0),
+    # Folded in, so that all other draws are as without it.
+    variation=variation.draw(
+      jax.random.fold_in(key, len(keys)),
+      bench_sensors.ranges(config),
+      scene.mj_model.ncam,
+    ),
   )
 
 

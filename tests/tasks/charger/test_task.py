@@ -7,7 +7,6 @@ import pytest
 from rlt_jax import tasks
 from rlt_jax.tasks.charger import scene as scene_lib
 from rlt_jax.tasks.charger.config import ChargerConfig
-from rlt_jax.tasks.insertion import measures
 from rlt_jax.tasks.insertion.config import InsertionConfig, InsertionOutcome
 
 
@@ -71,14 +70,11 @@ def test_proprioception_is_the_end_effectors(task, scene, starts):
   assert np.abs(seen[:, len(names) // 2 :]).max() == 0.0
 
 
-def test_proprioception_of_numpy_and_of_jax_states_agree(scene, starts):
+def test_proprioception_of_numpy_and_of_jax_states_agree(task, starts):
   rates = np.random.default_rng(0).normal(size=starts.qvel.shape)
   moving = starts.replace(qvel=np.float32(rates))
-  sensors = measures.Sensors()
-  here = measures.end_effector_proprio(
-    scene, sensors, jax.tree.map(np.asarray, moving)
-  )
-  there = measures.end_effector_proprio(scene, sensors, moving)
+  here = task.proprio(jax.tree.map(np.asarray, moving))
+  there = task.proprio(moving)
   np.testing.assert_allclose(here, there, atol=1e-5)
 
 

@@ -246,9 +246,9 @@ def test_an_ended_world_stays_frozen_without_reward(role, episodes):
   )
 
 
-def test_proprioception_is_positions_then_velocities(episodes):
+def test_proprioception_is_positions_then_velocities(task, episodes):
   state = episodes[5]
-  seen = np.asarray(measures.joints_proprio(measures.Sensors(), state))
+  seen = np.asarray(task.proprio(state))
   assert seen.shape == (_WORLDS, bench.PROPRIO_DIM)
   np.testing.assert_array_equal(seen[_DROP, :6], state.qpos[_DROP, :6])
   fingers = state.qvel[_DROP, 6:8]
