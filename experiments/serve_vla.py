@@ -57,7 +57,8 @@ def main() -> None:
     server.check_host(_HOST.value, secret)  # before the compiling
     config, task = PracticeConfig(vla=_VLA.value), None
     if name := _TASK.task.value:  # --task= is for an arm without one
-      vla_service.check_task(task := tasks.load(name, _TASK.make_config()).spec)
+      task = tasks.load_spec(name, _TASK.make_config())
+      vla_service.check_task(task)
     vla, token, _ = assets_lib.load(_ASSETS.value, config, task)
     vla_service.check_state(vla.spec, task)
     spec = vla_service.make_spec(vla, token)

@@ -6,12 +6,14 @@ arms' order, names and limits are those of `two_arm_bench`.
 """
 
 from collections.abc import Iterable
+import functools
 import importlib.resources
 
 import mujoco
 import numpy as np
 
 from rlt_jax.sim.kinematics import Chain
+from rlt_jax.sim.two_arm_bench import to_joints
 
 _PLACES = {
   'fixture': 'world',
@@ -31,6 +33,17 @@ def read_asset(package: str, name: str) -> mujoco.MjSpec:
   """Reads an MJCF file from a package's folder `assets`."""
   file = importlib.resources.files(package) / 'assets' / name
   return mujoco.MjSpec.from_string(file.read_text('utf-8'))
+
+
+@functools.cache
+def joint_limits() -> tuple[np.ndarray, np.ndarray]:
+  """Returns the lowest and highest joints float32 [A], rad and m.
+
+  They are read from the arms' file alone, without a task's scene.
+  """
+  model = read_asset('rlt_jax.sim', 'two_arms.xml').compile()
+  low, high = (to_joints(x).astype(np.float32) for x in model.jnt_range.T)
+  return low, high
 
 
 def compose(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlt_jax import plugins
-from rlt_jax.tasks.task import Task, TaskConfig
+from rlt_jax.tasks.task import Task, TaskConfig, TaskSpec
 
 SHIPPED = {
   'ethernet': 'rlt_jax.tasks.ethernet.task:make',
@@ -17,6 +17,7 @@ SHIPPED = {
   'zip_tie': 'rlt_jax.tasks.zip_tie.task:make',
 }
 _WHAT = 'A task'
+_SPECS = {name: f'rlt_jax.tasks.{name}.task:make_spec' for name in SHIPPED}
 # Settings of the experts of shipped tasks, readable without a simulator.
 _EXPERTS = {
   name: f'rlt_jax.tasks.{name}.expert_config:ExpertConfig' for name in SHIPPED
@@ -61,6 +62,31 @@ def expert_config_class(
   return None if make is None else plugins.config_class(make, 'An expert')
 
 
+def load_spec(name: str, config: Any = None) -> TaskSpec:
+  """Returns the spec of a task.
+
+  A shipped task builds no simulator for it; any other is built.
+
+  Args:
+    name, config: as for `load`.
+
+  Raises:
+    ValueError: see `load`.
+  """
+  if name not in SHIPPED:
+    return load(name, config).spec
+  _check_class(name, config, config_class(name))
+  return plugins.load_object(name, shipped=_SPECS, what=_WHAT)(config)
+
+
+def _check_class(name: str, config: Any, expected: type[TaskConfig]) -> None:
+  if config is not None and not isinstance(config, expected):
+    raise ValueError(
+      f'The settings of task {name!r} must be a {expected.__name__}: '
+      f'{type(config).__name__}.'
+    )
+
+
 def load(name: str, config: Any = None) -> Task:
   """Builds a task.
 
@@ -74,11 +100,7 @@ def load(name: str, config: Any = None) -> Task:
   """
   function = plugins.load_object(name, shipped=SHIPPED, what=_WHAT)
   cls = config_class(name) if plugins.config_class(function, _WHAT) else None
-  if config is not None and not isinstance(config, cls or TaskConfig):
-    raise ValueError(
-      f'The settings of task {name!r} must be a '
-      f'{(cls or TaskConfig).__name__}: {type(config).__name__}.'
-    )
+  _check_class(name, config, cls or TaskConfig)
   if cls is None:
     task = function()
   else:

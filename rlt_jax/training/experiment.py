@@ -4,13 +4,9 @@
 """
 
 from collections.abc import Mapping
-import json
 import pathlib
 import time
 from typing import Any, NamedTuple
-
-import jax
-import numpy as np
 
 from rlt_jax import config as config_lib
 from rlt_jax import files
@@ -21,8 +17,7 @@ from rlt_jax.lock import Lock
 from rlt_jax.reporting import provenance, statistics
 from rlt_jax.reporting.metrics import MetricsWriter, read_metrics
 from rlt_jax.reporting.statistics import Episodes
-from rlt_jax.training import advice, run_folder
-from rlt_jax.training import config as config_module
+from rlt_jax.training import advice, run_folder, saved_policy
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.training.run_folder import CONFIG_FILE, EVALUATIONS_FILE, Record
 from rlt_jax.training.shared import Shared
@@ -93,13 +88,7 @@ class Experiment:
     self.commit = provenance.commit()
     self.shared = shared
     self.record = Record(workdir / EVALUATIONS_FILE)
-    self.meta = checkpoint.make_meta(
-      json.loads(config_lib.to_json(config)),
-      {
-        'vla': shared.setup.embedder.spec.vla_fingerprint,
-        'token': shared.setup.embedder.spec.token_fingerprint,
-      },
-    )
+    self.meta = saved_policy.make_meta(config, shared.setup.embedder.spec)
     self.progress: Progress | None = None
     self.latest_metrics: dict[str, Any] = {}  # of the agent, after the warm-up
     self.seconds = self.record.seconds()  # of all processes of the run
@@ -151,17 +140,6 @@ class Experiment:
     )
     self.print_line(f'Resumed at {restored.env_steps} control steps.')
     return restored
-
-  def restore_policy(self) -> checkpoint.Restored:
-    """Returns the agent's policy in the newest checkpoint; writes nothing."""
-    agent = self.shared.setup.agent
-    params = agent.policy_params(agent.init(jax.random.PRNGKey(0)))
-    return checkpoint.restore(
-      self.workdir,
-      jax.tree.map(np.asarray, params),
-      part='policy',  # of PracticeState
-      expected_meta=self._expected_meta(),
-    )
 
   def save(self, state: Any, env_steps: int) -> None:
     """Writes a checkpoint; the one before it is kept, too.
@@ -360,13 +338,7 @@ class Experiment:
     return statistics.describe(episodes, self.config.task.control_hz)
 
   def _expected_meta(self) -> dict[str, Any]:
-    settings = self.meta['config'].items()
-    return {
-      'config': {
-        k: v for k, v in settings if k not in config_module.CHANGEABLE
-      },
-      'fingerprints': self.meta['fingerprints'],
-    }
+    return saved_policy.expected_meta(self.meta)
 
 
 def _learned(metrics: Mapping[str, Any]) -> bool:

@@ -13,12 +13,9 @@ from rlt_jax.signals import StopRequest
 from rlt_jax.sitting import spell
 from rlt_jax.tasks.task import Bench, TaskSpec
 from rlt_jax.training import assets as assets_lib
-from rlt_jax.training import experiment as experiment_lib
-from rlt_jax.training import run_folder
+from rlt_jax.training import saved_policy
 from rlt_jax.training import setup as setup_lib
-from rlt_jax.training import shared as shared_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.types import Params
 
 
 class Evaluation(NamedTuple):
@@ -123,43 +120,6 @@ class Evaluation(NamedTuple):
       return stop.call(run, policy, episodes, prompt=instruction)[0]
 
 
-class OpenedRun(NamedTuple):
-  """A run that is only read: its record, newest policy and where that is from.
-
-  experiment: its record. policy: params. env_steps: of practice.
-  """
-
-  experiment: experiment_lib.Experiment
-  policy: Params
-  env_steps: int
-
-
-def open_run(workdir: pathlib.Path, assets: str) -> OpenedRun:
-  """Opens a run that may be finished or still be practicing; writes nothing.
-
-  Args:
-    workdir: of the run.
-    assets: as the run had it.
-
-  Raises:
-    ValueError: there is no checkpoint, or it does not fit the assets.
-    OSError: no run in the workdir.
-  """
-  config = run_folder.read_config(workdir)
-  run_folder.check_workdir(workdir, resume=True)
-  setup = setup_lib.make(config, assets)
-  experiment = experiment_lib.Experiment(
-    workdir=workdir,
-    config=config,
-    shared=shared_lib.make_shared(
-      setup, config, StopRequest('at once'), assets
-    ),
-    command='',
-  )
-  restored = experiment.restore_policy()
-  return OpenedRun(experiment, restored.state, restored.env_steps)
-
-
 def describe_cost(episodes: int) -> str:
   """Returns a line that says about how long evaluations will take."""
   return (
@@ -204,17 +164,22 @@ def of_base(
 def of_run(workdir: pathlib.Path, assets: str, seed: int) -> Evaluation:
   """Returns the agent of a run's newest checkpoint, without and with noise.
 
+  The run may be finished or still be practicing; nothing is written.
+
   Args:
     workdir: of the run.
     assets: as the run had it.
     seed: of the start states.
 
   Raises:
-    ValueError: a run of other assets or of another version.
+    ValueError: no checkpoint, or one of other assets or of another version.
     OSError: no run in the workdir.
   """
-  experiment, params, steps = open_run(workdir, assets)
-  setup, config = experiment.shared.setup, experiment.config
+  config = saved_policy.read_config(workdir)
+  setup = setup_lib.make(config, assets)
+  steps, params, _ = saved_policy.restore(
+    workdir, config, setup.agent, setup.embedder.spec
+  )
   return Evaluation(
     setup_lib.make_evaluator(setup, config, seed),
     {

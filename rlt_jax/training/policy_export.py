@@ -6,16 +6,17 @@ import pathlib
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from rlt_jax.agents.agent import Agent
 from rlt_jax.export import bundle
 from rlt_jax.reporting import provenance
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.tasks.task import numbers
-from rlt_jax.training import policies
+from rlt_jax.training import saved_policy
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
-from rlt_jax.training.setup import TaskSetup
+from rlt_jax.training.setup import PolicySetup
 from rlt_jax.types import Params
 
 
@@ -27,7 +28,7 @@ class Source(NamedTuple):
   """
 
   policy: Params
-  setup: TaskSetup
+  setup: PolicySetup
   config: PracticeConfig
   workdir: str
   env_steps: int
@@ -41,16 +42,28 @@ def from_run(workdir: str | os.PathLike[str], assets: str = '') -> Source:
     assets: folder with vla/ and token/; empty for the shipped ones.
 
   Raises:
-    ValueError: there is no checkpoint, or it does not fit the assets.
+    ValueError: there is no checkpoint, it does not fit the assets, or the run
+      has learned with other features than an arm has.
+    OSError: no run in the workdir.
   """
-  experiment, policy, steps = policies.open_run(pathlib.Path(workdir), assets)
-  setup, config = experiment.shared.setup, experiment.config
+  folder = pathlib.Path(workdir)
+  config = saved_policy.read_config(folder)
+  _check_features(config)
+  setup = setup_lib.make_policy(config, assets)
+  steps, policy, _ = saved_policy.restore(
+    folder, config, setup.agent, setup.served
+  )
   return Source(policy, setup, config, str(workdir), steps)
 
 
 def fresh(config: PracticeConfig, assets: str = '') -> Source:
-  """Returns an agent's policy before its first update."""
-  setup = setup_lib.make(config, assets)
+  """Returns an agent's policy before its first update.
+
+  Raises:
+    ValueError: assets that do not fit, or features that an arm does not have.
+  """
+  _check_features(config)
+  setup = setup_lib.make_policy(config, assets)
   state = setup.agent.init(jax.random.PRNGKey(config.seed))
   return Source(setup.agent.policy_params(state), setup, config, '', 0)
 
@@ -65,19 +78,18 @@ def bundle_spec(source: Source, command: str) -> BundleSpec:
   Raises:
     ValueError: the agent's policy cannot run on a robot host.
   """
-  setup = source.setup
-  task, served = setup.task.spec, setup.embedder.spec
+  task, served, agent = source.setup
   return BundleSpec(
-    **policy_fields(setup.agent, source.config),
-    z_dim=setup.perception.z_dim,
+    **policy_fields(agent, source.config),
+    z_dim=served.z_dim,
     control_hz=task.control_hz,
     joint_names=task.joint_names,
     joint_units=task.joint_units,
     joint_low=task.joint_low,
     joint_high=task.joint_high,
     reach=task.max_reach,
-    action_mode=setup.perception.space.mode,
-    action_scale=numbers(setup.perception.space.scale),
+    action_mode=served.action_mode,
+    action_scale=numbers(np.float32(served.action_scale)),
     proprio_names=task.proprio_names,
     proprio_mean=served.proprio_mean,
     proprio_std=served.proprio_std,
@@ -97,12 +109,7 @@ def policy_fields(agent: Agent, config: PracticeConfig) -> dict[str, Any]:
       with another token or another reference than it would be given there.
   """
   policy = bundle.exportable(agent)
-  for name in ('token_ablation', 'reference_fault'):
-    if (value := getattr(config, name)) != 'none':
-      raise ValueError(
-        f'{name} must be none in a run that is exported, as the robot host '
-        f"gives the policy the token and the VLA's chunk: {value!r}."
-      )
+  _check_features(config)
   return {
     'chunk_size': config.chunk_size,
     'inference_delay': config.inference_delay,
@@ -115,6 +122,15 @@ def policy_fields(agent: Agent, config: PracticeConfig) -> dict[str, Any]:
     'gamma': config.gamma,
     'intervention_reference': config.intervention_reference,
   }
+
+
+def _check_features(config: PracticeConfig) -> None:
+  for name in ('token_ablation', 'reference_fault'):
+    if (value := getattr(config, name)) != 'none':
+      raise ValueError(
+        f'{name} must be none in a run that is exported, as the robot host '
+        f"gives the policy the token and the VLA's chunk: {value!r}."
+      )
 
 
 def origin(

@@ -18,7 +18,7 @@ from rlt_jax.rollout.perception import Perception
 from rlt_jax.rollout.simulated_human import SimulatedHuman
 from rlt_jax.serving.embedder import Embedder
 from rlt_jax.serving.serving_spec import ServingSpec
-from rlt_jax.tasks.task import Task
+from rlt_jax.tasks.task import Task, TaskSpec
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training import precision
 from rlt_jax.training.config import PracticeConfig
@@ -39,6 +39,36 @@ class TaskSetup(NamedTuple):
   perception: Perception
   agent: Agent
   human: SimulatedHuman | None = None
+
+
+class PolicySetup(NamedTuple):
+  """What a policy is read with: its agent, and the specs that give its sizes.
+
+  task: of the task. served: of the frozen VLA and its token.
+  """
+
+  task: TaskSpec
+  served: ServingSpec
+  agent: Agent
+
+
+def make_policy(config: PracticeConfig, assets: str = '') -> PolicySetup:
+  """Builds what a policy is read with; a shipped task builds no simulator.
+
+  Args:
+    config: the run's settings; its token is the VLA's own, 'none' in
+      `token_ablation`.
+    assets: as for `make`.
+
+  Raises:
+    ValueError: see `make`.
+  """
+  precision.check()
+  task = tasks.load_spec(config.task_name, config.task)
+  embedder = assets_lib.load_embedder(assets, config, task)
+  agent = make_agent(config, embedder.spec, task.frozen_action_dims)
+  _check_agent(agent, embedder, config)
+  return PolicySetup(task, embedder.spec, agent)
 
 
 def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
@@ -64,8 +94,7 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   if config.token_ablation == 'resnet10_sim':
     pictures = _start_pictures(task, rollout_fns, config.num_envs)
     embedder = ResNetEmbedder(embedder, resnet10.load(), pictures)
-  spec, frozen = embedder.spec, task.spec.frozen_action_dims
-  agent = make_agent(config, spec, frozen)
+  agent = make_agent(config, embedder.spec, task.spec.frozen_action_dims)
   _check_agent(agent, embedder, config)
   perception = perception_lib.make(
     task=task,

@@ -47,6 +47,14 @@ def test_names_are_those_of_the_files(model):
   assert [model.actuator(i).name for i in range(model.nu)] == names
 
 
+def test_the_limits_of_the_arms_hold_in_every_scene(model):
+  moved = model.jnt_range[model.actuator_trnid[:, 0]].T
+  for found, expected in zip(two_arm_scene.joint_limits(), moved, strict=True):
+    assert found.shape == (two_arm_bench.ACTION_DIM,)
+    np.testing.assert_allclose(found, two_arm_bench.to_joints(expected))
+    assert (np.abs(found) > 0.0).all()
+
+
 def test_a_file_without_frames_is_refused():
   with pytest.raises(ValueError, match="a frame of .*'fixture'.*: none"):
     two_arm_scene.compose(

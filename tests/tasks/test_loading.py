@@ -7,6 +7,9 @@ from typing import ClassVar
 import pytest
 
 from rlt_jax import plugins, tasks
+from rlt_jax.tasks.charger.config import ChargerConfig
+from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.screw.config import ScrewConfig
 from rlt_jax.tasks.task import Task, TaskConfig
 from tests.envs import point_task
 
@@ -37,6 +40,28 @@ def test_a_task_has_the_control_rate_of_its_settings():
 def test_a_control_rate_that_is_not_that_of_the_settings_is_refused():
   with pytest.raises(ValueError, match='spec.control_hz must be .* 50: 20'):
     tasks.load(f'{_MODULE}:make_slow_without_config')
+
+
+@pytest.mark.parametrize('name', tasks.SHIPPED)
+def test_a_spec_is_that_of_the_task(name):
+  assert tasks.load_spec(name) == tasks.load(name).spec
+  with pytest.raises(ValueError, match=f'{name}.* must be a .*: SlowConfig'):
+    tasks.load_spec(name, SlowConfig())
+
+
+def test_the_spec_of_a_task_of_ones_own_is_that_of_the_built_task():
+  name = f'{_MODULE}:make_slow'
+  assert tasks.load_spec(name, SlowConfig()).control_hz == 20.0
+
+
+def test_a_spec_is_of_a_level_that_the_task_has():
+  for cls, name in (
+    (EthernetConfig, 'ethernet'),
+    (ChargerConfig, 'charger'),
+    (ScrewConfig, 'screw'),
+  ):
+    with pytest.raises(ValueError, match='clearance_mm must be one of'):
+      tasks.load_spec(name, cls(clearance_mm=0.123))
 
 
 def test_the_settings_of_an_expert_are_those_that_it_takes():

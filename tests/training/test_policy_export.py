@@ -2,23 +2,55 @@
 
 import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
 
+from rlt_jax import config as config_lib
+from rlt_jax import tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Sizes
+from rlt_jax.export import checkpoint
 from rlt_jax.robot.policy import bundle as reading
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.sim import two_arm_bench
-from rlt_jax.training import policy_export
+from rlt_jax.sim import physics, two_arm_bench
+from rlt_jax.sim.mjx_import import mjx
+from rlt_jax.training import policy_export, saved_policy
 from rlt_jax.types import Features
 from tests.agents import toy_agent
+
+
+def _fail(*_, **__):
+  pytest.fail('A simulator is built.')
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_simulator():
+  with pytest.MonkeyPatch.context() as patch:
+    for module, name in (
+      (mjx, 'put_model'), (physics, 'make'), (tasks, 'load')
+    ):  # fmt: skip
+      patch.setattr(module, name, _fail)
+    yield
 
 
 @pytest.fixture(scope='module')
 def source(config, assets):
   return policy_export.fresh(config, str(assets))
+
+
+def test_a_runs_policy_is_that_of_its_checkpoint(
+  tmp_path, config, assets, source
+):
+  policy = jax.tree.map(lambda x: x + 1, source.policy)
+  meta = saved_policy.make_meta(config, source.setup.served)
+  checkpoint.save(tmp_path, 40, {'policy': policy, 'updates': 3}, meta)
+  (tmp_path / 'config.json').write_text(config_lib.to_json(config))
+  found = policy_export.from_run(tmp_path, str(assets))
+  chex.assert_trees_all_equal(found.policy, policy)
+  assert (found.env_steps, found.workdir) == (40, str(tmp_path))
+  assert found.config == config
 
 
 def test_the_bundle_is_the_agents_policy(tmp_path, config, source):
@@ -58,6 +90,8 @@ def test_a_policy_of_other_features_is_refused(config, source, change, rule):
   config = dataclasses.replace(config, **change)
   with pytest.raises(ValueError, match=rule):
     policy_export.policy_fields(source.setup.agent, config)
+  with pytest.raises(ValueError, match=rule):
+    policy_export.fresh(config)
 
 
 def test_a_fresh_policy_is_that_of_the_seed(config, assets, source):

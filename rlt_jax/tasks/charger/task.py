@@ -5,7 +5,8 @@ from rlt_jax.tasks.charger import scene as scene_lib
 from rlt_jax.tasks.charger import scripted_expert, verdict
 from rlt_jax.tasks.charger.config import ChargerConfig
 from rlt_jax.tasks.insertion import task as insertion
-from rlt_jax.tasks.task import Task
+from rlt_jax.tasks.insertion.scene import check_level
+from rlt_jax.tasks.task import Task, TaskSpec
 
 INSERT = 'plug the charger into the outlet'
 PHRASINGS = (
@@ -31,6 +32,25 @@ CAMERAS = (
 )
 
 
+def make_spec(config: ChargerConfig | None = None) -> TaskSpec:
+  """Returns the spec of the task; no simulator is built.
+
+  Raises:
+    ValueError: `config.clearance_mm` is no level of the task.
+  """
+  config = config or ChargerConfig()
+  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  return insertion.make_spec(
+    config,
+    verdict.RULES,
+    CAMERAS,
+    image_size=IMAGE_SIZE,
+    instruction=INSERT,
+    phrasings=PHRASINGS,
+    other_instructions=(LIFT,),
+  )
+
+
 def make(config: ChargerConfig | None = None) -> Task:
   """Builds the task.
 
@@ -43,13 +63,7 @@ def make(config: ChargerConfig | None = None) -> Task:
     config,
     scene_lib.load(config),
     verdict.RULES,
-    insertion.Appearance(
-      name=config.name,
-      cameras=CAMERAS,
-      image_size=IMAGE_SIZE,
-      instruction=INSERT,
-      phrasings=PHRASINGS,
-      other_instructions=(LIFT,),
-    ),
+    make_spec(config),
+    CAMERAS,
     make_expert=scripted_expert.make,
   )

@@ -5,7 +5,8 @@ from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert, verdict
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion import task as insertion
-from rlt_jax.tasks.task import Task
+from rlt_jax.tasks.insertion.scene import check_level
+from rlt_jax.tasks.task import Task, TaskSpec
 
 INSERT = 'insert the ethernet plug into the socket'
 LIFT = 'lift the plug away from the socket'
@@ -26,6 +27,24 @@ CAMERAS = (
 )
 
 
+def make_spec(config: EthernetConfig | None = None) -> TaskSpec:
+  """Returns the spec of the task; no simulator is built.
+
+  Raises:
+    ValueError: `config.clearance_mm` is no level of the task.
+  """
+  config = config or EthernetConfig()
+  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  return insertion.make_spec(
+    config,
+    verdict.RULES,
+    CAMERAS,
+    image_size=IMAGE_SIZE,
+    instruction=INSERT,
+    other_instructions=(LIFT,),
+  )
+
+
 def make(config: EthernetConfig | None = None) -> Task:
   """Builds the task.
 
@@ -38,12 +57,7 @@ def make(config: EthernetConfig | None = None) -> Task:
     config,
     scene_lib.load(config),
     verdict.RULES,
-    insertion.Appearance(
-      name=config.name,
-      cameras=CAMERAS,
-      image_size=IMAGE_SIZE,
-      instruction=INSERT,
-      other_instructions=(LIFT,),
-    ),
+    make_spec(config),
+    CAMERAS,
     make_expert=scripted_expert.make,
   )

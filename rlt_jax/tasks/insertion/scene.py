@@ -12,7 +12,7 @@ import numpy as np
 from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
 from rlt_jax.sim.kinematics import Chain
 from rlt_jax.sim.mjx_import import mjx
-from rlt_jax.sim.two_arm_bench import ACTION_DIM, to_joints
+from rlt_jax.sim.two_arm_bench import ACTION_DIM
 from rlt_jax.tasks.insertion.state import State
 
 PLUG = 'plug'  # body in the right hand
@@ -81,6 +81,7 @@ def build(
   home = np.zeros(ACTION_DIM, np.float32)
   if home_arm is not None:
     home[:6] = home_arm
+  low, high = two_arm_scene.joint_limits()
   set_model = functools.partial(_set_model, chain, plug_body)
   if make_view is not None:
     set_model = _both(set_model, make_view(model))
@@ -99,8 +100,8 @@ def build(
     right=chain,
     left=two_arm_scene.arm_chain(model, 'left'),
     home=home,
-    joint_low=to_joints(model.jnt_range[:, 0]).astype(np.float32),
-    joint_high=to_joints(model.jnt_range[:, 1]).astype(np.float32),
+    joint_low=low,
+    joint_high=high,
   )
 
 

@@ -6,13 +6,20 @@ Vmap them over worlds with `sim.worlds.over_worlds` and jit them with
 
 from collections.abc import Callable
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import action_space, camera, kinematics, physics, variation
+from rlt_jax.sim import (
+  action_space,
+  camera,
+  kinematics,
+  physics,
+  two_arm_scene,
+  variation,
+)
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
@@ -32,22 +39,48 @@ from rlt_jax.tasks.task import numbers, ScriptedExpert, Task, TaskSpec, Tip
 from rlt_jax.types import Array, PRNGKey
 
 
-class Appearance(NamedTuple):
-  """What a policy sees and reads of a task; see `TaskSpec`."""
+def make_spec(
+  config: InsertionConfig,
+  rules: Rules,
+  cameras: tuple[camera.CameraSpec, ...],
+  **texts: Any,
+) -> TaskSpec:
+  """Returns the spec of a task; no simulator is built.
 
-  name: str
-  cameras: tuple[camera.CameraSpec, ...]
-  image_size: int
-  instruction: str
-  phrasings: tuple[str, ...] = ()
-  other_instructions: tuple[str, ...] = ()
+  Args:
+    config: its settings.
+    rules: its verdict.
+    cameras: that a policy sees through.
+    **texts: `image_size` and instructions, see `TaskSpec`.
+  """
+  joints = config.proprio == 'joints'
+  failures = () if rules.drive is None else (rules.drive.failure,)
+  low, high = two_arm_scene.joint_limits()
+  return TaskSpec(
+    name=config.name,
+    control_hz=config.control_hz,
+    time_limit=config.time_limit,
+    joint_names=bench.JOINTS,
+    joint_units=bench.JOINT_UNITS,
+    joint_low=numbers(low),
+    joint_high=numbers(high),
+    max_reach=numbers(max_reach(config)),
+    proprio_names=bench.PROPRIO_NAMES if joints else bench.END_EFFECTOR_NAMES,
+    proprio_has_joints=joints,
+    cameras=tuple(view.name for view in cameras),
+    outcomes=OUTCOMES + failures,
+    # The grippers and the left arm rest in every demonstration.
+    frozen_action_dims=tuple(range(6, bench.ACTION_DIM)),
+    **texts,
+  )
 
 
 def make(
   config: InsertionConfig,
   scene: Scene,
   rules: Rules,
-  appearance: Appearance,
+  spec: TaskSpec,
+  cameras: tuple[camera.CameraSpec, ...],
   *,
   make_expert: Callable[[Scene, Any], ScriptedExpert],
 ) -> Task:
@@ -57,7 +90,8 @@ def make(
     config: its settings.
     scene: compiled with them.
     rules: its verdict.
-    appearance: cameras and instructions.
+    spec: of `make_spec`.
+    cameras: that a policy sees through.
     make_expert: (scene, config or None) -> its operator; the annotation of
       `config` is the class of the operator's settings.
 
@@ -76,7 +110,7 @@ def make(
   measured = bench_sensors.make(config, measures.TRUE)
   return Task(
     config=config,
-    spec=_spec(config, scene, rules, appearance),
+    spec=spec,
     reset=functools.partial(_reset, config=config, scene=scene, rules=rules),
     step=step,
     joint_positions=measured.positions,
@@ -84,11 +118,9 @@ def make(
     proprio=bench_sensors.make_proprio(
       config, measured, scene.right, scene.left
     ),
-    render=camera.make(
-      scene.world, appearance.cameras, size=appearance.image_size
-    ),
+    render=camera.make(scene.world, cameras, size=spec.image_size),
     # The left arm rests, and its camera looks at the socket.
-    view=camera.make_view(scene.world, appearance.cameras[1]),
+    view=camera.make_view(scene.world, cameras[1]),
     compile=jit,
     true_pose=functools.partial(
       _true_pose, config=config, scene=scene, rules=rules
@@ -97,33 +129,6 @@ def make(
     tip=_tip(scene),
     make_expert=functools.partial(make_expert, scene),
     make_bench=functools.partial(InsertionBench, config, scene, rules),
-  )
-
-
-def _spec(
-  config: InsertionConfig, scene: Scene, rules: Rules, appearance: Appearance
-) -> TaskSpec:
-  joints = config.proprio == 'joints'
-  failures = () if rules.drive is None else (rules.drive.failure,)
-  return TaskSpec(
-    name=appearance.name,
-    control_hz=config.control_hz,
-    time_limit=config.time_limit,
-    joint_names=bench.JOINTS,
-    joint_units=bench.JOINT_UNITS,
-    joint_low=numbers(scene.joint_low),
-    joint_high=numbers(scene.joint_high),
-    max_reach=numbers(max_reach(config)),
-    proprio_names=bench.PROPRIO_NAMES if joints else bench.END_EFFECTOR_NAMES,
-    proprio_has_joints=joints,
-    cameras=tuple(view.name for view in appearance.cameras),
-    image_size=appearance.image_size,
-    instruction=appearance.instruction,
-    phrasings=appearance.phrasings,
-    other_instructions=appearance.other_instructions,
-    outcomes=OUTCOMES + failures,
-    # The grippers and the left arm rest in every demonstration.
-    frozen_action_dims=tuple(range(6, bench.ACTION_DIM)),
   )
 
 

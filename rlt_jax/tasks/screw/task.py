@@ -4,10 +4,11 @@ import functools
 
 from rlt_jax.sim import camera
 from rlt_jax.tasks.insertion import task as insertion
+from rlt_jax.tasks.insertion.scene import check_level
 from rlt_jax.tasks.screw import scene as scene_lib
 from rlt_jax.tasks.screw import scripted_expert, verdict
 from rlt_jax.tasks.screw.config import ScrewConfig
-from rlt_jax.tasks.task import Task
+from rlt_jax.tasks.task import Task, TaskSpec
 
 DRIVE = 'drive the screw home with the screwdriver'
 PHRASINGS = (
@@ -33,6 +34,25 @@ CAMERAS = (
 )
 
 
+def make_spec(config: ScrewConfig | None = None) -> TaskSpec:
+  """Returns the spec of the task; no simulator is built.
+
+  Raises:
+    ValueError: `config.clearance_mm` is no level of the task.
+  """
+  config = config or ScrewConfig()
+  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  return insertion.make_spec(
+    config,
+    verdict.RULES,
+    CAMERAS,
+    image_size=IMAGE_SIZE,
+    instruction=DRIVE,
+    phrasings=PHRASINGS,
+    other_instructions=(LIFT,),
+  )
+
+
 def make(config: ScrewConfig | None = None) -> Task:
   """Builds the task.
 
@@ -45,13 +65,7 @@ def make(config: ScrewConfig | None = None) -> Task:
     config,
     scene_lib.load(config),
     verdict.RULES,
-    insertion.Appearance(
-      name=config.name,
-      cameras=CAMERAS,
-      image_size=IMAGE_SIZE,
-      instruction=DRIVE,
-      phrasings=PHRASINGS,
-      other_instructions=(LIFT,),
-    ),
+    make_spec(config),
+    CAMERAS,
     make_expert=functools.partial(scripted_expert.make, task_config=config),
   )

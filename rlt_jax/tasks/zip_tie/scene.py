@@ -11,7 +11,6 @@ import numpy as np
 from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
 from rlt_jax.sim.kinematics import Chain
 from rlt_jax.sim.mjx_import import mjx
-from rlt_jax.sim.two_arm_bench import to_joints
 from rlt_jax.tasks.zip_tie.config import ZipTieConfig
 from rlt_jax.tasks.zip_tie.state import State
 
@@ -93,8 +92,7 @@ def load(config: ZipTieConfig | None = None) -> Scene:
 
 def _build(model: mujoco.MjModel, config: ZipTieConfig) -> Scene:
   strap, head = model.body('strap').id, model.body('head').id
-  driven = model.actuator_trnid[:, 0]
-  low, high = model.jnt_range[driven].T
+  low, high = two_arm_scene.joint_limits()
   right = two_arm_scene.arm_chain(
     model, 'right', grasp=model.body_pos[strap], tool_length=STRAP_LENGTH
   )
@@ -114,8 +112,8 @@ def _build(model: mujoco.MjModel, config: ZipTieConfig) -> Scene:
     right=right,
     left=two_arm_scene.arm_chain(model, 'left'),
     head=held,
-    joint_low=to_joints(low).astype(np.float32),
-    joint_high=to_joints(high).astype(np.float32),
+    joint_low=low,
+    joint_high=high,
   )
 
 

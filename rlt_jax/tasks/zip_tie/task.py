@@ -11,7 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import action_space, camera, kinematics, physics, variation
+from rlt_jax.sim import (
+  action_space,
+  camera,
+  kinematics,
+  physics,
+  two_arm_scene,
+  variation,
+)
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
@@ -72,7 +79,7 @@ def make(config: ZipTieConfig | None = None) -> Task:
   measured = bench_sensors.make(config, measures.TRUE)
   return Task(
     config=config,
-    spec=_spec(config, scene),
+    spec=make_spec(config),
     reset=functools.partial(_reset, config=config, scene=scene),
     step=step,
     joint_positions=measured.positions,
@@ -91,7 +98,10 @@ def make(config: ZipTieConfig | None = None) -> Task:
   )
 
 
-def _spec(config: ZipTieConfig, scene: Scene) -> TaskSpec:
+def make_spec(config: ZipTieConfig | None = None) -> TaskSpec:
+  """Returns the spec of the task; no simulator is built."""
+  config = config or ZipTieConfig()
+  low, high = two_arm_scene.joint_limits()
   joints = config.proprio == 'joints'
   return TaskSpec(
     name=config.name,
@@ -99,8 +109,8 @@ def _spec(config: ZipTieConfig, scene: Scene) -> TaskSpec:
     time_limit=config.time_limit,
     joint_names=bench.JOINTS,
     joint_units=bench.JOINT_UNITS,
-    joint_low=numbers(scene.joint_low),
-    joint_high=numbers(scene.joint_high),
+    joint_low=numbers(low),
+    joint_high=numbers(high),
     max_reach=numbers(max_reach(config)),
     proprio_names=bench.PROPRIO_NAMES if joints else bench.END_EFFECTOR_NAMES,
     proprio_has_joints=joints,
