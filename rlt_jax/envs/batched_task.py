@@ -17,6 +17,7 @@ import numpy as np
 from rlt_jax import tasks
 from rlt_jax.batching import tree_select
 from rlt_jax.envs import actions as actions_lib
+from rlt_jax.envs import diverged
 from rlt_jax.envs import rewards as rewards_lib
 from rlt_jax.sim.worlds import over_worlds
 from rlt_jax.tasks.task import Outcome, State, Task
@@ -131,6 +132,8 @@ class BatchedTask:
   def step(self, state: State, action: Array) -> StepResult:
     """Runs one control step; ended worlds stay as they are.
 
+    A world that diverges has failed, and shows its last finite state.
+
     Args:
       state: State [E].
       action: float32 [E, M], cut to [-1, 1].
@@ -176,7 +179,7 @@ class BatchedTask:
     self, state: State, action: Array, *, reward: rewards_lib.Reward
   ) -> tuple[State, Array, dict[str, Array]]:
     command = self.actions.command(state, jnp.clip(action, -1.0, 1.0))
-    after = self.task.step(state, command)
+    after = diverged.step(self.task, state, command)
     running = state.outcome == Outcome.RUNNING
     value = jnp.where(running, reward(state, after), 0.0)
     return after, value, self._numbers_of_one(after)

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rlt_jax.envs import actions as actions_lib
-from rlt_jax.envs import batched_task
+from rlt_jax.envs import batched_task, diverged
 from rlt_jax.envs.batched_task import IMAGE_PREFIX
 from rlt_jax.tasks.task import Outcome, State, Task
 
@@ -44,7 +44,7 @@ def _world(task: Task, actions: str) -> _World:
   return _World(
     task=task,
     reset=task.compile(task.reset),
-    step=task.compile(task.step),
+    step=task.compile(functools.partial(diverged.step, task)),
     command=command,
     names=names,
   )

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlt_jax.batching import tree_select
+from rlt_jax.batching import tree_select, with_fields
 from rlt_jax.demonstrations.record import RollOut, Trace
 from rlt_jax.evaluation.evaluator import Policy, Steering
 from rlt_jax.evaluation.policy_demos import to_trace
@@ -99,6 +99,5 @@ def _after(before: State, trajectory: Trajectory) -> State:
     return trajectory.final
   after = tree_select(lost, before, trajectory.final)
   lost &= np.asarray(after.outcome) == Outcome.RUNNING
-  return after.replace(
-    outcome=np.where(lost, Outcome.TIME_OUT, np.asarray(after.outcome))
-  )
+  outcome = np.where(lost, Outcome.TIME_OUT, np.asarray(after.outcome))
+  return with_fields(after, outcome=outcome)
