@@ -55,6 +55,9 @@ class BenchConfig(TaskConfig):
   gain: tuple[float, float] = dataclasses.field(
     default=(1.0, 1.0), metadata={'absent': [1.0, 1.0]}
   )
+  # mm, by how much an episode's clearance may be less than `clearance_mm`,
+  # uniform from 0. The verdict keeps the limits of `clearance_mm`.
+  tighter_mm: float = _nominal_zero()
   # mm, each camera's place in its mounting, uniform +- per axis and episode.
   camera_shift_mm: float = _nominal_zero()
   # Degrees, each camera's turn in its mounting, likewise.
@@ -100,6 +103,25 @@ class BenchConfig(TaskConfig):
         raise ValueError(
           f'{name} must be finite and at least 0: {getattr(self, name)}.'
         )
+
+
+def check_clearance(config: Any, levels: tuple[float, ...]) -> None:
+  """Raises a ValueError unless all clearances of a task are within levels.
+
+  Args:
+    config: of the task, with `clearance_mm` and `tighter_mm`.
+    levels: that it has, mm.
+  """
+  if config.clearance_mm not in levels:
+    raise ValueError(
+      f'clearance_mm must be one of {levels}: {config.clearance_mm}.'
+    )
+  most = config.clearance_mm - min(levels)
+  if not 0.0 <= config.tighter_mm <= most + 1e-9:
+    raise ValueError(
+      f'tighter_mm must be in [0, {most:g}], so that no episode is tighter '
+      f'than {min(levels)} mm: {config.tighter_mm}.'
+    )
 
 
 def max_reach(config: BenchConfig) -> np.ndarray:

@@ -1,11 +1,11 @@
 """The charger task: a plug with two prongs into two slots."""
 
 from rlt_jax.sim import camera
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.charger import scene as scene_lib
 from rlt_jax.tasks.charger import scripted_expert, verdict
 from rlt_jax.tasks.charger.config import ChargerConfig
 from rlt_jax.tasks.insertion import task as insertion
-from rlt_jax.tasks.insertion.scene import check_level
 from rlt_jax.tasks.task import Task, TaskSpec
 
 INSERT = 'plug the charger into the outlet'
@@ -39,7 +39,7 @@ def make_spec(config: ChargerConfig | None = None) -> TaskSpec:
     ValueError: `config.clearance_mm` is no level of the task.
   """
   config = config or ChargerConfig()
-  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,

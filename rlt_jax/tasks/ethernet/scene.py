@@ -4,6 +4,7 @@ import mujoco
 import numpy as np
 
 from rlt_jax.sim import two_arm_scene
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion import scene as scene_lib
 from rlt_jax.tasks.insertion.scene import Scene
@@ -29,7 +30,7 @@ def load(config: EthernetConfig | None = None) -> Scene:
     ValueError: the clearance is not a level of the task.
   """
   config = config or EthernetConfig()
-  scene_lib.check_level(config.clearance_mm, CLEARANCES_MM)
+  check_clearance(config, CLEARANCES_MM)
   clearance = config.clearance_mm * 1e-3
   spec = two_arm_scene.compose(
     two_arm_scene.read_asset('rlt_jax.tasks.ethernet', 'ethernet.xml'),
@@ -49,6 +50,7 @@ def load(config: EthernetConfig | None = None) -> Scene:
   return scene_lib.build(
     spec,
     clearance=clearance,
+    move_walls=_move_walls,
     depth=SOCKET_DEPTH,
     plug_length=PLUG_LENGTH,
     mouth_home=MOUTH_HOME,

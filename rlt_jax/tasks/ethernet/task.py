@@ -1,11 +1,11 @@
 """The Ethernet insertion task."""
 
 from rlt_jax.sim import camera
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert, verdict
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion import task as insertion
-from rlt_jax.tasks.insertion.scene import check_level
 from rlt_jax.tasks.task import Task, TaskSpec
 
 INSERT = 'insert the ethernet plug into the socket'
@@ -34,7 +34,7 @@ def make_spec(config: EthernetConfig | None = None) -> TaskSpec:
     ValueError: `config.clearance_mm` is no level of the task.
   """
   config = config or EthernetConfig()
-  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,

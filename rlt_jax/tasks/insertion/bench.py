@@ -13,6 +13,7 @@ import numpy as np
 from rlt_jax.sim import two_arm_bench as joints_lib
 from rlt_jax.sim import variation
 from rlt_jax.sim.mujoco_bench import matrix, MujocoBench, quaternion
+from rlt_jax.tasks import bench_opening
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.insertion.config import InsertionConfig, InsertionOutcome
 from rlt_jax.tasks.insertion.scene import Scene
@@ -50,18 +51,20 @@ class InsertionBench(MujocoBench):
     self._config, self._scene, self._rules = config, scene, rules
     self._grasp = (np.zeros(3), np.zeros(3))
     self._socket_rot = np.zeros(3)
-    self._variation = None
+    self._variation = self._tighter = None
     self.stand(np.float64(scene.home))
 
   def place(self, state: State) -> None:
     """Continues from a state of one world between two control steps."""
     model, data, plug = self.model, self.data, self._scene.plug_body
-    others = {'entered', 'driven', 'variation'}
+    others = {'entered', 'driven', 'variation', 'tighter'}
     get = {
       k: np.array(v, np.float64) for k, v in state.items() if k not in others
     }
-    self._variation = state['variation']
-    variation.set_mujoco_gains(model, self._scene.mj_model, self._variation)
+    self._variation, self._tighter = state['variation'], state['tighter']
+    nominal = self._scene.mj_model
+    variation.set_mujoco_gains(model, nominal, self._variation)
+    bench_opening.set_mujoco(model, nominal, self._scene.opening, self._tighter)
     self._grasp = (get['grasp_pos'], get['grasp_rot'])
     self._socket_rot = get['socket_rot']
     home = self._scene.mj_model.body_pos[plug]
@@ -143,7 +146,10 @@ class InsertionBench(MujocoBench):
       driven=jax.tree.map(lambda x: np.array([x]), self._judged.driven),
       steps=np.array([self._steps // self._config.substeps], np.int32),
       outcome=np.array([self._outcome], np.int32),
-      variation=jax.tree.map(lambda x: np.asarray(x)[None], self._variation),
+      **jax.tree.map(
+        lambda x: np.asarray(x)[None],
+        {'variation': self._variation, 'tighter': self._tighter},
+      ),
       **{k: np.array([v], np.float32) for k, v in floats.items()},
     )
 

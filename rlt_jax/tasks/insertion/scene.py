@@ -13,6 +13,8 @@ from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
 from rlt_jax.sim.kinematics import Chain
 from rlt_jax.sim.mjx_import import mjx
 from rlt_jax.sim.two_arm_bench import ACTION_DIM
+from rlt_jax.tasks import bench_opening
+from rlt_jax.tasks.bench_opening import Opening
 from rlt_jax.tasks.insertion.state import State
 
 PLUG = 'plug'  # body in the right hand
@@ -25,7 +27,8 @@ _Setter = Callable[[mjx.Model, State], mjx.Model]
 class Scene:
   """The compiled models and what the simulator needs to know of them.
 
-  world: the models. clearance: m per side. depth: m, mouth to floor.
+  world: the models. clearance: m per side. opening: how it changes the geoms.
+  depth: m, mouth to floor.
   mouth_home: [3] m, world, the mean pose of the mouth. plug_body: its id.
   right, left: the arms; the right one's tool is the plug.
   home, joint_low, joint_high: [A] rad and m.
@@ -33,6 +36,7 @@ class Scene:
 
   world: physics.World
   clearance: float
+  opening: Opening
   depth: float
   mouth_home: np.ndarray
   plug_body: int
@@ -52,6 +56,7 @@ def build(
   spec: mujoco.MjSpec,
   *,
   clearance: float,
+  move_walls: Callable[[mujoco.MjSpec, float], object],
   depth: float,
   plug_length: float,
   mouth_home: np.ndarray,
@@ -62,7 +67,8 @@ def build(
 
   Args:
     spec: of `two_arm_scene.compose`.
-    clearance: m per side. depth: m, mouth to floor.
+    clearance: m per side. move_walls: moves walls and rims of a spec to a
+      clearance, m. depth: m, mouth to floor.
     plug_length: m, from between the fingertips to the plug's tip.
     mouth_home: [3] m, world.
     home_arm: [6] rad, the right arm with the tip above the mouth; zeros if
@@ -82,7 +88,8 @@ def build(
   if home_arm is not None:
     home[:6] = home_arm
   low, high = two_arm_scene.joint_limits()
-  set_model = functools.partial(_set_model, chain, plug_body)
+  opening = bench_opening.measure(spec, move_walls, clearance)
+  set_model = functools.partial(_set_model, chain, plug_body, opening)
   if make_view is not None:
     set_model = _both(set_model, make_view(model))
   return Scene(
@@ -94,6 +101,7 @@ def build(
       set_data=_set_data,
     ),
     clearance=clearance,
+    opening=opening,
     depth=depth,
     mouth_home=mouth_home,
     plug_body=plug_body,
@@ -105,21 +113,20 @@ def build(
   )
 
 
-def check_level(clearance_mm: float, levels: tuple[float, ...]) -> None:
-  """Raises ValueError for a clearance that is no level of a task."""
-  if clearance_mm not in levels:
-    raise ValueError(f'clearance_mm must be one of {levels}: {clearance_mm}.')
-
-
 def _both(first: _Setter, second: _Setter) -> _Setter:
   return lambda model, state: second(first(model, state), state)
 
 
 def _set_model(
-  chain: Chain, plug_body: int, model: mjx.Model, state: State
+  chain: Chain,
+  plug_body: int,
+  opening: Opening,
+  model: mjx.Model,
+  state: State,
 ) -> mjx.Model:
-  """Returns the model of one world: its grasp, friction and variation."""
+  """Returns the model of one world: grasp, friction, clearance, variation."""
   model = variation.set_model(model, state.variation)
+  model = bench_opening.set_model(model, opening, state.tighter)
   pair_friction = model.pair_friction.at[:, :2].set(state.friction)
   return model.tree_replace(
     {

@@ -24,7 +24,8 @@ class State:
   friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
   reward: [] of the last step. force: [] N, the largest net force of the
     socket on the plug in the last step, as of a wrist sensor.
-  variation: None unless the task draws one per episode.
+  variation, tighter: None unless the task draws them per episode; tighter is
+    [] m, see `bench_opening`.
   """
 
   qpos: Array
@@ -43,3 +44,4 @@ class State:
   force: Array
   driven: Any = None
   variation: Variation | None = None
+  tighter: Array | None = None

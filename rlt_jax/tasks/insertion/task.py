@@ -23,7 +23,7 @@ from rlt_jax.sim import (
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
-from rlt_jax.tasks import bench_sensors
+from rlt_jax.tasks import bench_opening, bench_sensors
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.insertion import measures
 from rlt_jax.tasks.insertion.bench import InsertionBench
@@ -207,6 +207,9 @@ def _reset(
     variation=variation.draw(
       jax.random.fold_in(key, len(keys)), bench_sensors.ranges(config),
       scene.mj_model.ncam,
+    ),
+    tighter=bench_opening.draw(
+      jax.random.fold_in(key, len(keys) + 1), config
     ),
   )  # fmt: skip
 

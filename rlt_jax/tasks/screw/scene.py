@@ -9,6 +9,7 @@ import numpy as np
 
 from rlt_jax.sim import kinematics, two_arm_scene
 from rlt_jax.sim.mjx_import import mjx
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion import scene as scene_lib
 from rlt_jax.tasks.insertion.scene import Scene
 from rlt_jax.tasks.insertion.state import State
@@ -44,7 +45,7 @@ def load(config: ScrewConfig | None = None) -> Scene:
     ValueError: the clearance is not a level of the task.
   """
   config = config or ScrewConfig()
-  scene_lib.check_level(config.clearance_mm, CLEARANCES_MM)
+  check_clearance(config, CLEARANCES_MM)
   clearance = config.clearance_mm * 1e-3
   spec = two_arm_scene.compose(
     two_arm_scene.read_asset('rlt_jax.tasks.screw', 'screw.xml'),
@@ -65,6 +66,7 @@ def load(config: ScrewConfig | None = None) -> Scene:
   return scene_lib.build(
     spec,
     clearance=clearance,
+    move_walls=_move_walls,
     depth=RECESS_DEPTH,
     plug_length=DRIVER_LENGTH,
     mouth_home=MOUTH_HOME,

@@ -3,8 +3,8 @@
 import functools
 
 from rlt_jax.sim import camera
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion import task as insertion
-from rlt_jax.tasks.insertion.scene import check_level
 from rlt_jax.tasks.screw import scene as scene_lib
 from rlt_jax.tasks.screw import scripted_expert, verdict
 from rlt_jax.tasks.screw.config import ScrewConfig
@@ -41,7 +41,7 @@ def make_spec(config: ScrewConfig | None = None) -> TaskSpec:
     ValueError: `config.clearance_mm` is no level of the task.
   """
   config = config or ScrewConfig()
-  check_level(config.clearance_mm, scene_lib.CLEARANCES_MM)
+  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,

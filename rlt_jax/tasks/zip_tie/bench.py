@@ -13,6 +13,7 @@ import numpy as np
 from rlt_jax.sim import two_arm_bench as joints_lib
 from rlt_jax.sim import variation
 from rlt_jax.sim.mujoco_bench import MujocoBench, quaternion
+from rlt_jax.tasks import bench_opening
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.zip_tie import verdict
 from rlt_jax.tasks.zip_tie.config import ZipTieConfig, ZipTieOutcome
@@ -50,18 +51,21 @@ class ZipTieBench(MujocoBench):
     self._config, self._scene = config, scene
     self._spring = float(self.model.tendon_stiffness[0])
     self._grasps = np.zeros((4, 3))  # as in `State`: strap, then head
-    self._variation = None
+    self._variation = self._tighter = None
     self.stand(np.zeros(joints_lib.ACTION_DIM))
 
   def place(self, state: State) -> None:
     """Continues from a state of one world between two control steps."""
     model, data, scene = self.model, self.data, self._scene
-    others = {'entered', 'variation'}
+    others = {'entered', 'variation', 'tighter'}
     get = {
       k: np.array(v, np.float64) for k, v in state.items() if k not in others
     }
-    self._variation = state['variation']
+    self._variation, self._tighter = state['variation'], state['tighter']
     variation.set_mujoco_gains(model, scene.mj_model, self._variation)
+    bench_opening.set_mujoco(
+      model, scene.mj_model, scene.opening, self._tighter
+    )
     self._grasps = np.stack(
       [get[k] for k in ('strap_pos', 'strap_rot', 'head_pos', 'head_rot')]
     )
@@ -138,7 +142,10 @@ class ZipTieBench(MujocoBench):
       entered=np.array([self._judged.entered]),
       steps=np.array([self._steps // self._config.substeps], np.int32),
       outcome=np.array([self._outcome], np.int32),
-      variation=jax.tree.map(lambda x: np.asarray(x)[None], self._variation),
+      **jax.tree.map(
+        lambda x: np.asarray(x)[None],
+        {'variation': self._variation, 'tighter': self._tighter},
+      ),
       **{k: np.array([v], np.float32) for k, v in floats.items()},
     )
 

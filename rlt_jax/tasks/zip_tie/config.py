@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from rlt_jax.tasks.bench_config import BenchConfig
+from rlt_jax.tasks.bench_config import BenchConfig, check_clearance
 from rlt_jax.tasks.task import Outcome
 
 CLEARANCES_MM = (0.3, 0.2, 0.15, 0.1)
@@ -56,10 +56,7 @@ class ZipTieConfig(BenchConfig):
 
   def __post_init__(self):
     super().__post_init__()
-    if self.clearance_mm not in CLEARANCES_MM:
-      raise ValueError(
-        f'clearance_mm must be one of {CLEARANCES_MM}: {self.clearance_mm}.'
-      )
+    check_clearance(self, CLEARANCES_MM)
     if not self.threaded_mm < self.tight_mm < self.deepest_mm:
       raise ValueError(
         'threaded_mm, tight_mm and deepest_mm must rise: '

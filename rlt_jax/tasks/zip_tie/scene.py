@@ -11,6 +11,8 @@ import numpy as np
 from rlt_jax.sim import kinematics, physics, two_arm_scene, variation
 from rlt_jax.sim.kinematics import Chain
 from rlt_jax.sim.mjx_import import mjx
+from rlt_jax.tasks import bench_opening
+from rlt_jax.tasks.bench_opening import Opening
 from rlt_jax.tasks.zip_tie.config import ZipTieConfig
 from rlt_jax.tasks.zip_tie.state import State
 
@@ -37,14 +39,15 @@ _RIMS = ('xp_p', 'xp_n', 'xn_p', 'xn_n', 'yp', 'yn')  # at both ends
 class Scene:
   """The compiled models and what the simulator needs to know of them.
 
-  world: the models. config: what they were compiled with. strap_body,
-  head_body: ids. right: the arm whose tool is the straight strap. left: the
-  other arm; head: the same with the slot's mouth as its tool. joint_low,
-  joint_high: [A] rad and m.
+  world: the models. config: what they were compiled with. opening: how the
+  clearance changes the geoms. strap_body, head_body: ids. right: the arm whose
+  tool is the straight strap. left: the other arm; head: the same with the
+  slot's mouth as its tool. joint_low, joint_high: [A] rad and m.
   """
 
   world: physics.World
   config: ZipTieConfig
+  opening: Opening
   strap_body: int
   head_body: int
   right: Chain
@@ -87,17 +90,22 @@ def load(config: ZipTieConfig | None = None) -> Scene:
   )
   _add_loop(spec, config)
   model = spec.compile()
-  return _build(model, config)
+  opening = bench_opening.measure(spec, _move_walls, config.clearance_mm * 1e-3)
+  return _build(model, opening, config)
 
 
-def _build(model: mujoco.MjModel, config: ZipTieConfig) -> Scene:
+def _build(
+  model: mujoco.MjModel, opening: Opening, config: ZipTieConfig
+) -> Scene:
   strap, head = model.body('strap').id, model.body('head').id
   low, high = two_arm_scene.joint_limits()
   right = two_arm_scene.arm_chain(
     model, 'right', grasp=model.body_pos[strap], tool_length=STRAP_LENGTH
   )
   held = two_arm_scene.arm_chain(model, 'left', grasp=model.body_pos[head])
-  set_model = functools.partial(_set_model, (right, strap), (held, head))
+  set_model = functools.partial(
+    _set_model, (right, strap), (held, head), opening
+  )
   return Scene(
     world=physics.World(
       mj_model=model,
@@ -107,6 +115,7 @@ def _build(model: mujoco.MjModel, config: ZipTieConfig) -> Scene:
       set_data=_set_data,
     ),
     config=config,
+    opening=opening,
     strap_body=strap,
     head_body=head,
     right=right,
@@ -189,11 +198,13 @@ def _widen(spec: mujoco.MjSpec, name: str, axis: int, half: float) -> None:
 def _set_model(
   strap: tuple[Chain, int],
   head: tuple[Chain, int],
+  opening: Opening,
   model: mjx.Model,
   state: State,
 ) -> mjx.Model:
   """Returns the model of one world: grasps, friction, pawl and variation."""
   model = variation.set_model(model, state.variation)
+  model = bench_opening.set_model(model, opening, state.tighter)
   pos, quat = model.body_pos, model.body_quat
   for (chain, body), shift, turn in (
     (strap, state.strap_pos, state.strap_rot),

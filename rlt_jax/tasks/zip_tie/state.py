@@ -26,7 +26,8 @@ class State:
   friction: []. steps: int32 []. outcome: int32 [], see `Outcome`.
   reward: [] of the last step. force: [] N, the largest net force of head and
     pawl on the strap in the last step, as of a wrist sensor.
-  variation: None unless the task draws one per episode.
+  variation, tighter: None unless the task draws them per episode; tighter is
+    [] m, see `bench_opening`.
   """
 
   qpos: Array
@@ -45,6 +46,7 @@ class State:
   reward: Array
   force: Array
   variation: Variation | None = None
+  tighter: Array | None = None
 
 
 def arms(values: Array) -> Array:

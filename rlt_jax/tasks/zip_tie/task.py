@@ -22,7 +22,7 @@ from rlt_jax.sim import (
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
-from rlt_jax.tasks import bench_sensors
+from rlt_jax.tasks import bench_opening, bench_sensors
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.task import numbers, Task, TaskSpec, Tip
 from rlt_jax.tasks.zip_tie import hands, measures, scripted_expert, verdict
@@ -200,6 +200,7 @@ def _reset(key: PRNGKey, *, config: ZipTieConfig, scene: Scene) -> State:
       bench_sensors.ranges(config),
       scene.mj_model.ncam,
     ),
+    tighter=bench_opening.draw(jax.random.fold_in(key, len(keys) + 1), config),
   )
 
 
