@@ -1,11 +1,13 @@
 """How the tests compile: they run for seconds and would compile for minutes.
 
 Compiled programs are shared by the workers of one run, and by no other. LLVM's
-optimizer is left out, unless XLA_FLAGS says how to compile: `XLA_FLAGS= make
-test` takes four minutes more and tests the programs as users run them.
+optimizer and the CPU fusion emitters are left out, unless XLA_FLAGS says how to
+compile: `XLA_FLAGS= make test` takes longer and tests the programs as users run
+them.
 """
 
 import gc
+import importlib.metadata
 import os
 import shutil
 import signal
@@ -16,6 +18,16 @@ import pytest
 _FOLDER = 'JAX_COMPILATION_CACHE_DIR'
 
 
+def _fast_to_compile() -> str:
+  """The flags of XLA; one that it does not know would end the process."""
+  flags = '--xla_backend_optimization_level=0'
+  version = importlib.metadata.version('jaxlib').split('.')[:3]
+  if tuple(map(int, version)) <= (0, 11, 0):  # see sim/compilation.py
+    # They triple the time to compile an agent's update.
+    flags += ' --xla_cpu_use_fusion_emitters=false'
+  return flags
+
+
 def pytest_configure(config):
   # Ignored under nohup, and in the background of a shell that runs a script.
   # Children inherit that, and a test that sends one would wait for ever.
@@ -24,7 +36,7 @@ def pytest_configure(config):
   # JAX keeps what it traces, and each collection reads all of it again.
   gc.set_threshold(50_000, 20, 20)
   # Before JAX is imported. Workers of pytest-xdist inherit the environment.
-  os.environ.setdefault('XLA_FLAGS', '--xla_backend_optimization_level=0')
+  os.environ.setdefault('XLA_FLAGS', _fast_to_compile())
   if hasattr(config, 'workerinput') or _FOLDER in os.environ:
     return
   config.compiled = os.environ[_FOLDER] = tempfile.mkdtemp(prefix='rlt_jax-')
