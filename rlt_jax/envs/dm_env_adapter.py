@@ -35,19 +35,21 @@ class _World(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
+def _physics(task: Task) -> tuple[Callable, Callable]:
+  """Returns the compiled reset and step, which all kinds of actions share."""
+  step = functools.partial(diverged.step, task)
+  return task.compile(task.reset), task.compile(step)
+
+
+@functools.lru_cache(maxsize=8)
 def _world(task: Task, actions: str) -> _World:
   """Compiles a task's functions once, however many environments use it."""
   names, command = task.spec.joint_names, lambda state, action: action
   if actions != 'targets':
     action_fns = actions_lib.make(task, actions)
     names, command = action_fns.names, task.compile(action_fns.command)
-  return _World(
-    task=task,
-    reset=task.compile(task.reset),
-    step=task.compile(functools.partial(diverged.step, task)),
-    command=command,
-    names=names,
-  )
+  reset, step = _physics(task)
+  return _World(task, reset, step, command, names)
 
 
 class TaskEnvironment(dm_env.Environment):

@@ -191,3 +191,6 @@ def test_environments_of_one_task_share_their_compiled_functions():
   one.reset(), other.reset()
   assert jax.tree.structure(one.state) == jax.tree.structure(other.state)
   assert one._world is other._world
+  tip = _make(render=False, actions='tip')
+  assert tip._world.step is one._world.step
+  assert tip._world.reset is one._world.reset
