@@ -1,5 +1,8 @@
 """A small practice with untrained assets, shared by the rollout tests."""
 
+from collections.abc import Callable
+import dataclasses
+import functools
 import json
 import pathlib
 
@@ -7,12 +10,14 @@ import jax
 import numpy as np
 import pytest
 
+from rlt_jax import tasks
 from rlt_jax.agents.rlt import RltConfig
 from rlt_jax.rl_token import rl_token
 from rlt_jax.rl_token.config import TokenConfig
 from rlt_jax.rl_token.train import train_token
 from rlt_jax.sim import two_arm_bench
 from rlt_jax.tasks.ethernet.config import EthernetConfig
+from rlt_jax.tasks.task import Task
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.vlas.pi_small import pi_vla
 from rlt_jax.vlas.pi_small.config import PiConfig
@@ -89,3 +94,28 @@ def small_config() -> PracticeConfig:
 @pytest.fixture(scope='session')
 def config() -> PracticeConfig:
   return small_config()
+
+
+def load_without_images(load: Callable, name: str, config=None) -> Task:
+  """Returns a task whose pictures are black: its cameras compile for long.
+
+  Args:
+    load: `tasks.load`.
+    name, config: its arguments.
+  """
+  task = load(name, config)
+
+  def render(state):
+    images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
+    return dict.fromkeys(task.spec.cameras, images)
+
+  return dataclasses.replace(task, render=render)
+
+
+@pytest.fixture(scope='module')
+def dark(built_once):
+  """No pictures, where what is learned from them is tested elsewhere."""
+  with pytest.MonkeyPatch.context() as patch:
+    load = functools.partial(load_without_images, tasks.load)
+    patch.setattr(tasks, 'load', load)
+    yield

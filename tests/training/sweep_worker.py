@@ -4,19 +4,17 @@ python -m tests.training.sweep_worker ASSETS WORKDIR DEVICES
 """
 
 import dataclasses
+import functools
 import pathlib
 import sys
 
-import numpy as np
-
 from rlt_jax import tasks
 from rlt_jax.training import sweep
-from tests.training.conftest import small_config
+from tests.training.conftest import load_without_images, small_config
 
 SEEDS = (0, 1)
 # Without a token: images of another batch may differ by a gray level, which an
 # untrained token makes much of. The rest must then agree closely.
-_LOAD = tasks.load
 CONFIG = dataclasses.replace(
   small_config(),
   token_ablation='zeros',
@@ -26,20 +24,8 @@ CONFIG = dataclasses.replace(
 )
 
 
-def without_images(name, config):
-  """Stands in for `tasks.load`: CONFIG has no token that reads the images, and
-  the cameras take long to compile."""
-  task = _LOAD(name, config)
-
-  def render(state):
-    images = np.zeros((len(state.steps), 64, 64, 3), np.uint8)
-    return dict.fromkeys(task.spec.cameras, images)
-
-  return dataclasses.replace(task, render=render)
-
-
 def main(assets, workdir, devices):
-  sweep.setup_lib.tasks.load = without_images
+  tasks.load = functools.partial(load_without_images, tasks.load)
   run = sweep.Sweep(
     workdir=pathlib.Path(workdir),
     config=CONFIG,

@@ -1,4 +1,7 @@
-"""Agents other than RLT practice, are evaluated and reported."""
+"""Agents other than RLT practice, are evaluated and reported.
+
+Without pictures and without a film: test_practice_run has both.
+"""
 
 import dataclasses
 import json
@@ -20,7 +23,7 @@ _TOY = 'tests.agents.toy_agent:make'
 
 
 @pytest.fixture(scope='module')
-def rlt_setup(config, assets):
+def rlt_setup(config, assets, dark):
   return setup_lib.make(config, str(assets))
 
 
@@ -28,7 +31,9 @@ def rlt_setup(config, assets):
 def imitating(config, assets, rlt_setup, monkeypatch):
   """A config of the imitation agent; setup reuses what is compiled."""
   agent = ImitationConfig(hidden_dims=(16,), batch_size=16)
-  config = dataclasses.replace(config, agent_name='imitation', agent=agent)
+  config = dataclasses.replace(
+    config, agent_name='imitation', agent=agent, num_eval_videos=0
+  )
 
   def make(config, folder):
     agent = setup_lib.make_agent(config, rlt_setup.perception)

@@ -17,9 +17,10 @@ from rlt_jax.agents.imitation.config import ImitationConfig
 from rlt_jax.export import checkpoint
 from rlt_jax.reporting import metrics
 from rlt_jax.training import loop, sweep
-from tests.training.sweep_worker import CONFIG, SEEDS, without_images
+from tests.training.sweep_worker import CONFIG, SEEDS
 
 _ROOT = pathlib.Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures('dark')  # as in the worker
 
 
 def _sweep(workdir, assets, **kwargs):
@@ -27,16 +28,8 @@ def _sweep(workdir, assets, **kwargs):
   return sweep.Sweep(workdir=workdir, assets=str(assets), **kwargs)
 
 
-@pytest.fixture(scope='module', autouse=True)
-def dark():
-  """No pictures, here as in the worker."""
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(sweep.setup_lib.tasks, 'load', without_images)
-    yield
-
-
 @pytest.fixture(scope='module')
-def swept(tmp_path_factory, assets):
+def swept(tmp_path_factory, assets, dark):
   run = _sweep(tmp_path_factory.mktemp('runs') / 'a', assets)
   run.practice()
   return run
