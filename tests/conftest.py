@@ -47,13 +47,15 @@ def pytest_xdist_make_scheduler(config, log):
   from xdist.scheduler import LoadFileScheduling
 
   class Scheduling(LoadFileScheduling):
-    """Gives the files of one worker, and all tests of a task to one."""
+    """Gives a file to one worker, and so all files that share what is traced.
+
+    These are the files of one task, and those of the environments.
+    """
 
     def _split_scope(self, nodeid):
       file = nodeid.split('::')[0]
-      return (
-        file.rpartition('/')[0] if file.startswith('tests/tasks/') else file
-      )
+      shared = file.startswith(('tests/tasks/', 'tests/envs/'))
+      return file.rpartition('/')[0] if shared else file
 
   return Scheduling(config, log)
 

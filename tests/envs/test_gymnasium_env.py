@@ -11,7 +11,8 @@ from tests.envs import point_task
 
 _ALL = ('pixels', 'proprio', 'true_pose')
 _NUMBERS = ('proprio', 'true_pose')
-_POSE = {'observations': ('true_pose',), 'flat_observation': True}
+# The settings of the page's first example, which compiles the same worlds.
+_POSE = {'observations': _NUMBERS}
 
 
 @pytest.fixture(scope='module')
@@ -69,16 +70,17 @@ def test_uniform_actions_neither_drop_the_plug_nor_are_cut_off(actions):
 def test_a_controller_at_the_tip_that_reads_the_true_pose_inserts_the_plug():
   env = TaskEnv(actions='tip', **_POSE)
   for seed in range(3):
-    pose, _ = env.reset(seed=seed)
+    seen, _ = env.reset(seed=seed)
     # The tip's axes in the socket's frame, when the two are aligned.
     axes = np.round(np.asarray(env.task.tip.pose(env.state)[1]))
     ended = False
     while not ended:
+      pose = seen['true_pose']
       # Above the mouth until it is centered, then to the bottom.
       centered = np.linalg.norm(pose[:2]) < 4e-4 or pose[2] < 0
       way = np.array([0, 0, -0.012 if centered else 0.001, 0, 0, 0]) - pose
       action = np.append(way[:3] @ axes / 2e-3, way[3:] @ axes / 0.0087)
-      pose, _, ended, late, info = env.step(np.clip(action, -1, 1))
+      seen, _, ended, late, info = env.step(np.clip(action, -1, 1))
       assert not late
     assert info['is_success'] and int(env.state.steps) < 60
 

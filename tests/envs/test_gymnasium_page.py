@@ -27,7 +27,7 @@ def test_quickstart(capsys):
 
 def test_vector():
   scope = _run('vector.py')
-  assert scope['observation']['proprio'].shape == (8, 28)
+  assert scope['observation']['true_pose'].shape == (8, 6)
 
 
 def test_batched():
