@@ -172,6 +172,8 @@ class EpisodeController:
     progress.steps, self.message = progress.steps + progress.critical, ''
     progress.practice_steps += progress.recorded
     if step.source is CommandSource.WAIT:
+      if progress.recorded:
+        self.recorder.wait()
       return
     of_chunk = step.source is not CommandSource.HUMAN
     self.scheduler.step(step.time, paced=progress.paced, of_chunk=of_chunk)

@@ -5,6 +5,7 @@ bundle that it began with. An episode that was under way when the program was
 killed is in the journal only; it is added to the results.
 """
 
+import collections
 import contextlib
 import json
 import pathlib
@@ -12,6 +13,7 @@ import time
 from typing import NamedTuple
 
 from rlt_jax import files
+from rlt_jax.robot.control.commands import CommandSource
 from rlt_jax.robot.control.telemetry import EpisodeRecord
 from rlt_jax.robot.episode import EpisodeResult
 from rlt_jax.robot.outcomes import EpisodeOutcome
@@ -102,8 +104,9 @@ def add_killed(
 ) -> tuple[int, int]:
   """Adds the episode that was under way when the program was killed.
 
-  Control steps that waited for a chunk are not in the journal: they are missing
-  in its steps and in the minutes of practice.
+  Its steps are those that were driven and those that waited for a chunk, as in
+  an episode that ended. How late they were, and how long the arm held, is not
+  in the journal.
 
   Args:
     results: of the run.
@@ -111,7 +114,7 @@ def add_killed(
     spec: of the bundle.
 
   Returns:
-    Its control steps in the journal, and those that can be learned from; 0 and
+    Its driven control steps, and those of them that can be learned from; 0 and
     0 without such an episode.
   """
   killed = _newest(journal.folder)
@@ -122,19 +125,20 @@ def add_killed(
     set(observed_steps(len(x.steps), stride)) - x.features.keys()
     for x in killed.recordings
   ]
-  total = practice_steps(results) + killed.num_steps
+  record = _record(killed)
+  total = practice_steps(results) + record.steps
   results.add(
     EpisodeResult(
       mode='practice',
       outcome=killed.outcome or EpisodeOutcome.HOLD,
-      steps=killed.num_steps,
+      steps=record.steps,
       cause=_KILLED,
       human_s=0.0,
       presses=0,
       late_queries=sum(len(x.late) for x in killed.recordings),
       missing_queries=sum(map(len, unanswered)),
     ),
-    EpisodeRecord(len(killed.recordings[0].steps[0].command)),
+    record,
     chunks={},
     robot_minutes=total / spec.control_hz / 60.0,
     practice_steps=total,
@@ -144,6 +148,17 @@ def add_killed(
   )
   parts = episodes.learnable_parts(killed, stride)
   return killed.num_steps, sum(len(x.steps) for x in parts)
+
+
+def _record(killed: Episode) -> EpisodeRecord:
+  """Returns what the journal has of the loop's record of an episode."""
+  steps = [step for x in killed.recordings for step in x.steps]
+  record = EpisodeRecord(len(steps[0].command))
+  record.steps = len(steps) + killed.waited
+  sources = [CommandSource.of_row(x.source) for x in steps]
+  sources += [CommandSource.WAIT] * killed.waited
+  record.sources = dict(collections.Counter(map(str, sources)))
+  return record
 
 
 def practice_steps(results: RunResults) -> int:

@@ -30,7 +30,12 @@ def test_every_step_and_every_observation_is_recorded(tmp_path):
   assert result.presses == 0
   (episode,) = _read(robot)
   assert episode.outcome == 'time_out'
-  assert episode.begin == {'bundle': '', 'policy_version': 7, 'episode': 0}
+  assert episode.begin == {
+    'bundle': '',
+    'policy_version': 7,
+    'episode': 0,
+    'waited': 0,
+  }
   (recording,) = episode.recordings
   count = len(recording.steps)
   # One step in five waits for the answer to where the last chunk ended.

@@ -33,6 +33,12 @@ class CommandSource(TextEnum):
       raise ValueError(f'No row may contain a step of the source {self}.')
     return _ROW_SOURCES[self]
 
+  @classmethod
+  def of_row(cls, source: int) -> 'CommandSource':
+    """Returns the source whose `row_source` this is."""
+    (found,) = [x for x, number in _ROW_SOURCES.items() if number == source]
+    return found
+
 
 _ROW_SOURCES = {
   CommandSource.VLA: types.Source.VLA,

@@ -94,6 +94,7 @@ class EpisodeRecorder:
     self._meta: dict[str, Any] = {'episode': 0}
     self._now = _Recording(1, 0)
     self._before: list[_Recording] = []  # of this episode, and not yet closed
+    self._waited = 0  # control steps, before the first one of the episode
     self._task: futures.Future | None = None
     self._give_up = threading.Event()
     self._retried = self._closing = False  # at the end of the episode
@@ -102,7 +103,7 @@ class EpisodeRecorder:
 
   def begin(self, *, episode: int = 0, **meta: Any) -> None:
     """Starts an episode, numbered in the run; `meta` is for its file too."""
-    self._meta = {'episode': episode} | meta
+    self._meta, self._waited = {'episode': episode} | meta, 0
 
   @property
   def num_steps(self) -> int:
@@ -152,12 +153,22 @@ class EpisodeRecorder:
     now = self._now
     if not now.num_steps:
       if not self._before:
-        self._write_buffer.begin(**self._meta)
+        self._write_buffer.begin(**self._meta, waited=self._waited)
       self._before.append(now)
       if now.first is not None:
         self._write(now, *now.first, late=False)
     self._write_buffer.step(now.index, step)
     now.num_steps += 1
+
+  def wait(self) -> None:
+    """Counts a control step that waits for a chunk, so that no kill loses it.
+
+    One that no step of the episode follows is not on the disk.
+    """
+    if self._before:
+      self._write_buffer.wait()
+    else:
+      self._waited += 1
 
   def hold(self) -> None:
     """Ends the recording, because the arm holds, and retries its queries."""

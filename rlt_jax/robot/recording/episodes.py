@@ -45,7 +45,8 @@ class Episode(NamedTuple):
   index: number of its last row, for `read`. file_number: of the file. begin:
   meta of its beginning, with 'bundle', see `policy.bundle.digest`; a version
   before this one wrote none. outcome: how it ended; None where the writer died.
-  recordings: in order; at least one.
+  recordings: in order; at least one. waited: control steps in which the arm
+  stood still for a chunk; a version before this one wrote none.
   """
 
   index: int
@@ -53,10 +54,11 @@ class Episode(NamedTuple):
   begin: Any
   outcome: EpisodeOutcome | None
   recordings: list[Recording]
+  waited: int = 0
 
   @property
   def num_steps(self) -> int:
-    """Control steps of all recordings."""
+    """Control steps of all recordings, without those that waited."""
     return sum(len(x.steps) for x in self.recordings)
 
   @property
@@ -86,7 +88,12 @@ class EpisodeLog:
     self._journal, self._meta = journal, meta
 
   def begin(self, **meta: Any) -> None:
-    """Begins an episode; `meta` is JSON, such as the policy's version."""
+    """Begins an episode.
+
+    Args:
+      **meta: JSON, such as the policy's version; 'waited' are the control steps
+        that waited before its first step.
+    """
     self._journal.begin(self._meta | meta)
 
   def step(self, recording: int, step: Step) -> None:
@@ -98,6 +105,10 @@ class EpisodeLog:
       },
       {'recording': recording, 'source': int(step.source)},
     )
+
+  def wait(self) -> None:
+    """Adds a control step in which the arm stood still for a chunk."""
+    self._journal.append({}, {'waited': 1})
 
   def features(
     self, recording: int, step: int, features: Features, *, late: bool
@@ -149,7 +160,11 @@ def read(folder: str | os.PathLike[str], after: int = -1) -> Iterator[Episode]:
 
 def _episode(rows: list[journal_lib.Row]) -> Episode:
   found: dict[int, Recording] = {}
+  waited = rows[0].begin.get('waited', 0)
   for row in rows:
+    if 'waited' in row.meta:
+      waited += row.meta['waited']
+      continue
     recording = found.setdefault(
       row.meta['recording'], Recording([], {}, set())
     )
@@ -161,7 +176,9 @@ def _episode(rows: list[journal_lib.Row]) -> Episode:
         recording.late.add(row.meta['step'])
   outcome = EpisodeOutcome(row.end['outcome']) if row.end else None
   recordings = [found[number] for number in sorted(found)]
-  return Episode(row.index, row.file_number, row.begin, outcome, recordings)
+  return Episode(
+    row.index, row.file_number, row.begin, outcome, recordings, waited
+  )
 
 
 def learnable_parts(episode: Episode, stride: int) -> list[Part]:

@@ -31,6 +31,10 @@ class WriteBuffer:
     """See `EpisodeLog`."""
     self._put(lambda: self._log.step(recording, step))
 
+  def wait(self) -> None:
+    """See `EpisodeLog`."""
+    self._put(self._log.wait)
+
   def features(
     self, recording: int, step: int, features: Features, *, late: bool
   ) -> None:

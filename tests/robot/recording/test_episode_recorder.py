@@ -87,7 +87,7 @@ def test_steps_and_answers_are_recorded_at_the_stride(tmp_path):
   assert recording.recorder.end('success') == ''
   (episode,) = recording.read()
   assert episode.outcome == 'success'
-  assert episode.begin == {'policy_version': 4, 'episode': 6}
+  assert episode.begin == {'policy_version': 4, 'episode': 6, 'waited': 0}
   (found,) = episode.recordings
   assert len(found.steps) == 5 and sorted(found.features) == [0, 2, 4]
   # Normalized by the bundle's mean of 0.1.
