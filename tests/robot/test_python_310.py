@@ -1,11 +1,14 @@
 """The robot host's code keeps to what Python 3.10 has.
 
 Its tests pass on 3.10.13 with NumPy 1.26.4. These run on newer Pythons, and
-search for newer syntax and names.
+search for newer syntax and names. Where a python3.10 is on the path, it
+compiles the files, and with the host's packages it imports them.
 """
 
 import ast
+import os
 import pathlib
+import subprocess
 
 import pytest
 
@@ -76,3 +79,56 @@ def test_the_rule_catches(source):
     assert newer_than_310(source)
   except SyntaxError:
     pass
+
+
+_HOST = ('numpy', 'safetensors', 'msgpack', 'websockets', 'absl')
+_IMPORT = """
+import importlib, sys
+names = sys.argv[1:]
+for name in names:
+  importlib.import_module(name)
+print(len(names), 'jax' in sys.modules, 'mujoco' in sys.modules)
+"""
+
+
+def _python_310(*arguments, **variables):
+  return subprocess.run(
+    ['python3.10', *arguments],
+    cwd=_ROOT,
+    env=os.environ | variables,
+    capture_output=True,
+    text=True,
+    check=False,
+  )
+
+
+@pytest.fixture
+def has_310():
+  try:
+    found = _python_310('-c', 'import sys; print(sys.version_info[:2])')
+  except OSError:
+    found = None
+  if found is None or found.stdout != '(3, 10)\n':
+    pytest.skip('no python3.10 on the path')
+
+
+def test_python_310_compiles_the_robot_host(tmp_path, has_310):
+  paths = [str(x) for x in _FILES]
+  cache = {'PYTHONPYCACHEPREFIX': str(tmp_path)}
+  done = _python_310('-m', 'compileall', '-q', '-f', *paths, **cache)
+  assert done.returncode == 0, done.stdout
+  assert len(list(tmp_path.rglob('*.pyc'))) == len(_FILES)
+
+
+def test_python_310_imports_the_robot_host_without_jax(has_310):
+  packages = f'import {", ".join(_HOST)}'
+  if _python_310('-c', packages).returncode:
+    pytest.skip('python3.10 lacks packages of the robot host')
+  modules = [
+    '.'.join(path.relative_to(_ROOT).with_suffix('').parts)
+    for path in _FILES
+    # The report needs more packages, and each experiment defines flags.
+    if not {'__init__.py', 'reporting', 'experiments'} & set(path.parts)
+  ]
+  done = _python_310('-c', _IMPORT, *modules, PYTHONPATH=str(_ROOT))
+  assert done.stdout == f'{len(modules)} False False\n', done.stderr[-2000:]
