@@ -58,6 +58,18 @@ class Records(NamedTuple):
   results: RunResults
 
 
+class Killed(NamedTuple):
+  """Control steps of an episode that was under way when the program was killed.
+
+  steps: of its critical phase. driven: those that did not wait for a chunk.
+  kept: those of the driven that can be learned from.
+  """
+
+  steps: int
+  driven: int
+  kept: int
+
+
 def open_records(
   workdir: pathlib.Path,
   bundle: str,
@@ -86,14 +98,15 @@ def open_records(
   results = RunResults(workdir)
   stack.callback(results.close)
   if resume:
-    driven, kept = add_killed(results, journal, spec)
+    killed = add_killed(results, journal, spec)
     if full := results.flush():
       raise JournalFullError(full)
     minutes = practice_steps(results) / spec.control_hz / 60.0
     print(
       f'Going on after {len(results.episodes)} episodes and {minutes:.1f} '
-      f'minutes of practice; {driven} steps of them were cut short by a kill, '
-      f'and {kept} of these can be learned from.',
+      f'minutes of practice; {killed.steps} steps of them were cut short by a '
+      f'kill: {killed.driven} were driven, and {killed.kept} of these can be '
+      'learned from.',
       flush=True,
     )
   return Records(journal, results)
@@ -101,7 +114,7 @@ def open_records(
 
 def add_killed(
   results: RunResults, journal: Journal, spec: BundleSpec
-) -> tuple[int, int]:
+) -> Killed:
   """Adds the episode that was under way when the program was killed.
 
   Its steps are those that were driven and those that waited for a chunk, as in
@@ -114,12 +127,11 @@ def add_killed(
     spec: of the bundle.
 
   Returns:
-    Its driven control steps, and those of them that can be learned from; 0 and
-    0 without such an episode.
+    What it had, or zeros without such an episode.
   """
   killed = _newest(journal.folder)
   if killed is None or killed.begin['episode'] != len(results.episodes):
-    return 0, 0
+    return Killed(0, 0, 0)
   stride = spec.replay_stride
   unanswered = [
     set(observed_steps(len(x.steps), stride)) - x.features.keys()
@@ -147,7 +159,8 @@ def add_killed(
     written=time.time(),
   )
   parts = episodes.learnable_parts(killed, stride)
-  return killed.num_steps, sum(len(x.steps) for x in parts)
+  kept = sum(len(x.steps) for x in parts)
+  return Killed(record.steps, killed.num_steps, kept)
 
 
 def _record(killed: Episode) -> EpisodeRecord:

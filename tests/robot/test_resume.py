@@ -34,7 +34,7 @@ def test_what_the_journal_has_of_a_killed_episode_is_counted(tmp_path, capsys):
   assert (row['late_queries'], row['missing_queries']) == (1, 1)
   assert row['cause'] == 'the program was killed'
   # All of the first recording, and of the second the step after the gap.
-  said = '9 steps of them were cut short by a kill, and 5 of these can be'
+  said = '9 steps of them were cut short by a kill: 9 were driven, and 5 of'
   assert said in capsys.readouterr().out
 
 
@@ -47,11 +47,11 @@ def test_steps_that_waited_are_counted_as_in_an_episode_that_ended(tmp_path):
   robot.journal.close()
   results = RunResults(tmp_path)
   with Journal(tmp_path / 'journal') as journal:
-    driven, _ = resume.add_killed(results, journal, BUNDLE)
+    steps, driven, _ = resume.add_killed(results, journal, BUNDLE)
   (row,) = results.episodes
   waited = record.sources['wait']
   assert waited > 3 and driven == len(robot.driven)
-  assert row['steps'] == progress.steps == driven + waited
+  assert row['steps'] == progress.steps == steps == driven + waited
   assert row['practice_steps'] == progress.practice_steps
   counted = {x: n for x, n in record.sources.items() if x != 'none'}
   assert results.by_mode['practice'].sources == counted

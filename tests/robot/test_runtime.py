@@ -39,12 +39,12 @@ def write_bundle(folder, **changes):
   bundle_lib.write_digests(folder)
 
 
-def infer(message):
-  request = schema.read_request(WIRE, message)
-  chunk = reference(0, WIRE.horizon)
-  actions = request.proprio[:_A] + chunk * np.float32(WIRE.action_scale)
-  z_rl = np.zeros(WIRE.z_dim, np.float32)
-  return schema.make_reply(WIRE, actions=actions, z_rl=z_rl, reference=chunk)
+def infer(message, wire=WIRE):
+  request = schema.read_request(wire, message)
+  chunk = reference(0, wire.horizon)
+  actions = request.proprio[:_A] + chunk * np.float32(wire.action_scale)
+  z_rl = np.zeros(wire.z_dim, np.float32)
+  return schema.make_reply(wire, actions=actions, z_rl=z_rl, reference=chunk)
 
 
 def make_operator(*, clock, script):
@@ -213,7 +213,7 @@ def test_what_a_killed_loop_left_counts(tmp_path, station, capsys):
   assert killed['cause'] == 'the program was killed'
   assert 3 < killed['steps'] == killed['practice_steps'] < 15
   assert rows[2]['practice_steps'] == killed['steps'] + 15
-  said = f'{killed["steps"]} steps of them were cut short by a kill, and '
+  said = f'{killed["steps"]} steps of them were cut short by a kill: '
   assert said in capsys.readouterr().out
   write_bundle(tmp_path / 'other', gamma=0.5)
   build = station(bundle='other')
