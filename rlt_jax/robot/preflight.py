@@ -1,6 +1,6 @@
 """Checks arm, cameras, VLA, policy and host before anything moves."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 import importlib.metadata
 import importlib.util
 import os
@@ -8,7 +8,7 @@ import pathlib
 import platform
 import shutil
 import time
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from rlt_jax.robot.clock import Clock
 from rlt_jax.robot.control import safety_limits
 from rlt_jax.robot.control.histograms import Histogram
 from rlt_jax.robot.episode import EpisodeConfig
+from rlt_jax.robot.findings import attempt, BAD, Finding, NOTE, OK
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy.bundle import BundleSpec
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
@@ -25,19 +26,10 @@ from rlt_jax.robot.robot_setup import RobotSetup
 from rlt_jax.serving import schema
 from rlt_jax.serving.schema import ServingSpec
 
-OK, NOTE, BAD = 'ok', 'note', 'bad'
 _DARK, _BRIGHT = 10.0, 245.0  # limits of a picture's mean, of 255
 _FREE_BYTES = 1 << 30
 _REPORT = ('scipy', 'matplotlib', 'PIL')  # only the report needs them
 _ASK_AGAIN_S = 2.0
-
-
-class Finding(NamedTuple):
-  """Subject and result of a check, with the verdict OK, NOTE or BAD."""
-
-  what: str
-  found: str
-  verdict: str
 
 
 def check_all(
@@ -79,7 +71,9 @@ def check_files(
 ) -> list[Finding]:
   """Compares the policy's bundle with the arm's file and the station's rate."""
   found = [
-    _try('safety limits', 'the arm has valid ones', safety_limits.check, spec)
+    attempt(
+      'safety limits', 'the arm has valid ones', safety_limits.check, spec
+    )
   ]
   host = {'control_hz': control_hz, 'proprio_names': proprio_names(spec)}
   for name in ('joint_names', 'joint_units', 'joint_low', 'joint_high', *host):
@@ -89,7 +83,7 @@ def check_files(
       if len(own) == len(value) and np.allclose(own, value, atol=1e-6):
         value = own  # the bundle's numbers are rounded to float32
     found.append(
-      _try(name, 'as in the bundle', bundle_lib.check_host, bundle,
+      attempt(name, 'as in the bundle', bundle_lib.check_host, bundle,
            **{name: value})
     )  # fmt: skip
   if len(bundle.reach) == spec.action_dim:
@@ -140,7 +134,7 @@ def check_cameras(
 ) -> list[Finding]:
   """Checks the cameras' names, and their pictures for `watch_s`."""
   names = tuple(cameras.shapes)
-  found = [_try('cameras', ', '.join(names), bundle_lib.check_host, bundle,
+  found = [attempt('cameras', ', '.join(names), bundle_lib.check_host, bundle,
                 cameras=names)]  # fmt: skip
   if wire is not None:
     shapes = {name: (*wire.image_shape(name), 3) for name in wire.cameras}
@@ -148,7 +142,7 @@ def check_cameras(
     other = {k: v for k, v in found_shapes.items() if v != shapes.get(k)}
     text = f'{other}, the VLA takes {shapes}' if other else f'{shapes}'
     found.append(Finding('picture shapes', text, BAD if other else OK))
-  oldest, end, light, spent = 0.0, clock.now() + watch_s, {}, []
+  oldest, end, light, spent, early = 0.0, clock.now() + watch_s, {}, [], []
   while True:
     getattr(cameras, 'trigger', lambda: None)()
     began = clock.now()
@@ -157,7 +151,9 @@ def check_cameras(
     except Exception as error:  # a vendor's own, too
       return [*found, Finding('pictures', f'{error}', BAD)]
     spent.append(clock.now() - began)
-    oldest = max(oldest, cameras.age_s())
+    taken = clock.now() - cameras.age_s()
+    oldest = max(oldest, clock.now() - taken)
+    early.append(began - taken)
     light = {k: float(np.mean(x)) for k, x in images.items()}
     if clock.now() >= end:
       break
@@ -170,7 +166,7 @@ def check_cameras(
       OK if fresh else BAD,
     )
   )
-  found.append(_time_of_observe(bundle, spent))
+  found += [_time_of_observe(bundle, spent), _picture_pace(bundle, early)]
   for name, mean in light.items():
     seen = _DARK <= mean <= _BRIGHT
     text = f'mean {mean:.0f} of 255'
@@ -191,6 +187,24 @@ def _time_of_observe(bundle: BundleSpec, spent: Sequence[float]) -> Finding:
   )
   verdict = OK if max(spent) <= period_s else NOTE
   return Finding('pictures', text, BAD if typical >= due_s else verdict)
+
+
+def _picture_pace(bundle: BundleSpec, early: Sequence[float]) -> Finding:
+  """Says whether pictures come often enough that each query has one.
+
+  One of at most a control step before or after a query answers it.
+  """
+  limit_s = 1.0 / bundle.control_hz
+  typical, worst = float(np.median(early)), max(early)
+  text = (
+    f'{1e3 * max(typical, 0.0):.0f} ms old when asked for, at most '
+    f'{1e3 * max(worst, 0.0):.0f}; every {2e3 * limit_s:.0f} ms or more often '
+    'there must be one'
+  )
+  verdict = OK if worst <= 2.0 * limit_s else NOTE
+  return Finding(
+    'picture pace', text, BAD if typical > 2.0 * limit_s else verdict
+  )
 
 
 def check_arm(arm: Arm, clock: Clock) -> list[Finding]:
@@ -354,41 +368,6 @@ def check_host(
   created = bundle.run.get('created', 'unknown')
   found.append(Finding('bundle', f'made {created}, now {_now()}', OK))
   return found
-
-
-def verdict(findings: Sequence[Finding]) -> str:
-  """Returns the verdict of all findings, a sentence."""
-  bad = [x for x in findings if x.verdict == BAD]
-  notes = sum(x.verdict == NOTE for x in findings)
-  if bad:
-    text = '; '.join(f'{x.what}: {x.found}' for x in bad)
-    return f'This station must not run: {text}'
-  more = f', with {notes} to look at' if notes else ''
-  return f'This station may run{more}.'
-
-
-def lines(findings: Sequence[Finding]) -> list[str]:
-  """Returns a line per finding."""
-  width = max(len(x.what) for x in findings)
-  return [f'{x.verdict:4}  {x.what:{width}}  {x.found}' for x in findings]
-
-
-def print_verdict(findings: Sequence[Finding]) -> bool:
-  """Prints findings and verdict; returns whether the station may run."""
-  for line in lines(findings):
-    print(line)
-  print(verdict(findings), flush=True)
-  return all(x.verdict != BAD for x in findings)
-
-
-def _try(
-  what: str, text: str, call: Callable[..., None], *args: Any, **kwargs: Any
-) -> Finding:
-  try:
-    call(*args, **kwargs)
-  except ValueError as error:
-    return Finding(what, str(error), BAD)
-  return Finding(what, text, OK)
 
 
 def _now() -> str:

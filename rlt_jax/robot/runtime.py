@@ -30,6 +30,7 @@ from rlt_jax.robot.dashboard import Dashboard
 from rlt_jax.robot.episode import EpisodeConfig
 from rlt_jax.robot.episode_controller import EpisodeController
 from rlt_jax.robot.episode_operator import EpisodeOperator
+from rlt_jax.robot.findings import print_verdict
 from rlt_jax.robot.operator.events import DeviceError
 from rlt_jax.robot.policy import bundle as bundle_lib
 from rlt_jax.robot.policy import vla_queries as queries_lib
@@ -163,7 +164,7 @@ def assemble(
     executor=camera_executor,
     limits=PictureLimits(
       max_age_s=setup.max_camera_age_s,
-      max_late_s=period_s,
+      max_offset_s=period_s,
       frozen_timeout_s=setup.frozen_camera_timeout_s,
     ),
     keep=keep,
@@ -262,7 +263,7 @@ def run_robot(
       clock=clock,
       priority=priority,
     )
-    if not preflight.print_verdict(findings):
+    if not print_verdict(findings):
       return False
     if config.preflight_only:
       return True

@@ -5,13 +5,14 @@ The preflight's times of the host are not judged; all else of it is.
 
 from experiments import launch, robot
 from rlt_jax.robot import preflight
+from rlt_jax.robot.findings import NOTE
 
 _check_vla = preflight.check_vla
 
 
 def check_vla(*args, **kwargs):
   return [
-    x._replace(verdict=preflight.NOTE) if x.what == 'VLA answers' else x
+    x._replace(verdict=NOTE) if x.what == 'VLA answers' else x
     for x in _check_vla(*args, **kwargs)
   ]
 

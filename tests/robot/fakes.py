@@ -199,7 +199,11 @@ class FakeRobot:
     setup = RobotSetup(
       arm=self.arm,
       cameras=FakeCameras(
-        ('wrist',), clock=self.clock, size=8, faults=camera_faults
+        ('wrist',),
+        clock=self.clock,
+        size=8,
+        frames_per_s=60.0,  # so that no query waits for a frame in line
+        faults=camera_faults,
       ),
       operator=self.device,
       handover=handover or make_handover(),

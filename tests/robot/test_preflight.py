@@ -7,13 +7,14 @@ import time
 import numpy as np
 import pytest
 
+from rlt_jax.robot import findings as findings_lib
 from rlt_jax.robot import preflight
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
 from rlt_jax.robot.arms.faults import CameraFault, Fault
 from rlt_jax.robot.clock import MonotonicClock
+from rlt_jax.robot.findings import BAD, Finding, NOTE, OK
 from rlt_jax.robot.policy.numpy_policy import NumpyPolicy
-from rlt_jax.robot.preflight import BAD, Finding, NOTE, OK
 from rlt_jax.serving import schema
 from rlt_jax.serving.client import VlaClient
 from rlt_jax.serving.server import PolicyServer
@@ -91,6 +92,21 @@ def test_good_cameras_pass(clock):
   findings = look_through(clock)
   assert not bad(findings)
   assert 'brightness wrist' in by_name(findings)
+
+
+@pytest.mark.parametrize(
+  'frames_per_s, verdict', [(30.0, OK), (18.0, NOTE), (4.0, BAD)]
+)
+def test_cameras_that_are_too_slow_to_answer_every_query_are_named(
+  clock, frames_per_s, verdict
+):
+  cameras = FakeCameras(
+    ('wrist',), clock=clock, size=8, frames_per_s=frames_per_s
+  )
+  findings = preflight.check_cameras(
+    BUNDLE, cameras, WIRE, max_age_s=0.3, clock=clock
+  )
+  assert by_name(findings)['picture pace'].verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -224,11 +240,11 @@ def test_a_host_without_the_reports_packages_is_told(tmp_path, monkeypatch):
 
 def test_the_verdict_is_a_sentence():
   good, note = Finding('a', 'x', OK), Finding('b', 'y', NOTE)
-  assert preflight.verdict([good]) == 'This station may run.'
-  assert '1 to look at' in preflight.verdict([good, note])
-  words = preflight.verdict([good, Finding('pose', 'outside', BAD)])
+  assert findings_lib.verdict([good]) == 'This station may run.'
+  assert '1 to look at' in findings_lib.verdict([good, note])
+  words = findings_lib.verdict([good, Finding('pose', 'outside', BAD)])
   assert words == 'This station must not run: pose: outside'
-  assert preflight.lines([good, note])[1].startswith('note  b')
+  assert findings_lib.lines([good, note])[1].startswith('note  b')
 
 
 def test_a_delay_needs_actions_from_the_measured_pose():

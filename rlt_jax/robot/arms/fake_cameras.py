@@ -8,11 +8,9 @@ import numpy as np
 from rlt_jax.robot.arms.faults import CameraFault
 from rlt_jax.robot.clock import Clock
 
-_FRAMES_PER_S = 30.0
-
 
 class FakeCameras:
-  """`Cameras` of `rlt_jax.robot.cameras`; a new picture 30 times a second.
+  """`Cameras` of `rlt_jax.robot.cameras`; a new picture `frames_per_s` times.
 
   shapes: camera name -> (S, S, 3).
   """
@@ -23,6 +21,7 @@ class FakeCameras:
     *,
     clock: Clock,
     size: int = 64,
+    frames_per_s: float = 30.0,
     faults: Sequence[CameraFault] = (),
   ):
     """Shows pictures from now on.
@@ -34,7 +33,7 @@ class FakeCameras:
       if fault.camera not in names:
         raise ValueError(f'camera must be one of {names}: {fault.camera}.')
     self.shapes = {name: (size, size, 3) for name in names}
-    self._clock, self._size = clock, size
+    self._clock, self._size, self._hz = clock, size, frames_per_s
     self._faults, self._start_time = tuple(faults), clock.now()
     self._oldest = -math.inf
 
@@ -57,9 +56,9 @@ class FakeCameras:
         dark = fault.kind == 'dark'
         capture_time = capture_time if dark else fault.at_s
         stamp = fault.at_s if fault.kind == 'stale' else stamp
-    count = math.floor(capture_time * _FRAMES_PER_S)
+    count = math.floor(capture_time * self._hz)
     shift = list(self.shapes).index(name) * 17 + count * 8
     row = ((np.arange(self._size) * 4 + shift) % 256).astype(np.uint8)
     image = np.tile(row[None, :, None], (self._size, 1, 3))
-    stamp = math.floor(stamp * _FRAMES_PER_S) / _FRAMES_PER_S
+    stamp = math.floor(stamp * self._hz) / self._hz
     return image * np.uint8(not dark), stamp

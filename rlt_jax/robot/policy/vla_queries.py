@@ -1,7 +1,8 @@
 """Takes camera pictures and queries the VLA, in a thread of its own.
 
 The control loop never waits for it. At most one query waits for the cameras,
-the newest, and a picture of a later moment answers no query. Queries with a
+the newest, and a picture of another moment answers no query: one that was taken
+too long before it is not used, but the next one. Queries with a
 stamp are kept until they are answered: those that the VLA had no time for while
 the arm moved are retried while it holds.
 """
@@ -59,14 +60,15 @@ Keep = Callable[[VlaQuery, Mapping[str, np.ndarray]], None]
 class PictureLimits(NamedTuple):
   """Which pictures answer a query, s.
 
-  max_age_s: older pictures are not sent. max_late_s: nor are pictures taken
-  later after their query, which show another pose than the joints it has.
+  max_age_s: older pictures are not sent. max_offset_s: nor are pictures taken
+  longer before or after their query, which show another pose than the joints
+  it has.
   frozen_timeout_s: a camera that repeats its picture for longer is frozen; None
   for cameras without noise, which may show the same for long.
   """
 
   max_age_s: float
-  max_late_s: float
+  max_offset_s: float
   frozen_timeout_s: float | None
 
 
@@ -118,7 +120,7 @@ class VlaQueries:
     self._pending = _Pending()
     # The preflight's answer, which is to no query.
     self._last_answer: Any = client.latest()
-    self._blind = self._late = ''
+    self._blind = self._off = ''
     self._only_retries = False
 
   @property
@@ -163,8 +165,8 @@ class VlaQueries:
 
   def cause(self) -> str:
     """Returns why there is no newer answer, as far as it is known."""
-    if self.blind or self._late:
-      return self.blind or self._late
+    if self.blind or self._off:
+      return self.blind or self._off
     state, cause = self._client.status()
     return f'VLA {state}: {cause}' if cause else f'VLA {state}, but too slow'
 
@@ -247,14 +249,13 @@ class VlaQueries:
 
   def _send(self, query: VlaQuery) -> None:
     try:
-      images = dict(self._cameras.observe())
+      images, capture_time = self._take_pictures(query)
       now = self._clock.now()
-      capture_time = now - self._cameras.age_s()
       self._blind = self._pictures.fault(images, capture_time, now)
       if self._blind:
         return
-      self._late = self._pictures.late(capture_time, query)
-      if self._late:
+      self._off = self._pictures.describe_offset(capture_time, query)
+      if self._off:
         return
       request = self._request(images=images, proprio=query.proprio)
       query = query._replace(obs_time=min(query.obs_time, capture_time))
@@ -265,6 +266,24 @@ class VlaQueries:
         self._keep(query, images)
     except Exception as error:  # a vendor's own, too: the arm must hold
       self._blind = f'Cameras must give pictures: {error}'
+
+  def _take_pictures(
+    self, query: VlaQuery
+  ) -> tuple[dict[str, np.ndarray], float]:
+    """Returns pictures that are not too old for a query, and their time, s.
+
+    It waits for the next ones if they are, as long as those may still answer.
+    """
+    max_offset_s = self._pictures.limits.max_offset_s
+    while True:
+      images = dict(self._cameras.observe())
+      now = self._clock.now()
+      capture_time = now - self._cameras.age_s()
+      early_s = query.query_time - capture_time
+      over = now - query.query_time > max_offset_s
+      if early_s <= max_offset_s or over or hasattr(self._cameras, 'trigger'):
+        return images, capture_time
+      self._clock.sleep_until(now + _POLL_S)
 
 
 class _Pending:
@@ -310,14 +329,15 @@ class _Pictures:
     # Camera -> its last picture and since when it shows it.
     self._last: dict[str, tuple[np.ndarray, float]] = {}
 
-  def late(self, capture_time: float, query: VlaQuery) -> str:
+  def describe_offset(self, capture_time: float, query: VlaQuery) -> str:
     """Returns why pictures are of another moment than the query, or ''."""
     late_s = capture_time - query.query_time
-    if late_s <= self.limits.max_late_s:
+    if abs(late_s) <= self.limits.max_offset_s:
       return ''
+    side = 'after' if late_s > 0.0 else 'before'
     return (
-      f'Camera pictures must be taken within {self.limits.max_late_s} s of '
-      f'their query: {late_s:.3f} s after it'
+      f'Camera pictures must be taken within {self.limits.max_offset_s} s of '
+      f'their query: {abs(late_s):.3f} s {side} it'
     )
 
   def fault(

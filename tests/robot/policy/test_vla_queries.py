@@ -13,7 +13,7 @@ from rlt_jax.robot.policy.vla_queries import PictureLimits, VlaQueries, VlaQuery
 from tests.robot.fake_clock import FakeClock
 from tests.robot.fakes import InlineExecutor, Vla, WIRE
 
-_LIMITS = PictureLimits(max_age_s=0.1, max_late_s=0.02, frozen_timeout_s=0.3)
+_LIMITS = PictureLimits(max_age_s=0.1, max_offset_s=0.02, frozen_timeout_s=0.3)
 
 
 class _Setup:
@@ -179,6 +179,52 @@ def test_a_picture_of_another_moment_answers_no_query(slow, late_s, answered):
   assert slow.queries.has_pending('a') == answered
   assert slow.queries.blind == ''
   assert ('within 0.02 s of their query' in slow.queries.cause()) != answered
+
+
+class _Frames:
+  """A camera whose frames come at given times, s."""
+
+  shapes = {'wrist': (8, 8, 3)}
+
+  def __init__(self, clock, times):
+    self._clock, self._times = clock, times
+
+  def observe(self):
+    number = sum(x <= self._clock.now() for x in self._times)
+    self._taken = self._times[number - 1]
+    return {'wrist': np.full((8, 8, 3), number, np.uint8)}
+
+  def age_s(self):
+    return self._clock.now() - self._taken
+
+
+@pytest.mark.parametrize(
+  'early_s, next_s, number',
+  [
+    (0.015, 0.002, 1),
+    (0.021, 0.012, 2),  # too early, so the next one is waited for
+    (0.021, 0.5, None),  # none comes while one may answer
+  ],
+)
+def test_a_picture_of_long_before_answers_no_query(early_s, next_s, number):
+  setup = _Setup()
+  now = setup.clock.now()
+  setup.queries = VlaQueries(
+    _Frames(setup.clock, [now - early_s, now + next_s]),
+    setup.vla,
+    WIRE,
+    prompt='insert',
+    clock=setup.clock,
+    executor=InlineExecutor(),
+    limits=_LIMITS,
+  )
+  setup.query('a')
+  shown = [int(x['images/wrist'][0, 0, 0]) for x in setup.vla.requests]
+  assert shown == ([] if number is None else [number])
+  assert setup.queries.blind == ''
+  assert ('0.021 s before it' in setup.queries.cause()) == (number is None)
+  # The loop must not wait for a frame for longer than it could be used.
+  assert setup.clock.now() <= now + 0.025
 
 
 def test_a_camera_that_hangs_is_named(slow):
