@@ -3,9 +3,9 @@
   make arm-faults
   python -m tests.arm_faults --count=20 --only=kill_loop,labels
 
-It drives the real loop in a terminal of its own, on a fake arm whose calls are
-logged outside of it. It takes about a quarter of an hour. The status is 1 if
-anything was lost.
+It drives the real loop, or a whole cell, in a terminal of its own, on a fake
+arm whose calls are logged outside of it. It takes about 40 minutes. The status
+is 1 if anything was lost. As root it fills a disk, too.
 """
 
 import argparse
@@ -14,21 +14,38 @@ import random
 import tempfile
 import time
 
-from tests.arm_faults import cases, learner, pedal, random_operator, refusals
+from tests.arm_faults import (
+  cases,
+  cell,
+  labels,
+  learner,
+  outages,
+  pedal,
+  random_operator,
+  refusals,
+)
 
 # Case -> how many trials there are for each of `--count`.
 CASES = {
-  'labels': (cases.labels, 2),
+  'labels': (labels.run, 25),
   'random_operator': (random_operator.run, 25),
   'pedal': (pedal.run, 0.5),
   'kill_loop': (cases.kill_loop, 1),
   'kill_vla': (cases.kill_vla, 1),
   'kill_learner': (learner.kill_learner, 1),
+  'kill_watchdog': (cell.kill_watchdog, 1),
+  'kill_cell': (cell.kill_cell, 1),
+  'interrupt_cell': (cell.interrupt_cell, 1),
+  'cell_loop': (cell.kill_loop_of_cell, 1),
+  'cell_parts': (cell.kill_parts_of_cell, 1),
   'damaged_weights': (learner.damaged_weights, 1),
   'slow_vla': (cases.slow_vla, 1),
+  'late_vla': (outages.late_vla, 0.1),
+  'full_disk': (outages.full_disk, 1),
   'stalls': (cases.stalls, 1),
   'signals': (cases.signals, 1),
   'cameras': (cases.cameras, 0.5),
+  'hung_camera': (outages.hung_camera, 0.25),
   'damaged_files': (cases.damaged_files, 30),
   'bundles': (refusals.bundles, 75),
   'stations': (refusals.stations, 20),
@@ -54,6 +71,7 @@ def main() -> int:
         pathlib.Path(folder),
         random.Random(f'{name} {options.seed}'),
         max(1, round(factor * options.count)),
+        f'{name} {options.seed}',
       )
       try:
         tally = case(context)

@@ -17,7 +17,6 @@ from tests.robot.conftest import make_layers
 from tests.robot.fakes import BUNDLE
 
 STRIDE = BUNDLE.replay_stride
-_LABELS = {'s': 'success', 'f': 'failure', 'a': 'abort', 'd': 'rerecord'}
 _TRIPPED = 'Release the arm to start it again'  # the watchdog
 _KEPT_SHARE = 0.8  # of the steps that a killed loop has driven
 _HOLD_WITHIN_S = 5.0  # of a kill, on a busy machine
@@ -40,45 +39,18 @@ class Tally:
 
 @dataclasses.dataclass
 class Context:
-  """Where a case works. count: of its trials."""
+  """Where a case works. count: of its trials. seed: that of `rng`."""
 
   folder: pathlib.Path
   rng: random.Random
   count: int
+  seed: str = ''
 
   def fresh(self, name: str) -> pathlib.Path:
     """Returns a folder that does not exist yet."""
     folder = self.folder / name
     shutil.rmtree(folder, ignore_errors=True)
     return folder
-
-
-def labels(context: Context) -> Tally:
-  """Keys at random times in a terminal: every label reaches the learner."""
-  tally, rng, server = Tally(), context.rng, Server()
-  rig = Rig(context.fresh('labels'), server.port)
-  try:
-    rig.start()
-    for number in range(context.count):
-      rig.wait_until_moving()
-      time.sleep(rng.uniform(0.7, 1.2))
-      for key in rng.choice(['', 't', 'tr', 'tr', 'trtr']):
-        rig.press(key)
-        time.sleep(rng.uniform(0.0, 0.8))
-      key = rng.choice('ssffad')
-      rig.press(key)
-      wait_for(lambda n=number: len(rig.rows()) > n, 'the end of an episode')
-      said, listed = _LABELS[key], rig.rows()[number]['outcome']
-      found = rig.episodes()[-1]
-      faults = [] if listed == said else [f'{said} is listed as {listed}']
-      faults += check_learned(found, said)
-      tally.add(faults)
-    rig.signal(signal.SIGTERM)
-    rig.wait()
-  finally:
-    rig.stop()
-    server.kill()
-  return tally
 
 
 def check_learned(episode: episodes.Episode, said: str) -> list[str]:
@@ -118,13 +90,14 @@ def kill_loop(context: Context) -> Tally:
     rig.wait()
     found = [x for x in rig.episodes() if x.outcome is None]
     driven = sum(x.num_steps for x in found)
+    waited = sum(x.waited for x in found)
     parts = [x for e in found for x in episodes.learnable_parts(e, STRIDE)]
     kept = sum(len(x.steps) for x in parts)
     listed = [x for x in rig.rows() if x['cause'] == 'the program was killed']
     faults = [] if rig.num_rows() >= steps else ['rows are gone at the end']
-    if sum(x['steps'] for x in listed) != driven:
+    if sum(x['steps'] for x in listed) != driven + waited:
       faults.append('not all killed episodes are in the results')
-    text = f'{kept} of {driven} steps can be learned from'
+    text = f'{kept} of {driven} steps can be learned from, {waited} waited'
     if kept < _KEPT_SHARE * driven:
       faults.append(text)
     tally.add(faults)
@@ -135,15 +108,18 @@ def kill_loop(context: Context) -> Tally:
   return tally
 
 
-def check_still(rig: Rig, at: float, timeout_s: float = 0.0) -> list[str]:
+def check_still(
+  rig: Rig, at: float, timeout_s: float = 0.0, *, loop: int | None = None
+) -> list[str]:
   """Returns what is wrong with an arm whose loop ended or froze at `at`, s.
 
   Args:
     rig: of the loop.
     at: s.
     timeout_s: of the watchdog, where the loop does not end.
+    loop: its process; None: the rig's.
   """
-  loop = rig.process.pid
+  loop = rig.process.pid if loop is None else loop
 
   def held():
     return [x for x in rig.calls() if x[1] != loop and x[0] > at]
@@ -159,13 +135,13 @@ def check_still(rig: Rig, at: float, timeout_s: float = 0.0) -> list[str]:
 
 def signals(context: Context) -> Tally:
   """Signals, also to a stopped arm: the arm holds, all is written."""
-  ways = ('SIGINT', 'SIGTERM', 'SIGHUP', 'hang up', 'twice')
+  ways = ('SIGINT', 'SIGTERM', 'SIGHUP', 'hang up', 'hang up xterm', 'twice')
   return _signals(context, (*ways, 'stopped', 'stopped twice'))
 
 
 def hang_up(context: Context) -> Tally:
   """A terminal that hangs up, as a lost SSH connection does."""
-  return _signals(context, ('hang up',))
+  return _signals(context, ('hang up', 'hang up xterm'))
 
 
 def _signals(context: Context, ways: tuple[str, ...]) -> Tally:
@@ -175,16 +151,16 @@ def _signals(context: Context, ways: tuple[str, ...]) -> Tally:
       how = ways[number % len(ways)]
       rig = Rig(context.fresh(f'signals{number}'), server.port)
       try:
-        rig.start()
+        rig.start(term='xterm' if how.endswith('xterm') else 'dumb')
         rig.wait_until_moving()
         time.sleep(context.rng.uniform(0.1, 2.0))
-        if how == 'hang up':
+        if hangs := how.startswith('hang up'):
           rig.hang_up()
         if how.startswith('stopped'):
           rig.press(' ')
           wait_for(lambda r=rig: r.calls()[-1][2] == 'hold', 'a hold')
           time.sleep(context.rng.uniform(0.0, 0.5))
-        for _ in range(2 if how.endswith('twice') else how != 'hang up'):
+        for _ in range(2 if how.endswith('twice') else not hangs):
           rig.signal(getattr(signal, how, signal.SIGINT))
         status = rig.wait()
         tally.add([f'{how}: {x}' for x in check_ended(rig, status)])
@@ -214,7 +190,7 @@ def kill_vla(context: Context) -> Tally:
   try:
     rig.start('--resume_after_s=0.5')
     for number in range(context.count):
-      rig.wait_until_moving()
+      rig.wait_until_in_motion()
       time.sleep(context.rng.uniform(0.8, 2.0))
       server.kill()
       time.sleep(context.rng.uniform(0.0, 2.0))
@@ -300,7 +276,7 @@ def slow_vla(context: Context) -> Tally:
   try:
     rig.start()
     for number in range(context.count):
-      rig.wait_until_moving()
+      rig.wait_until_in_motion()
       time.sleep(context.rng.uniform(0.8, 1.5))
       server.process.send_signal(signal.SIGSTOP)
       time.sleep(context.rng.uniform(0.5, 8.0))

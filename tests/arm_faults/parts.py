@@ -1,13 +1,17 @@
 """Arm, cameras and server of the campaign, used by the processes under test."""
 
 import collections
+import functools
 import os
 import sys
 import threading
 import time
 
+import numpy as np
+
 from rlt_jax.robot.arms.fake import FakeArm
 from rlt_jax.robot.arms.fake_cameras import FakeCameras
+from rlt_jax.robot.arms.threaded_cameras import Source, ThreadedCameras
 from rlt_jax.robot.operator.events import ButtonMap, Kind
 
 
@@ -68,6 +72,25 @@ class FaultyCameras(FakeCameras):
     return super().observe()
 
 
+def make_threaded(names, *, clock, size, hang_at_s):
+  """Returns cameras with threads, the last of which hangs from a moment on."""
+  began = time.monotonic()
+
+  def grab(number, name):
+    time.sleep(1.0 / 60.0)
+    elapsed_s = time.monotonic() - began
+    if name == names[-1] and elapsed_s > hang_at_s:
+      threading.Event().wait()
+    shade = 64 + (number + int(elapsed_s * 60.0)) % 128
+    return np.full((size, size, 3), shade, np.uint8)
+
+  sources = {
+    name: Source(functools.partial(grab, number, name), lambda: None)
+    for number, name in enumerate(names)
+  }
+  return ThreadedCameras(sources, size=size, clock=clock)
+
+
 def make_cameras(names, *, clock, **arguments):
   faulty = {'slow_s', 'hang_at_s'} & set(arguments)
   cameras = FaultyCameras if faulty else TriggeredCameras
@@ -98,17 +121,31 @@ class FilePedal:
     pass
 
 
-def serve(port: str) -> None:
-  """Runs the VLA server of the tests, as a process that can be killed."""
+def serve(port: str, *options: str) -> None:
+  """Runs the VLA server of the tests, as a process that can be killed.
+
+  Options: cameras=a,b is what it takes; first_s=30 is how long the first answer
+  takes. What else it is given is of the task, and not used.
+  """
   import dataclasses
 
   from rlt_jax.serving.server import PolicyServer
   from tests.robot.fakes import WIRE
   from tests.robot.test_runtime import infer
 
-  with PolicyServer(infer, dataclasses.asdict(WIRE), port=int(port)):
+  given = dict(x.split('=', 1) for x in options)
+  cameras = tuple(given.get('cameras', ','.join(WIRE.cameras)).split(','))
+  wire = dataclasses.replace(WIRE, cameras=cameras)
+  first_s = [float(given.get('first_s', 0.0))]
+
+  def answer(message):
+    if first_s:
+      time.sleep(first_s.pop())
+    return infer(message, wire)
+
+  with PolicyServer(answer, dataclasses.asdict(wire), port=int(port)):
     threading.Event().wait()
 
 
 if __name__ == '__main__':
-  serve(sys.argv[1])
+  serve(*sys.argv[1:])

@@ -1,22 +1,27 @@
 """The real loop in a terminal of its own, on a fake arm that keeps a log."""
 
+import contextlib
 import json
 import os
 import pathlib
 import pty
 import select
+import signal
 import subprocess
 import sys
 import threading
 import time
 
 from rlt_jax.robot import processes
-from rlt_jax.robot.recording import episodes, journal
+from rlt_jax.robot.recording import episodes, journal, journal_files
+from tests.robot.fakes import BUNDLE
 from tests.robot.test_runtime import write_bundle
 from tests.robot.test_station import write as write_station
 
 _ROOT = pathlib.Path(__file__).parents[2]
 _LONG_S = 60.0  # a busy machine may take so long
+# Variable that marks what a rig has started, with all that this has started.
+STATION = 'ARM_FAULTS_STATION'
 
 
 def wait_for(condition, what, timeout_s=_LONG_S):
@@ -29,17 +34,20 @@ def wait_for(condition, what, timeout_s=_LONG_S):
 
 
 class Server:
-  """The VLA server in a process of its own."""
+  """The VLA server in a process of its own; `options` are of `parts.serve`."""
 
-  def __init__(self):
+  def __init__(self, **options):
     self.port = processes.free_port()
+    self._options = [f'{key}={value}' for key, value in options.items()]
     self.process = None
     self.start()
 
   def start(self):
-    command = [sys.executable, '-m', 'tests.arm_faults.parts', str(self.port)]
+    module = [sys.executable, '-m', 'tests.arm_faults.parts']
     self.process = subprocess.Popen(
-      command, cwd=_ROOT, stderr=subprocess.DEVNULL
+      [*module, str(self.port), *self._options],
+      cwd=_ROOT,
+      stderr=subprocess.DEVNULL,
     )
 
   def kill(self):
@@ -55,10 +63,12 @@ class Rig:
 
   def __init__(self, folder, port, **station):
     folder.mkdir(parents=True, exist_ok=True)
+    self.port = port
     self.folder, self.workdir = folder, folder / 'run'
     self.arm_log = folder / 'arm.log'
     if not (folder / 'bundle').exists():
-      write_bundle(folder / 'bundle')
+      names = station.get('camera_names', BUNDLE.cameras)
+      write_bundle(folder / 'bundle', cameras=tuple(names))
     leader = {'kind': 'leader', 'arguments': {'arm': 'fake'}}
     fields = {
       'arm': 'tests.arm_faults.parts:make_arm',
@@ -76,25 +86,33 @@ class Rig:
       'watchdog_timeout_s': 10.0,
     } | station
     name = f'faults{os.getpid()}-{folder.name}'
-    self._station = write_station(folder, name=name, **fields)
+    self.station = write_station(folder, name=name, **fields)
     self.process, self.output, self._terminal = None, '', None
 
-  def start(self, *flags, minutes=1000.0):
+  def start(self, *flags, minutes=1000.0, term='dumb'):
     """Starts the loop; `flags` are of `experiments.robot`."""
-    command = [
-      sys.executable, '-m', 'tests.arm_faults.loop',
-      f'--station={self._station}', f'--workdir={self.workdir}',
-      f'--minutes={minutes}', '--num_base_episodes=0',
-      '--num_final_episodes=0', '--vla_warmup_steps=0', '--norealtime', *flags,
+    self._launch(
+      'tests.arm_faults.loop', f'--station={self.station}', '--norealtime',
+      *self._plan(minutes), *flags, term=term,
+    )  # fmt: skip
+
+  def _plan(self, minutes):
+    return [
+      f'--workdir={self.workdir}', f'--minutes={minutes}',
+      '--num_base_episodes=0', '--num_final_episodes=0',
+      '--vla_warmup_steps=0',
     ]  # fmt: skip
+
+  def _launch(self, module, *flags, term):
     self._terminal, other = pty.openpty()
     self.process = subprocess.Popen(
-      command,
+      [sys.executable, '-m', module, *flags],
       cwd=_ROOT,
       start_new_session=True,
       preexec_fn=lambda: os.login_tty(other),
       pass_fds=[other],
-      env=os.environ | {'OMP_NUM_THREADS': '1', 'TERM': 'dumb'},
+      env=os.environ
+      | {'OMP_NUM_THREADS': '1', 'TERM': term, STATION: str(self.station)},
     )
     os.close(other)
     self._reader = threading.Thread(target=self._read, args=[self._terminal])
@@ -124,19 +142,40 @@ class Rig:
     if self.process is not None and self.process.poll() is None:
       self.process.kill()
       self.process.wait()
+    for pid in self.running():
+      with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
     if self._terminal is not None:
       self.hang_up()
 
+  def running(self, name=''):
+    """Returns the processes of this rig whose command has a name."""
+    mark = f'{STATION}={self.station}'.encode()
+    found = []
+    for folder in pathlib.Path('/proc').glob('[0-9]*'):
+      with contextlib.suppress(OSError):  # it has ended
+        marked = mark in (folder / 'environ').read_bytes().split(b'\0')
+        if marked and name.encode() in (folder / 'cmdline').read_bytes():
+          found.append(int(folder.name))
+    return found
+
   def wait_until_moving(self):
     """Returns when the loop sends commands that were not sent before."""
+    before = len(self.calls())
+    self._wait_for_call(
+      lambda calls: any(x[2] == 'command' for x in calls[before:])
+    )
 
+  def wait_until_in_motion(self):
+    """Returns when the last that the loop has sent is a command."""
+    self._wait_for_call(lambda calls: calls and calls[-1][2] == 'command')
+
+  def _wait_for_call(self, condition):
     def check():
       if self.process.poll() is not None:
         raise AssertionError(f'The loop has ended: {self.output[-2000:]}')
-      calls = self.calls()
-      return any(x[2] == 'command' for x in calls[before:])
+      return condition(self.calls())
 
-    before = len(self.calls())
     wait_for(check, 'a command')
 
   def calls(self):
@@ -156,6 +195,13 @@ class Rig:
   def episodes(self):
     """Returns the closed episodes of the journal."""
     return list(episodes.read(self.workdir / 'journal'))
+
+  def last_episode(self):
+    """Returns the newest closed episode of the journal."""
+    folder = self.workdir / 'journal'
+    last = [x for x in journal_files.files(folder) if x.closed][-1]
+    (episode,) = episodes.read(folder, last.first - 1)
+    return episode
 
   def num_rows(self):
     """Returns the whole rows in the journal, those of an open file too."""

@@ -4,17 +4,27 @@ import random
 
 import pytest
 
-from tests.arm_faults import cases, pedal, random_operator
+from tests.arm_faults import (
+  cases,
+  cell,
+  labels,
+  outages,
+  pedal,
+  random_operator,
+)
 from tests.arm_faults.cases import Context
 
 
 @pytest.mark.parametrize(
   'case, count',
   [
-    (cases.labels, 2),
+    (labels.run, 4),
     (pedal.run, 1),
     (cases.kill_loop, 1),
-    (cases.hang_up, 1),
+    (cases.hang_up, 2),
+    (cell.kill_watchdog, 1),
+    (cell.kill_cell, 1),
+    (outages.hung_camera, 1),
     (random_operator.run, 40),
   ],
 )
