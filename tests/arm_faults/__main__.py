@@ -11,6 +11,7 @@ is 1 if anything was lost. As root it fills a disk, too.
 import argparse
 import pathlib
 import random
+import signal
 import tempfile
 import time
 
@@ -36,6 +37,7 @@ CASES = {
   'kill_watchdog': (cell.kill_watchdog, 1),
   'kill_cell': (cell.kill_cell, 1),
   'interrupt_cell': (cell.interrupt_cell, 1),
+  'hang_up_cell': (cell.hang_up_cell, 1),
   'cell_loop': (cell.kill_loop_of_cell, 1),
   'cell_parts': (cell.kill_parts_of_cell, 1),
   'damaged_weights': (learner.damaged_weights, 1),
@@ -61,6 +63,9 @@ def main() -> int:
   parser.add_argument('--seed', type=int, default=0)
   parser.add_argument('--only', default=','.join(CASES))
   options = parser.parse_args()
+  # Ignored under nohup, which the programs under test would inherit.
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
+  signal.signal(signal.SIGINT, signal.default_int_handler)
   print(f'{"case":16} tried survived lost      s', flush=True)
   lost = 0
   with tempfile.TemporaryDirectory(prefix='arm_faults-') as folder:

@@ -74,6 +74,16 @@ def interrupt_cell(context: Context) -> Tally:
   return _ended(context, 'interrupt_cell', end, 128 + signal.SIGINT)
 
 
+def hang_up_cell(context: Context) -> Tally:
+  """A cell whose terminal hangs up: as by Ctrl-C."""
+
+  def end(rig, loop):
+    del loop
+    rig.hang_up()
+
+  return _ended(context, 'hang_up_cell', end, 128 + signal.SIGHUP)
+
+
 def kill_loop_of_cell(context: Context) -> Tally:
   """kill -9 of the loop in a cell: the watchdog holds, and the cell ends."""
 
