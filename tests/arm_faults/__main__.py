@@ -81,7 +81,8 @@ def main() -> int:
       try:
         tally = case(context)
       except Exception as error:  # one case must not cost the others
-        tally = cases.Tally(1, 0, [f'{type(error).__name__}: {error}'])
+        tally = context.tally
+        tally.add([f'{type(error).__name__}: {error}'])
       gone = tally.tried - tally.survived
       lost += gone
       took = time.monotonic() - began

@@ -39,12 +39,16 @@ class Tally:
 
 @dataclasses.dataclass
 class Context:
-  """Where a case works. count: of its trials. seed: that of `rng`."""
+  """Where a case works. count: of its trials. seed: that of `rng`.
+
+  tally: what the case returns, filled while it runs.
+  """
 
   folder: pathlib.Path
   rng: random.Random
   count: int
   seed: str = ''
+  tally: Tally = dataclasses.field(default_factory=Tally)
 
   def fresh(self, name: str) -> pathlib.Path:
     """Returns a folder that does not exist yet."""
@@ -68,7 +72,7 @@ def check_learned(episode: episodes.Episode, said: str) -> list[str]:
 
 def kill_loop(context: Context) -> Tally:
   """kill -9 of the loop: its rows stay, nothing moves, the run goes on."""
-  tally, server, steps = Tally(), Server(), 0
+  tally, server, steps = context.tally, Server(), 0
   rig = Rig(context.fresh('kill_loop'), server.port, watchdog_timeout_s=10.0)
   try:
     for number in range(context.count):
@@ -145,7 +149,7 @@ def hang_up(context: Context) -> Tally:
 
 
 def _signals(context: Context, ways: tuple[str, ...]) -> Tally:
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   try:
     for number in range(context.count):
       how = ways[number % len(ways)]
@@ -185,7 +189,7 @@ def check_ended(rig: Rig, status: int) -> list[str]:
 
 def kill_vla(context: Context) -> Tally:
   """kill -9 of the VLA server while the arm moves: it goes on, no step less."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   rig = Rig(context.fresh('kill_vla'), server.port)
   try:
     rig.start('--resume_after_s=0.5')
@@ -208,7 +212,7 @@ def kill_vla(context: Context) -> Tally:
 
 def cameras(context: Context) -> Tally:
   """Slow and hung cameras: refused or held in words, and the run can end."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   try:
     for number in range(context.count):
       hangs = number % 2
@@ -247,7 +251,7 @@ def _hung(rig: Rig) -> list[str]:
 
 def stalls(context: Context) -> Tally:
   """The loop is frozen until its watchdog holds; a release goes on."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   rig = Rig(context.fresh('stalls'), server.port, watchdog_timeout_s=3.0)
   try:
     rig.start()
@@ -271,7 +275,7 @@ def stalls(context: Context) -> Tally:
 
 def slow_vla(context: Context) -> Tally:
   """A server that stalls for seconds: the arm waits, and no step is lost."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   rig = Rig(context.fresh('slow_vla'), server.port)
   try:
     rig.start()
@@ -302,7 +306,7 @@ def check_whole(episode: episodes.Episode, said: str) -> list[str]:
 
 def damaged_files(context: Context) -> Tally:
   """Flips and cuts of journal and weights: refused by name, or unchanged."""
-  tally, rng = Tally(), context.rng
+  tally, rng = context.tally, context.rng
   rig = recorded(context.fresh('damaged'))
   folder = rig.workdir / 'journal'
   entries = journal_files.files(folder)

@@ -100,7 +100,7 @@ def _ended(context, name, end, status, *, orderly=True) -> Tally:
 
   The first of four cells has a learner.
   """
-  tally, rig = Tally(), CellRig(context.fresh(name))
+  tally, rig = context.tally, CellRig(context.fresh(name))
   try:
     for number in range(context.count):
       learns = number % _LEARNS_EVERY == 0
@@ -154,7 +154,7 @@ def _check_counted(rig) -> list[str]:
 
 def kill_parts_of_cell(context: Context) -> Tally:
   """kill -9 of server, learner and watchdog: each is started again."""
-  tally, rng = Tally(), context.rng
+  tally, rng = context.tally, context.rng
   rig = CellRig(context.fresh('kill_parts'), time_limit=50)
   kinds = sorted([*_PARTS, 'watchdog'])
   try:
@@ -232,7 +232,7 @@ def _check_learned(rig, numbers, last) -> list[str]:
 
 def kill_watchdog(context: Context) -> Tally:
   """kill -9 of the watchdog: the loop holds; a release starts another."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   rig = Rig(context.fresh('kill_watchdog'), server.port)
   try:
     rig.start()

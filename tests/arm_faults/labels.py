@@ -16,7 +16,7 @@ _FIRST_S = 0.6
 
 def run(context: Context) -> Tally:
   """Labels episodes of several loops at random times, also after takeovers."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   shares = [len(range(i, context.count, _LOOPS)) for i in range(_LOOPS)]
   try:
     with futures.ThreadPoolExecutor(_LOOPS) as pool:

@@ -19,7 +19,7 @@ _START_S = 300.0  # to import and compile on a busy machine
 
 def kill_learner(context: Context) -> Tally:
   """kill -9 of the learner: it starts again and learns every episode once."""
-  tally = Tally()
+  tally = context.tally
   rig = recorded(context.fresh('kill_learner'))
   last = rig.episodes()[-1].index
   for number in range(context.count):
@@ -76,7 +76,7 @@ class _Learner:
 
 def damaged_weights(context: Context) -> Tally:
   """Damaged snapshots beside a loop: refused in words, and it goes on."""
-  tally, server, rng = Tally(), Server(), context.rng
+  tally, server, rng = context.tally, Server(), context.rng
   rig = Rig(context.fresh('weights'), server.port, time_limit=25)
   folder = rig.workdir / 'learner'
   folder.mkdir(parents=True)

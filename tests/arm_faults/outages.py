@@ -57,7 +57,7 @@ def _mount(*arguments):
 
 def full_disk(context: Context) -> Tally:
   """A full disk in base episodes and in practice: the arm waits for room."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   try:
     for number, mode in enumerate(('base', 'practice')):
       rig = Rig(context.fresh(f'full_{mode}'), server.port, time_limit=50)
@@ -104,7 +104,7 @@ def _fill_often(context, rig, disk, tally, mode, trials) -> None:
 
 def late_vla(context: Context) -> Tally:
   """A server whose first answer takes half a minute: it is waited for."""
-  tally = Tally()
+  tally = context.tally
   for number in range(context.count):
     late_s = context.rng.uniform(28.0, 32.0)
     server = Server(first_s=late_s)
@@ -128,7 +128,7 @@ def late_vla(context: Context) -> Tally:
 
 def hung_camera(context: Context) -> Tally:
   """One of two cameras with threads hangs: named, held, and the run can end."""
-  tally, server = Tally(), Server(cameras=','.join(_CAMERAS))
+  tally, server = context.tally, Server(cameras=','.join(_CAMERAS))
   with contextlib.ExitStack() as stack:
     stack.callback(server.kill)
     for number in range(context.count):

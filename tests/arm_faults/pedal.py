@@ -14,7 +14,7 @@ def run(context: Context) -> Tally:
 
   Kept down over the end of an episode, the person begins the next one.
   """
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   folder = context.fresh('pedal')
   devices = [
     {'kind': 'terminal'},

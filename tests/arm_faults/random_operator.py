@@ -16,7 +16,7 @@ _TARGET = np.array([0.05, 0.0, 0.012])
 
 def run(context: Context) -> Tally:
   """Random presses with a VLA that may be late or away: no label is lost."""
-  tally, rng = Tally(), context.rng
+  tally, rng = context.tally, context.rng
   for number in range(context.count):
     script, at_s = [], 0.0
     for _ in range(rng.randrange(6)):

@@ -28,7 +28,7 @@ _FLOOD = 12  # clients that do harm at a time
 
 def bundles(context: Context) -> Tally:
   """Flips and cuts in every file of a bundle: refused by the folder's name."""
-  tally, folder = Tally(), context.fresh('bundles')
+  tally, folder = context.tally, context.fresh('bundles')
   write_bundle(folder)
   for _ in range(context.count):
     path = context.rng.choice(sorted(folder.iterdir()))
@@ -49,7 +49,7 @@ def bundles(context: Context) -> Tally:
 
 def stations(context: Context) -> Tally:
   """Wrong fields in a station's and an arm's file: built, or named in words."""
-  tally, folder = Tally(), context.fresh('stations')
+  tally, folder = context.tally, context.fresh('stations')
   folder.mkdir()
   cases = list(wrong_files(folder))
   for field, value, change in context.rng.sample(
@@ -70,7 +70,7 @@ def stations(context: Context) -> Tally:
 
 def hostile_clients(context: Context) -> Tally:
   """Silent, unfinished, wrong and too many clients: each answer stays right."""
-  tally, size = Tally(), schema.max_request_bytes(WIRE)
+  tally, size = context.tally, schema.max_request_bytes(WIRE)
   for name in ('rlt_jax.serving', 'websockets'):
     logging.getLogger(name).setLevel(logging.CRITICAL)
   with PolicyServer(
@@ -131,7 +131,7 @@ def _ask(client, number: int) -> list[str]:
 
 def shadow(context: Context) -> Tally:
   """Shadow runs, ended by signals and kills: the arm gets no call at all."""
-  tally, server = Tally(), Server()
+  tally, server = context.tally, Server()
   try:
     for number in range(context.count):
       rig = Rig(
