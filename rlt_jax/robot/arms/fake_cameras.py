@@ -57,7 +57,9 @@ class FakeCameras:
         capture_time = capture_time if dark else fault.at_s
         stamp = fault.at_s if fault.kind == 'stale' else stamp
     count = math.floor(capture_time * self._hz)
-    shift = list(self.shapes).index(name) * 17 + count * 8
+    # Odd, so that a picture comes again after 256 frames and not 32: two looks
+    # at the same one are a camera that is frozen.
+    shift = list(self.shapes).index(name) * 17 + count * 9
     row = ((np.arange(self._size) * 4 + shift) % 256).astype(np.uint8)
     image = np.tile(row[None, :, None], (self._size, 1, 3))
     stamp = math.floor(stamp * self._hz) / self._hz

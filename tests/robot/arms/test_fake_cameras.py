@@ -55,3 +55,13 @@ def test_a_fault_of_an_unknown_camera_is_refused(clock):
     FakeCameras(_NAMES, clock=clock, faults=[fault])
   with pytest.raises(ValueError, match='kind must be one of'):
     CameraFault(camera='roof', kind='dim', at_s=0.0, seconds=1.0)
+
+
+def test_no_picture_comes_again_for_seconds(clock):
+  """Whoever looks rarely must not take it for a frozen camera."""
+  seen = set()
+  cameras = FakeCameras(('wrist',), clock=clock, size=8, frames_per_s=60.0)
+  for _ in range(240):
+    clock.time += 1.0 / 60.0
+    seen.add(cameras.observe()['wrist'].tobytes())
+  assert len(seen) > 200
