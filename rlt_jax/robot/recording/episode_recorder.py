@@ -91,10 +91,10 @@ class EpisodeRecorder:
     self._bundle = bundle
     self._write_buffer, self._vla_queries = write_buffer, vla_queries
     self._executor, self._timeout_s = executor, timeout_s
-    self._meta: dict[str, Any] = {'episode': 0}
+    # waited: control steps, before the first one of the episode.
+    self._meta: dict[str, Any] = {'episode': 0, 'waited': 0}
     self._now = _Recording(1, 0)
     self._before: list[_Recording] = []  # of this episode, and not yet closed
-    self._waited = 0  # control steps, before the first one of the episode
     self._task: futures.Future | None = None
     self._give_up = threading.Event()
     self._retried = self._closing = False  # at the end of the episode
@@ -103,7 +103,7 @@ class EpisodeRecorder:
 
   def begin(self, *, episode: int = 0, **meta: Any) -> None:
     """Starts an episode, numbered in the run; `meta` is for its file too."""
-    self._meta, self._waited = {'episode': episode} | meta, 0
+    self._meta = {'episode': episode, 'waited': 0} | meta
 
   @property
   def num_steps(self) -> int:
@@ -153,7 +153,7 @@ class EpisodeRecorder:
     now = self._now
     if not now.num_steps:
       if not self._before:
-        self._write_buffer.begin(**self._meta, waited=self._waited)
+        self._write_buffer.begin(**self._meta)
       self._before.append(now)
       if now.first is not None:
         self._write(now, *now.first, late=False)
@@ -168,7 +168,7 @@ class EpisodeRecorder:
     if self._before:
       self._write_buffer.wait()
     else:
-      self._waited += 1
+      self._meta['waited'] += 1
 
   def hold(self) -> None:
     """Ends the recording, because the arm holds, and retries its queries."""
