@@ -38,7 +38,7 @@ test: lint
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile \
 	  --durations=40 --durations-min=5
 
-# Kills, signals, damaged files and faulty cameras on a fake arm; 20 minutes.
+# Kills, signals, full disks and faulty cameras on a fake arm; over an hour.
 arm-faults: $(INSTALLED)
 	$(VENV)/bin/python -m tests.arm_faults
 

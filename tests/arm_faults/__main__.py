@@ -4,8 +4,9 @@
   python -m tests.arm_faults --count=20 --only=kill_loop,labels
 
 It drives the real loop, or a whole cell, in a terminal of its own, on a fake
-arm whose calls are logged outside of it. It takes about 40 minutes. The status
-is 1 if anything was lost. As root it fills a disk, too.
+arm whose calls are logged outside of it. All of it takes over an hour; cases
+may run side by side. The status is 1 if anything was lost. Only root can fill
+disks.
 """
 
 import argparse
