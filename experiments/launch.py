@@ -349,11 +349,16 @@ def resumable(
     raise SystemExit(f'\nerror: {error}\n{_how_to_go_on(is_saved())}') from None
 
 
+def _call(function: Callable[..., None], *arguments: list[str]) -> None:
+  function(*arguments)
+
+
 def run(
   main: Callable[..., None],
   *,
   arguments: bool = False,
   keep_compiled: bool = True,
+  saves_nothing: bool = False,
 ) -> None:
   """Parses the command line and runs `main`; does not return.
 
@@ -362,6 +367,8 @@ def run(
     arguments: whether arguments other than flags are allowed.
     keep_compiled: keep JAX's compiled programs between runs. False imports no
       JAX.
+    saves_nothing: `main` has nothing to save before its end, and is given up
+      at once when a signal comes, even in a compilation.
   """
 
   module = sys.modules[main.__module__]
@@ -380,7 +387,8 @@ def run(
       compilation_cache.keep_compiled()
     try:
       with signals.as_interrupt():
-        main(*([argv[1:]] if arguments else []))
+        call = signals.call if saves_nothing else _call
+        call(main, *([argv[1:]] if arguments else []))
     except KeyboardInterrupt as stopped:
       name = str(stopped) or 'Ctrl-C'
       print(f'\nStopped by {name}.', file=sys.stderr, flush=True)

@@ -144,6 +144,18 @@ class StopRequest:
       os.write(2, f'\n{text}\n'.encode())
 
 
+def call(function: Callable[_P, _R], *args: _P.args, **kwargs: _P.kwargs) -> _R:
+  """Returns function(...), which is given up at once when a signal comes.
+
+  For what compiles outside of a loop; see `StopRequest.call`.
+
+  Raises:
+    Stopped: a signal came; also whatever the function raises.
+  """
+  with StopRequest('at once') as stop:
+    return stop.call(function, *args, **kwargs)
+
+
 def leave(stopped: KeyboardInterrupt) -> NoReturn:
   """Ends the process with the status of the signal, 128 + its number.
 

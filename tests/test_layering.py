@@ -129,6 +129,7 @@ _MAY_IMPORT = {
     'reporting',
     'rl_token',
     'rollout',
+    'signals',
     'sim',
     'tasks',
   },

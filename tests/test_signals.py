@@ -10,6 +10,7 @@ import time
 import pytest
 
 from rlt_jax import signals
+from tests.giving_up import given_up
 
 
 @pytest.mark.parametrize('signum', signals.SIGNALS)
@@ -111,6 +112,14 @@ except KeyboardInterrupt as stopped:
   print('saved')
   signals.leave(stopped)
 """
+
+
+def test_a_single_call_is_given_up_too():
+  assert signals.call(divmod, 7, 2) == (3, 1)
+  before = signal.getsignal(signal.SIGTERM)
+  with given_up() as compiling:
+    signals.call(compiling)
+  assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_the_process_ends_with_a_call_that_never_does():

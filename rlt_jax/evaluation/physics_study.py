@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from rlt_jax import config as config_lib
-from rlt_jax import files
+from rlt_jax import files, signals
 from rlt_jax.evaluation import bench_rollout
 from rlt_jax.evaluation.evaluator import Evaluator, Policy
 from rlt_jax.reporting import statistics
@@ -262,6 +262,9 @@ def run(
     policies, worlds, engines, episodes: the study.
     table: gets the rows.
     commit: of the code, for the rows.
+
+  Raises:
+    KeyboardInterrupt: a signal came; the cell in hand is given up at once.
   """
   for world, engine in itertools.product(worlds, engines):
     missing = [
@@ -269,8 +272,10 @@ def run(
     ]
     if not missing:
       continue
-    evaluator, bench = build(world, engine)
+    evaluator, bench = signals.call(build, world, engine)
     for name in missing:
       print(f'{world.text}, {engine.text}, {name}', flush=True)
-      columns = measure(evaluator, policies[name], episodes, bench)
+      columns = signals.call(
+        measure, evaluator, policies[name], episodes, bench
+      )
       table.put(Row(world.text, engine.text, name, columns, commit))

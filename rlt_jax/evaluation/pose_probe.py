@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rlt_jax import signals
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.sim import kinematics, two_arm_bench
 from rlt_jax.tasks.ethernet import scene as scene_lib
@@ -186,10 +187,17 @@ def measure(
 
   Raises:
     ValueError: a wrong number of poses.
+    KeyboardInterrupt: a signal came; all is given up at once.
   """
   pose_key, fit_key = jax.random.split(jax.random.key(seed))
-  columns, truth = features(
-    pose_key, vla=vla, token=token, prompt=prompt, task=task, poses=poses
+  columns, truth = signals.call(
+    features,
+    pose_key,
+    vla=vla,
+    token=token,
+    prompt=prompt,
+    task=task,
+    poses=poses,
   )
   errors = {'constant': truth.std(0)}
   log(_line('rms error', [f'{name:>12s}' for name in AXES]))
@@ -197,7 +205,7 @@ def measure(
   for name, x in columns.items():
     if name != 'joints':
       x = np.concatenate([x, columns['joints']], axis=1)
-    errors[name] = fit(x, truth, fit_key, steps)
+    errors[name] = signals.call(fit, x, truth, fit_key, steps)
     log(_line(name, [f'{e:12.3f}' for e in errors[name]]))
   return {
     name: dict(zip(AXES, np.round(error, 4).tolist(), strict=True))

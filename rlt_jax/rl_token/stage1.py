@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 import numpy as np
 
-from rlt_jax import sharding
+from rlt_jax import sharding, signals
 from rlt_jax.rl_token import (
   diagnostics,
   features,
@@ -157,7 +157,7 @@ def run(
     FloatingPointError: the training diverged.
     KeyboardInterrupt: a signal asked for the end; the state is saved.
   """
-  stage = prepare(vla, demos, config, sitting)
+  stage = signals.call(prepare, vla, demos, config, sitting)
   teacher, plan = stage.embedder.teacher, stage.plan
   source = MemorySource(demos) if isinstance(demos, Demos) else demos
   train_key, shuffle_key = jax.random.split(jax.random.key(config.seed))
@@ -184,7 +184,7 @@ def run(
   return Stage1Result(
     token=token,
     vla=vla,
-    metrics=_measure(stage, token, trained, shuffle_key),
+    metrics=signals.call(_measure, stage, token, trained, shuffle_key),
     episodes=len(plan.episodes),
     held_out=len(plan.test),
     frames=plan.frames,

@@ -175,8 +175,8 @@ def train_token(
   stats = {'token_mean': np.zeros(shape, np.float32)}
   stats['token_std'] = np.ones(shape[1:], np.float32)
   if not sitting.resumed:
-    stats = measure_tokens(data)
-  state = init_state(init_key, stats, config=config, vla=vla)
+    stats = signals.call(measure_tokens, data)
+  state = signals.call(init_state, init_key, stats, config=config, vla=vla)
 
   def run_step(state, batch, number):
     step_rng = jax.random.fold_in(step_key, number)
@@ -191,7 +191,7 @@ def train_token(
     settings or {},
     mesh,
   )
-  params, found = _finish(state, data, config)
+  params, found = signals.call(_finish, state, data, config)
   return Trained(params, state.vla_params, history, train_s, found)
 
 

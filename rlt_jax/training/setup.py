@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from rlt_jax import tasks
+from rlt_jax import signals, tasks
 from rlt_jax.agents import registry
 from rlt_jax.agents.agent import Agent, Sizes
 from rlt_jax.evaluation import evaluator
@@ -93,7 +93,8 @@ def make(config: PracticeConfig, assets: str = '') -> TaskSetup:
   embedder = assets_lib.load_embedder(assets, config, task.spec)
   if config.token_ablation == 'resnet10_sim':
     pictures = _start_pictures(task, rollout_fns, config.num_envs)
-    embedder = ResNetEmbedder(embedder, resnet10.load(), pictures)
+    # It compiles the task's reset and cameras.
+    embedder = signals.call(ResNetEmbedder, embedder, resnet10.load(), pictures)
   agent = make_agent(config, embedder.spec, task.spec.frozen_action_dims)
   _check_agent(agent, embedder, config)
   perception = perception_lib.make(

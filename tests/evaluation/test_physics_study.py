@@ -6,6 +6,7 @@ import pytest
 from rlt_jax.evaluation import physics_study
 from rlt_jax.reporting import statistics
 from rlt_jax.tasks.ethernet.config import EthernetConfig, OUTCOMES
+from tests.giving_up import given_up
 
 _HEAD = {'episodes': 4, 'seed': 1, 'policy': 'of run a'}
 
@@ -107,3 +108,19 @@ def test_a_policy_without_success_has_no_median():
   row = physics_study.Row('w', 'mjx', 'p', columns)
   assert '| – |' in physics_study.describe(row, OUTCOMES)
   assert np.isinf(physics_study.FORCE_EDGES[-1])
+
+
+@pytest.mark.parametrize('what', ['build', 'measure'])
+def test_a_cell_is_given_up_at_a_signal(tmp_path, monkeypatch, what):
+  path, built = tmp_path / 'x.json', []
+  with given_up() as compiling:
+    monkeypatch.setattr(physics_study, 'measure', compiling)
+    if what == 'measure':
+      _run(physics_study.Table(path, _HEAD), built)
+    world = physics_study.parse_world('nominal')
+    physics_study.run(
+      compiling, {'a': None}, [world], [physics_study.parse_engine('mjx')], 4,
+      physics_study.Table(path, _HEAD),
+    )  # fmt: skip
+  assert len(built) == (what == 'measure')
+  assert not physics_study.Table(path, _HEAD).rows

@@ -8,6 +8,7 @@ from rlt_jax.evaluation import pose_probe
 from rlt_jax.sim.compilation import jit
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import task as task_lib
+from tests.giving_up import given_up
 
 
 @pytest.fixture(scope='module')
@@ -73,3 +74,16 @@ def test_every_kind_of_features_gets_a_line_and_an_error(monkeypatch):
   np.testing.assert_allclose(constant, truth.std(0), atol=1e-4)
   assert max(joints[:3]) < 0.4 < min(joints[3:])
   assert max(z_rl) < 0.5  # the joints are given to it too
+
+
+@pytest.mark.parametrize('name', ['features', 'fit'])
+def test_a_probe_is_given_up_at_a_signal(monkeypatch, name):
+  columns = {'joints': np.zeros((1100, 3), np.float32)}
+  found = columns, np.ones((1100, 6), np.float32)
+  monkeypatch.setattr(pose_probe, 'features', lambda *_, **__: found)
+  with given_up() as compiling:
+    monkeypatch.setattr(pose_probe, name, compiling)
+    pose_probe.measure(
+      0, vla=None, token=None, prompt=None, task=None, poses=1100, steps=2,
+      log=lambda line: None,
+    )  # fmt: skip

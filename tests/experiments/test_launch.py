@@ -18,6 +18,7 @@ _EXPERIMENT = """
 import pathlib
 import signal
 import sys
+import time
 from absl import flags, logging
 from experiments import launch
 
@@ -48,9 +49,14 @@ def main():
       signal.raise_signal(signal.SIGTERM)
   if _WORKDIR.value == 'hung up':
     signal.raise_signal(signal.SIGHUP)
+  if _WORKDIR.value == 'compiling':
+    signal.raise_signal(signal.SIGTERM)
+    time.sleep(60)
+    print('waited for')
 
 if __name__ == '__main__':
-  launch.run(main, keep_compiled=False)
+  saves_nothing = '--workdir=compiling' in sys.argv
+  launch.run(main, keep_compiled=False, saves_nothing=saves_nothing)
 """
 
 
@@ -138,6 +144,13 @@ def test_a_command_that_cannot_be_resumed_says_what_ended_it(experiment):
   done = experiment('--workdir=hung up')
   assert done.returncode == 128 + signal.SIGHUP
   assert done.stderr == '\nStopped by SIGHUP.\n'
+
+
+def test_a_command_that_saves_nothing_is_given_up_while_it_compiles(experiment):
+  done = experiment('--workdir=compiling')
+  assert done.returncode == 128 + signal.SIGTERM
+  assert done.stderr.endswith('\nStopped by SIGTERM.\n')
+  assert 'waited for' not in done.stdout
 
 
 def test_flags_make_the_settings(experiment):

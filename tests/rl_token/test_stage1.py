@@ -10,6 +10,7 @@ from rlt_jax.rl_token import host_memory, rl_token, stage1, token_folder, train
 from rlt_jax.sitting import Sitting
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas.pi_small import pi_vla
+from tests.giving_up import given_up
 from tests.rl_token.light_teacher import LightTeacher
 from tests.rl_token.test_train import MemorySitting, StoppedError
 from tests.vlas.untrained import random_vla
@@ -227,3 +228,10 @@ def test_a_setting_is_refused_by_name(name, value):
 def test_settings_that_do_not_fit_together_are_refused(changes, rule):
   with pytest.raises(ValueError, match=rule):
     stage1.Stage1Config(**changes)
+
+
+@pytest.mark.parametrize('name', ['prepare', '_measure'])
+def test_queries_of_the_vla_are_given_up_at_a_signal(demos, monkeypatch, name):
+  with given_up() as compiling:
+    monkeypatch.setattr(stage1, name, compiling)
+    stage1.run(LightTeacher(demos), demos, _CONFIG)

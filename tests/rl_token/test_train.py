@@ -13,6 +13,7 @@ from rlt_jax import sitting as sitting_lib
 from rlt_jax.rl_token import objective, stats, train
 from rlt_jax.rl_token.config import StepConfig, TokenConfig
 from rlt_jax.vlas.vla import VlaHooks
+from tests.giving_up import given_up
 
 _CONFIG = TokenConfig(
   token_dim=4,
@@ -321,3 +322,14 @@ def test_a_training_that_diverges_ends_at_once(monkeypatch):
   monkeypatch.setattr(train, 'train_step', lambda state, *_, **__: (state, bad))
   with pytest.raises(FloatingPointError, match='must stay finite.*step 0'):
     train.train_token(jax.random.key(0), tokens, _CONFIG)
+
+
+@pytest.mark.parametrize('name', ['measure_tokens', 'init_state', '_finish'])
+def test_what_compiles_around_the_steps_is_given_up(monkeypatch, name):
+  tokens = np.asarray(_tokens(_vla().params, _images()))
+  sitting = MemorySitting(range(9), last_step=None)
+  with given_up() as compiling:
+    monkeypatch.setattr(train, name, compiling)
+    train.train_token(jax.random.key(0), tokens, _CONFIG, sitting=sitting)
+  # Only the end has something to go on from.
+  assert sitting.resumed == (name == '_finish')

@@ -12,6 +12,7 @@ from rlt_jax.agents.agent import Sizes
 from rlt_jax.rollout import perception
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
+from tests.giving_up import given_up
 
 
 @pytest.mark.parametrize(
@@ -51,6 +52,9 @@ def test_a_resnet_stands_in_for_the_token(config, assets, monkeypatch):
   setup = setup_lib.make(config, str(assets))
   z_dim = len(setup.task.spec.cameras) * 2 * 2 * 512
   assert setup.perception.z_dim == setup.embedder.spec.z_dim == z_dim
+  with given_up() as compiling:
+    monkeypatch.setattr(setup_lib, 'ResNetEmbedder', compiling)
+    setup_lib.make(config, str(assets))
   # The agent of the run is as wide.
   actor = jax.tree.leaves(setup.agent.init(jax.random.PRNGKey(0)))
   assert any(x.ndim == 2 and x.shape[0] >= z_dim for x in actor)
