@@ -103,11 +103,7 @@ def _copy(place: layout.Place, folder: pathlib.Path, info: Info) -> None:
     'episode_index': place.number,
   }
   table = layout.open_parquet(place.data).read()
-  # The `datasets` of that time has another name for lists of a fixed length.
-  about = json.loads(table.schema.metadata[b'huggingface'])
-  for feature in about['info']['features'].values():
-    if feature['_type'] == 'List':
-      feature['_type'] = 'Sequence'
+  about = _read_types(place.data, table.schema.metadata)
   target = folder / format_lib.V21_DATA_PATH.format(**names)
   target.parent.mkdir(parents=True, exist_ok=True)
   tables.parquet().write_table(
@@ -117,6 +113,24 @@ def _copy(place: layout.Place, folder: pathlib.Path, info: Info) -> None:
     target = folder / format_lib.V21_VIDEO_PATH.format(video_key=key, **names)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(part.file, target)
+
+
+def _read_types(
+  file: pathlib.Path, metadata: Mapping[bytes, bytes] | None
+) -> dict[str, Any]:
+  """Returns the types of a file's columns, with the names of that time."""
+  try:
+    about = json.loads((metadata or {})[b'huggingface'])
+    for feature in about['info']['features'].values():
+      # That `datasets` has another name for lists of a fixed length.
+      if feature['_type'] == 'List':
+        feature['_type'] = 'Sequence'
+  except (AttributeError, KeyError, TypeError, ValueError) as error:
+    raise ValueError(
+      f"{file} must have the types of its columns as JSON, 'huggingface': "
+      f'{error!r}.'
+    ) from None
+  return about
 
 
 def _read_statistics(source: pathlib.Path, info: Info) -> dict[int, Any]:

@@ -44,6 +44,18 @@ def test_what_cannot_be_written_is_refused(tmp_path, old_folder):
     older.write_v21(conftest.IMAGES, tmp_path / 'b')
 
 
+@pytest.mark.parametrize('types', [None, b'{', b'{"info": 3}'])
+def test_a_file_without_the_types_of_its_columns_is_named(tmp_path, types):
+  test_writer.write(tmp_path / 'a', (3,))
+  (data,) = (tmp_path / 'a/data').rglob('*.parquet')
+  table = parquet.read_table(data)
+  about = None if types is None else {'huggingface': types}
+  parquet.write_table(table.replace_schema_metadata(about), data)
+  with pytest.raises(ValueError, match=f'{data} must have the types'):
+    older.write_v21(tmp_path / 'a', tmp_path / 'b')
+  assert not (tmp_path / 'b').exists()
+
+
 @pytest.mark.parametrize('place', ['_copy', 'sync'])
 @pytest.mark.parametrize('fault', [KeyboardInterrupt, OSError])
 def test_what_is_interrupted_leaves_nothing_and_begins_again(
