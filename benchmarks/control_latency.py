@@ -17,16 +17,11 @@ import sys
 import threading
 import time
 
-from absl import app, flags
-import jax
-import jax.numpy as jnp
+from absl import flags
 import numpy as np
 
 from benchmarks import out_file, timing
-from benchmarks.inputs import ACTION, CHUNK, layers_of, make_rows, PROPRIO
-from rlt_jax import replay
-from rlt_jax.agents import rlt
-from rlt_jax.robot.policy.numpy_policy import forward
+from experiments import launch
 
 _Z = flags.DEFINE_integer('z', 256, 'Width Z of z_rl.')
 _BATCH = flags.DEFINE_integer('batch', 64, 'Rows per batch.')
@@ -43,51 +38,6 @@ _OUT = out_file.define_out()
 
 _PERIOD = 0.02  # s
 _PLACES = ('alone', 'thread', 'process', 'niced', 'niced, own core')
-
-
-def _nets():
-  return rlt.make_networks(
-    rlt.RltConfig(batch_size=_BATCH.value), _Z.value, PROPRIO, CHUNK, ACTION
-  )
-
-
-def learn(stop: threading.Event) -> None:
-  """Updates without pause until `stop` is set."""
-  nets = _nets()
-  ring = replay.make_ring(10_000, _BATCH.value)
-  stored = replay.ReplayState(
-    rows=make_rows(jax.random.key(1), _Z.value, 10_000),
-    pointer=jnp.int32(0),
-    size=jnp.int32(10_000),
-  )
-  state = rlt.init(jax.random.key(0), nets)
-  step = jax.jit(
-    functools.partial(rlt.update, nets, ring.sample), donate_argnums=0
-  )
-  while not stop.is_set():
-    state, metrics = step(state, stored)
-    jax.block_until_ready(metrics)
-    print('.', end='', flush=True) if _ROLE.value == 'learner' else None
-
-
-def actors() -> dict:
-  """Returns the two forms of one actor, compiled and warmed up."""
-  nets = _nets()
-  params = nets.init_actor(jax.random.key(0))
-  given = np.zeros(_Z.value), np.zeros(PROPRIO), np.zeros((CHUNK, ACTION))
-  given = [np.float32(x) for x in given]
-  flat = np.concatenate([x.ravel() for x in given])
-  layers = [
-    np.array(x) for pair in layers_of(params['params']['_Mlp_0']) for x in pair
-  ]
-  jitted = jax.jit(nets.actor)
-  forms = {
-    'NumPy': lambda: forward(layers, flat),
-    'JAX': lambda: np.asarray(jitted(params, *given)),
-  }
-  for call in forms.values():
-    call()
-  return forms
 
 
 def tick(call, ticks: int) -> dict[str, list[float]]:
@@ -119,7 +69,11 @@ class Learner:
     self._stop = threading.Event()
     self._cores = os.sched_getaffinity(0)
     if self._place == 'thread':
-      self._thread = threading.Thread(target=learn, args=(self._stop,))
+      from benchmarks import control_parts
+
+      self._thread = threading.Thread(
+        target=control_parts.learn, args=(self._stop, _Z.value, _BATCH.value)
+      )
       self._thread.start()
       time.sleep(8.0)  # compiles
     elif self._place != 'alone':
@@ -149,13 +103,15 @@ class Learner:
     os.sched_setaffinity(0, self._cores)
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Prints a row for each place and actor."""
   out_file.check(_OUT.value)
-  if len(argv) > 1:
-    raise app.UsageError(f'Unknown arguments: {argv[1:]}')
+  from benchmarks import control_parts
+
+  size = _Z.value, _BATCH.value
   if _ROLE.value == 'learner':
-    learn(threading.Event())
+    tell = functools.partial(print, '.', end='', flush=True)
+    control_parts.learn(threading.Event(), *size, tell)
   origin, rows = timing.origin(), []
   print(
     '| learner | actor | late p50, p99, worst (ms) | answer p50, p99, worst |\n'
@@ -163,7 +119,7 @@ def main(argv: list[str]) -> None:
   )
   for place in _PLACES:
     with Learner(place):
-      for name, call in actors().items():
+      for name, call in control_parts.actors(*size).items():
         found = tick(call, _TICKS.value)
         cells = [
           ', '.join(f'{x:.2f}' for x in found[k]) for k in ('late', 'answer')
@@ -181,4 +137,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launch.run(main, keep_compiled=False)

@@ -10,20 +10,20 @@ of all threads is that of an idle machine, whatever else runs.
 import pathlib
 import time
 
-from absl import app, flags
+from absl import flags
 import numpy as np
 
 from experiments import launch
-from rlt_jax.datasets import opening, pictures
 
 _DEMOS = launch.define_path('demos', None, 'The dataset.', required=True)
 _EPISODES = flags.DEFINE_integer('episodes', 5, 'Episodes to read, at most.')
 _SIZE = flags.DEFINE_integer('size', 224, 'Side of the pictures, pixels.')
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Reads the dataset of the flags."""
-  del argv
+  from rlt_jax.datasets import opening, pictures
+
   recording = opening.open_recording(_DEMOS.value)
   if recording is None:
     raise SystemExit('error: --demos must be a dataset of another project.')
@@ -56,4 +56,4 @@ def _milliseconds(began: float, count: int) -> float:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launch.run(main, keep_compiled=False)

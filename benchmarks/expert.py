@@ -9,16 +9,19 @@ MJX; the operator and its settings are the same.
 Expected: about a minute on one core.
 """
 
+from typing import TYPE_CHECKING
+
 from absl import flags
-import jax
 import numpy as np
 
 from benchmarks import out_file, task_results
 from experiments import launch
 from rlt_jax import config as config_lib
 from rlt_jax import tasks
-from rlt_jax.reporting import statistics
 from rlt_jax.tasks.task import Outcome, Task
+
+if TYPE_CHECKING:
+  from rlt_jax.types import PRNGKey
 
 _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _EXPERT = flags.DEFINE_multi_string('expert', [], "Sets the task's expert.")
@@ -27,7 +30,7 @@ _SEED = flags.DEFINE_integer('seed', 77, 'Seed of every draw.')
 _OUT = out_file.define_out()
 
 
-def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:
+def run(task: Task, config, key: 'PRNGKey', count: int) -> np.ndarray:
   """Returns outcome and control steps [count, 2] of episodes.
 
   Args:
@@ -36,6 +39,8 @@ def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:
     key: of every draw; consumed.
     count: episodes.
   """
+  import jax
+
   expert, keys = task.make_expert(config), jax.random.split(key, 3)
   starts = task.compile(jax.vmap(task.reset))(jax.random.split(keys[0], count))
   begin = task.compile(jax.vmap(lambda key, state: expert.begin(key, state, 0)))
@@ -73,6 +78,10 @@ def run(task: Task, config, key: jax.Array, count: int) -> np.ndarray:
 def main() -> None:
   """Runs the operator and prints its success."""
   out_file.check(_OUT.value)
+  import jax
+
+  from rlt_jax.reporting import statistics
+
   with launch.user_errors():
     task = tasks.load(_TASK.value)
     config = config_lib.override(
@@ -92,4 +101,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-  launch.run(main)
+  launch.run(main, saves_nothing=True)

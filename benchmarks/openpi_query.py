@@ -12,11 +12,10 @@ with a 16th of the widths and two layers, for a machine without a GPU.
 
 import dataclasses
 
-from absl import app, flags
+from absl import flags
 
-from benchmarks import openpi_timing, out_file, timing
+from benchmarks import out_file, timing
 from experiments import launch
-from rlt_jax.vlas.openpi import config as config_lib
 
 _CONFIG = launch.define_path(
   'config', 'pi05_aloha', 'Name of a configuration, or a .json file.'
@@ -27,10 +26,12 @@ _TINY = flags.DEFINE_bool('tiny', False, 'Whether to shrink the model.')
 _OUT = out_file.define_out()
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Prints a row for each size of a query."""
-  del argv
   out_file.check(_OUT.value)
+  from benchmarks import openpi_timing
+  from rlt_jax.vlas.openpi import config as config_lib
+
   config = config_lib.load(_CONFIG.value)
   if _TINY.value:
     config = dataclasses.replace(
@@ -47,4 +48,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launch.run(main, keep_compiled=False, saves_nothing=True)

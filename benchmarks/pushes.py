@@ -14,14 +14,11 @@ import importlib
 from typing import Any
 
 from absl import flags
-import jax
 import numpy as np
 
 from benchmarks import out_file, task_results
 from experiments import launch
 from rlt_jax import tasks
-from rlt_jax.sim.worlds import over_worlds
-from rlt_jax.tasks.insertion import pushes as pushes_lib
 
 _TASK = flags.DEFINE_enum('task', 'ethernet', list(tasks.SHIPPED), 'Name.')
 _OUT = out_file.define_out()
@@ -31,6 +28,11 @@ _CONVERGED = 100  # solver iterations
 def main() -> None:
   """Runs every push and prints its end."""
   out_file.check(_OUT.value)
+  import jax
+
+  from rlt_jax.sim.worlds import over_worlds
+  from rlt_jax.tasks.insertion import pushes as pushes_lib
+
   folder = f'rlt_jax.tasks.{_TASK.value}'
   make = importlib.import_module(f'{folder}.task').make
   own = importlib.import_module(f'{folder}.pushes')
@@ -83,4 +85,4 @@ def _end(run: Any, row: int) -> dict[str, Any]:
 
 
 if __name__ == '__main__':
-  launch.run(main)
+  launch.run(main, saves_nothing=True)

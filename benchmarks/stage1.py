@@ -16,17 +16,15 @@ downloaded. `--tiny` narrows it, for a machine without a GPU. The cached tokens
 of --episodes of 50 frames stay in the memory of the host.
 """
 
-from absl import app, flags
+from typing import TYPE_CHECKING
 
-from benchmarks import openpi_timing, out_file, stage1_timing, timing
+from absl import flags
+
+from benchmarks import out_file, timing
 from experiments import launch
-from rlt_jax import vlas
-from rlt_jax.rl_token import step_cost
-from rlt_jax.rl_token.config import StepConfig, TokenConfig
-from rlt_jax.rl_token.stage1_config import Stage1Config
-from rlt_jax.vlas.openpi import config as openpi_config
-from rlt_jax.vlas.openpi import cost as openpi_cost
-from rlt_jax.vlas.vla import FrozenVla
+
+if TYPE_CHECKING:
+  from rlt_jax.vlas.vla import FrozenVla
 
 _CONFIG = launch.define_path(
   'config', 'pi05_aloha', "Large VLA whose costs are listed; '' lists none."
@@ -47,6 +45,11 @@ _OUT = out_file.define_out()
 
 def list_costs() -> list[dict]:
   """Returns a row for each way to compute a step of the large VLA's token."""
+  from rlt_jax.rl_token import step_cost
+  from rlt_jax.rl_token.config import StepConfig, TokenConfig
+  from rlt_jax.vlas.openpi import config as openpi_config
+  from rlt_jax.vlas.openpi import cost as openpi_cost
+
   config = openpi_config.load(_CONFIG.value)
   query = openpi_cost.measure(config)
   token = TokenConfig(
@@ -79,16 +82,23 @@ def list_costs() -> list[dict]:
   return table
 
 
-def open_vla() -> FrozenVla:
+def open_vla() -> 'FrozenVla':
   """Returns the VLA of the flags."""
+  from benchmarks import openpi_timing
+  from rlt_jax import vlas
+  from rlt_jax.vlas.openpi import config as openpi_config
+
   if _VLA.value == 'pi_small':
     return vlas.load('pi_small')
   config = openpi_config.load(_CONFIG.value)
   return openpi_timing.random_vla(config, tiny=_TINY.value)
 
 
-def time_steps(vla: FrozenVla) -> list[dict]:
+def time_steps(vla: 'FrozenVla') -> list[dict]:
   """Prints and returns a row for each kind of training."""
+  from benchmarks import stage1_timing
+  from rlt_jax.rl_token.stage1_config import Stage1Config
+
   table, batch = [], _BATCH.value
   config = Stage1Config(
     steps=_STEPS.value, batch_size=batch, episodes=_EPISODES.value
@@ -116,9 +126,8 @@ def time_steps(vla: FrozenVla) -> list[dict]:
   return table
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Prints costs, then times."""
-  del argv
   out_file.check(_OUT.value)
   table = list_costs() if _CONFIG.value else []
   for row in table:
@@ -133,4 +142,4 @@ def _spell(value: object) -> str:
 
 
 if __name__ == '__main__':
-  app.run(main)
+  launch.run(main, keep_compiled=False, saves_nothing=True)

@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from rlt_jax import files
@@ -51,6 +50,8 @@ class Timed(NamedTuple):
 
 def peak_bytes() -> int:
   """Returns the device's largest use of memory so far; 0 if it does not say."""
+  import jax
+
   memory = jax.local_devices()[0].memory_stats() or {}
   return memory.get('peak_bytes_in_use', 0)
 
@@ -83,6 +84,8 @@ def show_every_core() -> None:
 
   The first device still uses all cores.
   """
+  import jax
+
   if 'host_platform_device_count' not in os.environ.get('XLA_FLAGS', ''):
     jax.config.update('jax_num_cpu_devices', len(os.sched_getaffinity(0)))
 

@@ -1,4 +1,4 @@
-"""How an experiment starts: quickly and without noise."""
+"""How experiments and benchmarks start: quickly and without noise."""
 
 import os
 import pathlib
@@ -8,9 +8,10 @@ import sys
 import pytest
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_EXPERIMENTS = sorted(
-  path.stem
-  for path in (_ROOT / 'experiments').glob('*.py')
+_COMMANDS = sorted(
+  f'{folder}.{path.stem}'
+  for folder in ('experiments', 'benchmarks')
+  for path in (_ROOT / folder).glob('*.py')
   if "\nif __name__ == '__main__':" in path.read_text('utf-8')
 )
 _HEAVY = ('jax', 'flax', 'optax', 'chex', 'orbax', 'mujoco', 'scipy')
@@ -37,11 +38,11 @@ def python(code, *arguments):
   )
 
 
-@pytest.mark.parametrize('name', _EXPERIMENTS)
+@pytest.mark.parametrize('name', _COMMANDS)
 def test_help_is_quick_and_prints_nothing_else(name):
   code = _HELP + '\n'.join(f'  {x}' for x in _IMPORTED.splitlines())
-  done = python(code, f'experiments.{name}')
-  source = (_ROOT / 'experiments' / f'{name}.py').read_text('utf-8')
+  done = python(code, name)
+  source = (_ROOT / f'{name.replace(".", "/")}.py').read_text('utf-8')
   first = source.split('"""')[1].splitlines()[0]
   assert done.stdout.splitlines()[0] == first
   assert done.stderr.strip() == ''  # no module of _HEAVY, no other line
