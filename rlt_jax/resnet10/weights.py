@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save as save_arrays
 
-from rlt_jax import files
+from rlt_jax import files, float16
 from rlt_jax.resnet10.network import ResNet10
 from rlt_jax.types import Params
 
@@ -33,15 +33,14 @@ def save(
     params: of `ResNet10`.
     metrics: of the training, JSON types.
     command: the command line that trained it.
+
+  Raises:
+    ValueError: weights that float16 cannot hold, by name.
   """
   flat = flax.traverse_util.flatten_dict(params, sep='/')
-  with np.errstate(over='ignore'):  # refused below, by name
-    flat = {name: np.asarray(x, np.float16) for name, x in flat.items()}
-  for name, x in flat.items():
-    if not np.isfinite(x).all():
-      raise ValueError(f'Weights must be finite in float16: {name} is not.')
+  packed = float16.pack(flat)
   folder.mkdir(parents=True, exist_ok=True)
-  files.write_atomically(folder / _WEIGHTS, save_arrays(flat))
+  files.write_atomically(folder / _WEIGHTS, save_arrays(packed))
   record = {'metrics': dict(metrics), 'command': list(command)}
   files.write_atomically(folder / _RECORD, json.dumps(record, indent=1) + '\n')
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rlt_jax import files
+from rlt_jax import files, float16
 from rlt_jax.rl_token.config import TokenConfig
 
 WEIGHTS = 'token.safetensors'
@@ -66,14 +66,7 @@ def make_spec(
 
 def pack(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Returns arrays as they are stored, in order of name."""
-  # Statistics keep float32: a mean may lie outside float16's range.
-  return {
-    name: np.asarray(
-      arrays[name],
-      np.float32 if name.startswith('stats/') else np.float16,
-    )
-    for name in sorted(arrays)
-  }
+  return float16.pack(arrays, 'stats/')
 
 
 def read(folder: str | pathlib.Path, *, vla_fingerprint: str) -> TokenRecord:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import save as save_arrays
 
-from rlt_jax import files
+from rlt_jax import files, float16
 from rlt_jax.types import Array, Observation, Params
 from rlt_jax.vlas import known_tasks
 from rlt_jax.vlas.known_tasks import KnownTask
@@ -127,9 +127,6 @@ def make(
       f'action_scale must be {config.action_dim} positive numbers: {scale}.'
     )
   packed = _pack(params)
-  for name, x in packed.items():
-    if not np.isfinite(x).all():
-      raise ValueError(f'Weights must be finite in float16: {name} is not.')
   spec = VlaSpec(
     cameras=config.cameras,
     image_size=config.image_size,
@@ -313,15 +310,7 @@ def _pack(params):
   flat = flax.traverse_util.flatten_dict(
     params | {'norm': params['norm']._asdict()}, sep='/'
   )
-  # Statistics keep float32: whitening must not move by a rounding.
-  types = {
-    name: np.float32 if name.startswith('norm/') else np.float16
-    for name in sorted(flat)
-  }
-  with np.errstate(over='ignore'):  # `make` refuses what overflows, by name
-    return {
-      name: np.asarray(flat[name], type_) for name, type_ in types.items()
-    }
+  return float16.pack(flat, 'norm/')
 
 
 def _unpack(flat: Mapping[str, Array]) -> Params:
