@@ -324,7 +324,7 @@ def _how_to_go_on(saved: bool) -> str:
 @contextlib.contextmanager
 def resumable(
   is_saved: Callable[[], bool],
-  describe_saved: Callable[[], str] | None = None,
+  describe_saved: Callable[[], str] = str,
 ) -> Iterator[None]:
   """On Ctrl-C, SIGTERM or SIGHUP says how to continue, and ends the process.
 
@@ -334,13 +334,13 @@ def resumable(
 
   Args:
     is_saved: () -> whether there is something to resume from.
-    describe_saved: () -> what that is; None for what was last.
+    describe_saved: () -> a sentence if that is not what was done last.
   """
   try:
     yield
   except KeyboardInterrupt as stopped:
     said = 'Saved.' if (saved := is_saved()) else 'Nothing to save yet.'
-    said = describe_saved() if describe_saved else said
+    said = describe_saved() or said
     print(f'\n{said} {_how_to_go_on(saved)}', file=sys.stderr, flush=True)
     signals.leave(stopped)
   except OSError as error:

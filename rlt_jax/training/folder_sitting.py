@@ -57,13 +57,13 @@ class FolderSitting(sitting_lib.Sitting):
     return checkpoint.latest(self._folder) is not None
 
   def describe_saved(self) -> str:
-    """Returns in a sentence what the next sitting would go on from."""
-    if self._failed and self.is_saved():
-      return (
-        f'Step {checkpoint.latest(self._folder):,} is kept: what came after it '
-        'could not be saved.'
-      )
-    return 'Saved.' if self.is_saved() else 'Nothing to save yet.'
+    """Returns in a sentence what is kept; '' if that is what was done last."""
+    if not (self._failed and self.is_saved()):
+      return ''
+    return (
+      f'Step {checkpoint.latest(self._folder):,} is kept: what came after it '
+      'could not be saved.'
+    )
 
   def restore(self, state: Any, settings: Mapping[str, Any]) -> Any:
     """Returns the newest whole checkpoint, or `state` at the beginning."""

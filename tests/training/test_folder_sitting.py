@@ -43,7 +43,7 @@ def test_a_full_disk_ends_nothing_after_the_first_save(
 
   sitting = begin(tmp_path / 'a')
   monkeypatch.setattr(checkpoint, 'save', fail)
-  assert sitting.describe_saved() == 'Saved.'
+  assert sitting.describe_saved() == ''
   sitting.save(1, _STATE)
   assert 'Not saved: No space left on device.' in capsys.readouterr().out
   assert sitting.describe_saved().startswith('Step 0 is kept: what came after')
@@ -51,7 +51,7 @@ def test_a_full_disk_ends_nothing_after_the_first_save(
     begin(tmp_path / 'b')
   monkeypatch.undo()
   sitting.save(2, _STATE)
-  assert sitting.describe_saved() == 'Saved.'
+  assert sitting.describe_saved() == ''
 
 
 def test_resume_needs_an_interrupted_training(tmp_path):
@@ -79,7 +79,8 @@ def test_a_new_training_needs_a_new_folder(tmp_path):
 def test_a_start_that_saved_nothing_may_be_begun_again(tmp_path):
   (tmp_path / 'checkpoints').mkdir()
   (tmp_path / 'lock').touch()
-  assert begin(tmp_path, steps=()).describe_saved() == 'Nothing to save yet.'
+  begun = begin(tmp_path, steps=())
+  assert not begun.is_saved() and begun.describe_saved() == ''
   assert begin(tmp_path).is_saved()
 
 
