@@ -7,7 +7,6 @@ told the shape of. Heads are thrown away.
 
 import dataclasses
 import functools
-import time
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +17,9 @@ import optax
 from rlt_jax import signals
 from rlt_jax.resnet10 import renders
 from rlt_jax.resnet10.network import ResNet10, STRIDE, WIDTH
-from rlt_jax.sitting import Sitting, spell_progress
+from rlt_jax.sitting import Sitting
 from rlt_jax.types import Array, Params, PRNGKey
-from rlt_jax.vlas import training_loop
+from rlt_jax.vlas import step_loop
 
 _LOG_EVERY, _SAVE_EVERY_S = 50, 240.0
 _HELD_OUT = 128  # pictures of each scene
@@ -116,54 +115,43 @@ def train(
     renders.Scene(config.seed + i, config.image_size)
     for i in range(config.scenes)
   ]
-  kept = {'state': init(init_key, config), 'step': 0, 'elapsed_s': 0.0}
-  kept = sitting.restore(kept, {'resnet10': dataclasses.asdict(config)})
-  state, first = kept['state'], int(kept['step'])
-  began = saved = time.monotonic()
-  began -= kept['elapsed_s']
+  begun = {
+    'state': signals.call(init, init_key, config),
+    'step': 0,
+    'elapsed_s': 0.0,
+  }
+  kept = sitting.restore(begun, {'resnet10': dataclasses.asdict(config)})
   held_out = [
-    scene.draw(jax.random.fold_in(held_key, i), _HELD_OUT)
+    signals.call(scene.draw, jax.random.fold_in(held_key, i), _HELD_OUT)
     for i, scene in enumerate(scenes)
   ]
   targets = jnp.concatenate([x.targets for x in held_out])
   scale = Scale(targets.mean(0), targets.std(0))
   update = jax.jit(functools.partial(_update, config, scale), donate_argnums=0)
 
-  def keep(step: int) -> None:
-    spent = time.monotonic() - began
-    sitting.save(step, {'state': state, 'step': step, 'elapsed_s': spent})
+  def take_step(state, step, call):
+    number = step % len(scenes)
+    key = jax.random.fold_in(draw_key, step)
+    picture = call(scenes[number].draw, key, config.batch_size)
+    state, error = call(update, state, jnp.int32(number), picture)
+    return state, {'loss': error}
 
-  if not sitting.resumed:
-    keep(0)
-  figures: dict[str, float] = {}
-  with signals.StopRequest('after this step') as stop:
-    for step in range(first, config.steps):
-      number = step % len(scenes)
-      key = jax.random.fold_in(draw_key, step)
-      picture = stop.call(scenes[number].draw, key, config.batch_size)
-      state, error = stop.call(update, state, jnp.int32(number), picture)
-      if step % _LOG_EVERY == 0:
-        figures = {'loss': float(error)}
-        training_loop.check_finite(figures, step)
-      done, spent = step + 1, time.monotonic() - began
-      sitting.show(
-        spell_progress(
-          done, config.steps, spent, done / config.steps, **figures
-        )
-      )
-      if stop.requested or time.monotonic() - saved > _SAVE_EVERY_S:
-        keep(done)
-        stop.raise_if_stopped()
-        saved = time.monotonic()
-    if first < config.steps:
-      keep(config.steps)
-    errors = [
-      float(stop.call(_measure, state.params, jnp.int32(i), x, scale))
-      for i, x in enumerate(held_out)
-    ]
+  state, _, spent = step_loop.run(
+    take_step,
+    kept,
+    'state',
+    config.steps,
+    sitting=sitting,
+    log_every=_LOG_EVERY,
+    save_every_s=_SAVE_EVERY_S,
+  )
+  errors = [
+    float(signals.call(_measure, state.params, jnp.int32(i), x, scale))
+    for i, x in enumerate(held_out)
+  ]
   return state.params['trunk'], {
     'explained': 1.0 - float(np.mean(errors)),
-    'minutes': (time.monotonic() - began) / 60,
+    'minutes': spent / 60,
   }
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 import contextlib
-import time
 from typing import Any, NamedTuple
 
 import chex
@@ -21,9 +20,9 @@ from rlt_jax.rl_token.encoder import Encoder
 from rlt_jax.rl_token.features import Features
 from rlt_jax.rl_token.objective import Batch, gradients, Metrics
 from rlt_jax.rl_token.token_data import ArrayData, TokenData
-from rlt_jax.sitting import Sitting, spell_progress
+from rlt_jax.sitting import Sitting
 from rlt_jax.types import Params, PRNGKey
-from rlt_jax.vlas import training_loop
+from rlt_jax.vlas import step_loop
 from rlt_jax.vlas.vla import VlaHooks
 
 _LOG_EVERY = 100  # steps
@@ -206,44 +205,28 @@ def _run_steps(
 ) -> tuple[TokenState, list[dict[str, float]], float]:
   """Returns the state after all steps, logged metrics, and seconds."""
   kept = {'token': state, 'step': 0, 'elapsed_s': 0.0}
-  kept = sitting.restore(kept, settings)
-  state, first = kept['token'], kept['step']
+  kept = dict(sitting.restore(kept, settings))
   if mesh is not None:
-    state = sharding.replicate(state, mesh)
-  began = time.monotonic() - kept['elapsed_s']
+    kept['token'] = sharding.replicate(kept['token'], mesh)
+  first = int(kept['step'])
+  with contextlib.closing(data.batches(first)) as batches:
 
-  def keep(step: int) -> None:
-    spent = time.monotonic() - began
-    sitting.save(step, {'token': state, 'step': step, 'elapsed_s': spent})
-
-  if not sitting.resumed:
-    keep(0)
-  history, figures, saved = [], {}, time.monotonic()
-  with (
-    signals.StopRequest('after this step') as stop,
-    contextlib.closing(data.batches(first)) as batches,
-  ):
-    for step in range(first, config.steps):
+    def take_step(state, step, call):
       batch = next(batches)
       batch = batch if mesh is None else sharding.shard(batch, mesh)
-      if step == first:  # it compiles
-        state, metrics = stop.call(run_step, state, batch, step)
-      else:
-        state, metrics = run_step(state, batch, step)
-      if step % _LOG_EVERY == 0 or step == config.steps - 1:
-        figures = {name: float(value) for name, value in metrics.items()}
-        training_loop.check_finite(figures, step)
-        history.append({'step': step} | figures)
-      done, spent = step + 1, time.monotonic() - began
-      share = done / config.steps
-      sitting.show(spell_progress(done, config.steps, spent, share, **figures))
-      if stop.requested or time.monotonic() - saved > _SAVE_EVERY_S:
-        keep(done)
-        stop.raise_if_stopped()
-        saved = time.monotonic()
-    if first < config.steps:
-      keep(config.steps)
-  return state, history, time.monotonic() - began
+      if step == first:
+        return call(run_step, state, batch, step)  # it compiles
+      return run_step(state, batch, step)
+
+    return step_loop.run(
+      take_step,
+      kept,
+      'token',
+      config.steps,
+      sitting=sitting,
+      log_every=_LOG_EVERY,
+      save_every_s=_SAVE_EVERY_S,
+    )
 
 
 def measure_tokens(data: TokenData) -> Params:
