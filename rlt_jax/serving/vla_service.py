@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rlt_jax import signals
 from rlt_jax.rl_token.rl_token import RlToken
 from rlt_jax.serving import observation_keys, schema, serving_spec
 from rlt_jax.sim.action_space import ActionSpace
@@ -98,6 +99,10 @@ def make_infer(
       fold_in(key(seed), n), whichever client sent it. One that brings its own
       noise consumes none.
     keys: see `observation_keys`; for clients that name observations otherwise.
+
+  Raises:
+    ValueError: keys that do not fit.
+    KeyboardInterrupt: a signal came; the compilation is given up at once.
   """
   translate = observation_keys.make(spec, keys) if keys else dict
   query = _make_query(vla, token, spec)
@@ -138,7 +143,7 @@ def make_infer(
 
   prompt = vla.sample_instruction()
   blank = schema.make_blank_request(spec, spec.proprio_mean, prompt)
-  answer(schema.read_request(spec, blank))
+  signals.call(answer, schema.read_request(spec, blank))
   count = 0
   return infer
 

@@ -12,6 +12,7 @@ from rlt_jax.serving.server import PolicyServer
 from rlt_jax.training import assets as assets_lib
 from rlt_jax.training.config import PracticeConfig
 from rlt_jax.types import Observation
+from tests.giving_up import given_up
 
 _PROMPT = 'insert the ethernet plug into the socket'
 
@@ -23,6 +24,12 @@ def served(assets):
   )
   spec = vla_service.make_spec(vla, token)
   return vla, token, spec
+
+
+def test_its_compilation_is_given_up_at_a_signal(served, monkeypatch):
+  with given_up() as compiling:
+    monkeypatch.setattr(vla_service, '_make_query', lambda *_: compiling)
+    vla_service.make_infer(*served, seed=3)
 
 
 def _request(spec, seed=0):

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from rlt_jax import signals
 from rlt_jax.sitting import Sitting
 from rlt_jax.types import Array, Observation, Params, PRNGKey
 from rlt_jax.vlas import demos as demos_lib
@@ -167,9 +168,8 @@ class _Fit(training_loop.Fit):
     init_key, readout_key = jax.random.split(self._init_key)
     self._norm, config = None, vla.config
     if start is None:
-      start = jax.jit(model.init_params, static_argnums=1)(
-        init_key, config.model
-      )
+      init = jax.jit(model.init_params, static_argnums=1)
+      start = signals.call(init, init_key, config.model)
     params = {'model': start}
     if train.prefix_weight:
       motion = demos.frames.remaining_motion

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rlt_jax import signals
 from rlt_jax.types import Array, Params, PRNGKey
 from rlt_jax.vlas import demos as demos_lib
 from rlt_jax.vlas import training_loop
@@ -63,7 +64,7 @@ def init_state(
   """
   if start is None:
     init = functools.partial(model.init_params, norm=None, config=config)
-    params = dict(jax.jit(init)(key))
+    params = dict(signals.call(jax.jit(init), key))
   else:
     params = jax.tree.map(jnp.array, dict(start))
   del params['norm']

@@ -6,6 +6,7 @@ import pytest
 
 from rlt_jax.vlas.pi_small import fitting, pi_vla, train
 from rlt_jax.vlas.pi_small.objective import LossConfig
+from tests.giving_up import given_up
 
 _TRAIN = train.TrainConfig(
   steps=300,
@@ -135,3 +136,9 @@ def test_goes_on_from_trained_weights_with_the_demos_own_statistics(
       on[name],
       params[name],
     )
+
+
+def test_drawing_the_first_weights_is_given_up_at_a_signal(config, monkeypatch):
+  with given_up() as compiling:
+    monkeypatch.setattr(train.model, 'init_params', compiling)
+    train.init_state(jax.random.key(0), config=config, train=_TRAIN)
