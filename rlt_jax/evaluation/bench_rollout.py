@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from rlt_jax.batching import with_fields
 from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
 from rlt_jax.tasks.task import Bench, Outcome, Task
 
@@ -75,7 +76,7 @@ def _run(
   for command in commands:
     if states[-1].outcome != Outcome.RUNNING:
       ended = states[-1]
-      states.append(ended.replace(reward=np.zeros_like(ended.reward)))
+      states.append(with_fields(ended, reward=np.zeros_like(ended.reward)))
       continue
     bench.set_targets(np.asarray(command, np.float64))
     for _ in range(substeps):
