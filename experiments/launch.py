@@ -324,7 +324,7 @@ def _how_to_go_on(saved: bool) -> str:
 @contextlib.contextmanager
 def resumable(
   is_saved: Callable[[], bool],
-  describe_saved: Callable[[], str] = str,
+  describe_saved: Callable[[], str] = lambda: '',
 ) -> Iterator[None]:
   """On Ctrl-C, SIGTERM or SIGHUP says how to continue, and ends the process.
 
