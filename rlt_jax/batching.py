@@ -1,7 +1,6 @@
 """Batches of one size, so that jit compiles once, and selection by a mask."""
 
 from collections.abc import Callable
-import dataclasses
 from typing import Any
 
 import jax
@@ -57,10 +56,3 @@ def tree_select(mask: Array, new: Any, old: Any) -> Any:
     return jnp.where(rows.reshape(-1, *[1] * (x.ndim - 1)), x, y)
 
   return jax.tree.map(select, new, old)
-
-
-def with_fields(tree: Any, **fields: Any) -> Any:
-  """Returns a dataclass or a named tuple with some fields replaced."""
-  if hasattr(tree, '_replace'):
-    return tree._replace(**fields)
-  return dataclasses.replace(tree, **fields)

@@ -3,8 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from rlt_jax.batching import with_fields
-from rlt_jax.tasks.task import Outcome, State, Task
+from rlt_jax.tasks.task import Outcome, State, Task, with_fields
 from rlt_jax.types import Array
 
 

@@ -10,9 +10,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlt_jax.batching import with_fields
 from rlt_jax.rollout.chunk_rollout import RolloutFns, Trajectory
-from rlt_jax.tasks.task import Bench, Outcome, Task
+from rlt_jax.tasks.task import Bench, Outcome, Task, with_fields
 
 
 def make(task: Task, begin: RolloutFns) -> RolloutFns:

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rlt_jax.batching import tree_select, with_fields
+from rlt_jax.batching import tree_select
 from rlt_jax.demonstrations.record import RollOut, Trace
 from rlt_jax.evaluation.evaluator import Policy, Steering
 from rlt_jax.evaluation.policy_demos import to_trace
@@ -26,7 +26,7 @@ from rlt_jax.rollout.chunk_rollout import (
 from rlt_jax.rollout.human_config import HumanConfig
 from rlt_jax.rollout.perception import Perception
 from rlt_jax.rollout.simulated_human import SimulatedHuman
-from rlt_jax.tasks.task import Outcome, State, Task
+from rlt_jax.tasks.task import Outcome, State, Task, with_fields
 from rlt_jax.types import PRNGKey
 
 

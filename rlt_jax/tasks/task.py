@@ -22,6 +22,7 @@ __all__ = [
   'TaskSpec',
   'Tip',
   'numbers',
+  'with_fields',
 ]
 
 
@@ -271,3 +272,10 @@ class Task:
 def numbers(values: np.ndarray) -> tuple[float, ...]:
   """Returns an array's entries as a tuple of floats, for a `TaskSpec`."""
   return tuple(float(x) for x in np.asarray(values).ravel())
+
+
+def with_fields(state: State, **fields: Any) -> State:
+  """Returns a state, a dataclass or a named tuple, with other fields."""
+  if hasattr(state, '_replace'):
+    return state._replace(**fields)
+  return dataclasses.replace(state, **fields)
