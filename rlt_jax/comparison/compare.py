@@ -151,10 +151,11 @@ class Comparison:
       states = self._states(row, config)
       if any(states[x] not in runs.ENDED for x in self._seeds):
         with _refusals(row):
-          runs.check_parts(config, self._assets)
+          runs.check_parts(row, config, self._assets)
 
   def _run_seed(self, row: Row, config: PracticeConfig, seed: int) -> bool:
     """Runs a seed to its end; returns False if another process does."""
+    folder = runs.folder_of(self._workdir, row, seed)
     claim = self._workdir / _CLAIMS / f'{row.name}-{seed}'
     try:
       held = lock_lib.lock_if_possible(claim, '--workdir', _say)
@@ -166,12 +167,13 @@ class Comparison:
       if state not in runs.ENDED:
         with _refusals(row):
           run = runs.open_seed(
-            runs.folder_of(self._workdir, row, seed),
+            folder,
+            row,
             dataclasses.replace(config, seed=seed),
             assets=self._assets,
             command=self._command,
           )
-        runs.run_to_end(run)
+        runs.run_to_end(run, folder)
     finally:
       if held is not None:
         held.release()
@@ -222,7 +224,7 @@ class Comparison:
     """Returns how far the seeds are, those of earlier commands included."""
     return {
       seed: runs.state_of(
-        runs.folder_of(self._workdir, row, seed), config, seed
+        runs.folder_of(self._workdir, row, seed), row, config, seed
       )
       for seed in sorted({*self._seeds, *runs.seeds_in(self._workdir, row)})
     }

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rlt_jax import files
-from rlt_jax.comparison import start_gates
+from rlt_jax.comparison import start_gates, tuned_gates
 from rlt_jax.comparison.rows import Row
 from rlt_jax.comparison.start_gates import Start
 from rlt_jax.comparison.verdict import Verdict
@@ -25,6 +25,7 @@ from rlt_jax.training.config import PracticeConfig
 
 # Fewer say too little about a success rate.
 MIN_EPISODES = 20
+_OF_PRACTICE = ('stays_finite', 'leaves_warmup')
 DIVERGED_FILE = 'diverged.json'
 
 
@@ -82,7 +83,9 @@ def check(row: Row, runs: Runs) -> dict[str, dict[str, Any]]:
 
 def names(row: Row) -> tuple[str, ...]:
   """Returns the names of a row's gates."""
-  return ('stays_finite', 'leaves_warmup', *row.gates)
+  # Where the VLA itself is trained, no agent has to take over from it.
+  of_all = ('stays_finite',) if row.finetuning else _OF_PRACTICE
+  return (*of_all, *row.gates)
 
 
 def check_settings(row: Row, config: PracticeConfig) -> None:
@@ -246,6 +249,23 @@ GATES: Mapping[str, Gate] = {
     'discounted return over the control steps of an evaluation with the same '
     'chunks',
     _values_match_base,
+  ),
+  'enough_collected': Gate(
+    'there was enough to train on in the last round',
+    lambda runs: tuned_gates.enough_collected(runs.finished),
+  ),
+  'loss_falls': Gate(
+    'the flow loss on held-out frames of what was collected falls',
+    lambda runs: tuned_gates.loss_falls(runs.finished),
+  ),
+  'keeps_demonstrations': Gate(
+    'the flow loss on held-out demonstrations is at most 1.1 times that before',
+    lambda runs: tuned_gates.keeps_demonstrations(runs.finished),
+  ),
+  'not_below_start': Gate(
+    "the final success rate's 95 % interval reaches the rate of the VLA before "
+    'training, asked as often',
+    lambda runs: tuned_gates.not_below_start(runs.finished, runs.policy),
   ),
   'reaches_80': Gate(
     'the final success rate is above 0.8, so that the learner works at all',

@@ -1,6 +1,7 @@
 """The table of a comparison, as Markdown and JSON, and its figure."""
 
 from collections.abc import Mapping, Sequence
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -15,8 +16,9 @@ _NOTE = (
   'range of the seeds. `base` is the VLA alone, `mean@5` the policy without '
   'exploration noise after 5 robot minutes, `exploring@5` that with it. The '
   'figure and the gates have the mean policy, but of methods that sample as '
-  'published the other one. All rows start from the same states. A row that '
-  'fails a gate is no evidence about its method.'
+  'published the other one. A number behind a name, `mean20@5`, is of the VLA '
+  'alone: control steps that it runs of a chunk. All rows start from the same '
+  'states. A row that fails a gate is no evidence about its method.'
 )
 
 
@@ -43,6 +45,7 @@ def entry(
     'agent': row.agent,
     'policy': row.policy,
     'settings': list(row.settings),
+    'finetuning': row.finetuning and dataclasses.asdict(row.finetuning),
     'diverged_seeds': [folder.name for folder in diverged],
     'gates': dict(gates),
   }
@@ -105,7 +108,7 @@ def _cost_table(entries: Sequence[Mapping[str, Any]]) -> str:
   rows = []
   for x in entries:
     practice = [part for part in x['practice'] if part]
-    cells = ['–'] * 4
+    cells = ['–'] * 5
     if practice:
       ended = [part['outcomes'] for part in practice]
       failed = [
@@ -117,6 +120,8 @@ def _cost_table(entries: Sequence[Mapping[str, Any]]) -> str:
         _mean(failed),
         _mean([o['time_out'] for o in ended]),
         _mean([part['critic_updates'] for part in practice]),
+        # Reports of a frozen VLA do not have it.
+        _mean([part.get('vla_updates', 0) for part in practice]),
       ]
     human = [part['human_s'] / 60 for part in x['human'] if part]
     seconds = [sum(part.values()) / 60 for part in x['wall_clock_s']]
@@ -124,7 +129,7 @@ def _cost_table(entries: Sequence[Mapping[str, Any]]) -> str:
       (x['name'], *cells, _mean(human) if human else '0', _mean(seconds))
     )
   head = (
-    'row', 'episodes', 'failed', 'timed out', 'critic updates',
+    'row', 'episodes', 'failed', 'timed out', 'critic updates', 'VLA updates',
     'minutes of a person', 'wall-clock minutes',
   )  # fmt: skip
   return _table(head, rows)
@@ -141,12 +146,17 @@ def _row_table(entries: Sequence[Mapping[str, Any]]) -> str:
       x['name'],
       x['about'],
       f'`--agent={x["agent"]}`',
-      ' '.join(f'`{setting}`' for setting in x['settings']) or '–',
+      ' '.join(f'`{setting}`' for setting in _all_settings(x)) or '–',
       f'{x["seeds"]}, {len(x["diverged_seeds"])} not finite',
     )
     for x in entries
   ]
   return _table(('row', 'what it is', 'agent', 'settings', 'seeds'), rows)
+
+
+def _all_settings(x: Mapping[str, Any]) -> list[str]:
+  method = x.get('finetuning') or {}
+  return [*x['settings'], *(f'finetuning.{k}={v}' for k, v in method.items())]
 
 
 def _numbers(numbers: Mapping[str, Any]) -> str:

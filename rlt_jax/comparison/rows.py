@@ -9,6 +9,7 @@ published.
 from collections.abc import Sequence
 import dataclasses
 
+from rlt_jax.finetuning.config import FinetuneConfig
 from rlt_jax.training import config as config_lib
 from rlt_jax.training.config import PracticeConfig
 
@@ -35,6 +36,11 @@ _10HZ = (
   'learning_starts=400',
 )  # fmt: skip
 
+# Of rows that train the VLA.
+_OF_TUNED = (
+  'enough_collected', 'loss_falls', 'keeps_demonstrations', 'not_below_start',
+)  # fmt: skip
+
 # One row of replay for each query of the VLA, with 30 updates.
 _BY_QUERY = ('replay_stride=10', 'utd_ratio=30', 'learning_starts=200')
 
@@ -50,6 +56,7 @@ class Row:
   gates: names of `gates.GATES` that it must pass.
   policy: whose figures are its own: 'mean', or 'exploring' of methods that
     sample, as published.
+  finetuning: how the VLA is trained; None of methods that leave it frozen.
   """
 
   name: str
@@ -58,6 +65,7 @@ class Row:
   settings: tuple[str, ...] = ()
   gates: tuple[str, ...] = ()
   policy: str = 'mean'
+  finetuning: FinetuneConfig | None = None
 
 
 _ROWS = (
@@ -230,6 +238,26 @@ _ROWS = (
     gates=('reaches_80',),
     policy='exploring',
   ),
+  Row(
+    name='dagger',
+    about="the VLA trained on a person's steps in a run of rlt_human",
+    settings=_HELP,
+    gates=_OF_TUNED,
+    finetuning=FinetuneConfig(driver='agent', kept='corrections'),
+  ),
+  Row(
+    name='hg_dagger',
+    about="the VLA trained on a person's steps where it stalls, three rounds",
+    settings=_HELP,
+    gates=_OF_TUNED,
+    finetuning=FinetuneConfig(driver='vla', kept='corrections', rounds=3),
+  ),
+  Row(
+    name='filtered_imitation',
+    about='the VLA trained on its own successes',
+    gates=_OF_TUNED,
+    finetuning=FinetuneConfig(driver='vla', kept='successes', stride=6),
+  ),
 )
 ROWS = {row.name: row for row in _ROWS}
 # Rows of the paper and of its peers that cannot run here, and why.
@@ -237,8 +265,6 @@ MISSING = {
   'resnet10': "it needs the weights of SERL's ResNet-10, which are not "
   'shipped; `resnet10_sim` has weights of its own',
   'dsrl_na': 'its critic over actions and its distillation are not written',
-  'dagger': 'rows leave the VLA frozen; experiments.record_policy --stall_s '
-  'and experiments.train_vla are its two steps',
   'recap': 'it trains the VLA with an advantage token, which pi_small lacks',
   'qc_fql': 'its one-step actor is not written; `qchunking` is',
 }

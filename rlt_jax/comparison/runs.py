@@ -1,4 +1,4 @@
-"""Runs the seeds of a row, each a practice run in a folder of its own.
+"""Runs the seeds of a row, each in a folder of its own.
 
 ROW/seed-N is a complete workdir: it can be evaluated, filmed, exported or
 continued alone. A finished seed is skipped, a stopped one continues, and one
@@ -17,6 +17,8 @@ from rlt_jax import files
 from rlt_jax.comparison.gates import DIVERGED_FILE
 from rlt_jax.comparison.rows import Row
 from rlt_jax.export import checkpoint
+from rlt_jax.finetuning import finetune_run, parts
+from rlt_jax.finetuning.finetune_run import FinetuneRun
 from rlt_jax.training import run_folder
 from rlt_jax.training import setup as setup_lib
 from rlt_jax.training.config import PracticeConfig
@@ -38,11 +40,14 @@ def seeds_in(workdir: pathlib.Path, row: Row) -> list[int]:
   return sorted(int(name) for name in names if name.isdecimal())
 
 
-def state_of(folder: pathlib.Path, config: PracticeConfig, seed: int) -> str:
+def state_of(
+  folder: pathlib.Path, row: Row, config: PracticeConfig, seed: int
+) -> str:
   """Returns how far a seed is: NEW, BEGUN, FINISHED or DIVERGED.
 
   Args:
     folder: of the seed; it may not exist.
+    row: of the seed.
     config: of the row.
     seed: of the run.
 
@@ -59,34 +64,57 @@ def state_of(folder: pathlib.Path, config: PracticeConfig, seed: int) -> str:
       f'The settings of a comparison must not change: {folder} has '
       f'{path}={old}, not {new}. Give another --workdir.'
     )
+  if row.finetuning is not None:
+    _check_method(folder, row)
   if (folder / DIVERGED_FILE).exists():
     return DIVERGED
   if (folder / 'report.json').exists():
     return FINISHED
+  if row.finetuning is not None:
+    return BEGUN if (folder / finetune_run.STAGES_FILE).exists() else NEW
   return BEGUN if checkpoint.latest(folder) is not None else NEW
 
 
-def check_parts(config: PracticeConfig, assets: str) -> None:
+def _check_method(folder: pathlib.Path, row: Row) -> None:
+  """Raises ValueError if a run's VLA is trained with other settings."""
+  path = folder / finetune_run.METHOD_FILE
+  found = files.read_json(path, ('settings',))['settings']
+  for name, wanted in dataclasses.asdict(row.finetuning).items():
+    if found.get(name) != wanted:
+      raise ValueError(
+        f'The settings of a comparison must not change: {folder} has '
+        f'finetuning.{name}={found.get(name)}, not {wanted}. Give another '
+        '--workdir.'
+      )
+
+
+def check_parts(row: Row, config: PracticeConfig, assets: str) -> None:
   """Raises ValueError for a row that the VLA or the task at hand cannot run.
 
   Args:
+    row: of the comparison.
     config: of the row.
     assets: folder with vla/ and token/; empty for the shipped ones.
   """
-  setup_lib.make(config, assets)
+  if row.finetuning is None:
+    setup_lib.make(config, assets)
+  else:
+    parts.make_setup(config, row.finetuning, assets)
 
 
 def open_seed(
   folder: pathlib.Path,
+  row: Row,
   config: PracticeConfig,
   *,
   assets: str,
   command: str,
-) -> PracticeRun:
-  """Opens a seed's run, new or at its last checkpoint.
+) -> PracticeRun | FinetuneRun:
+  """Opens a seed's run, new or where it was stopped.
 
   Args:
     folder: of the seed.
+    row: of the seed.
     config: of the run, with its seed.
     assets: folder with vla/ and token/; empty for the shipped ones.
     command: recorded in the report.
@@ -95,6 +123,14 @@ def open_seed(
     ValueError: settings, assets or a folder that do not fit, by name.
     OSError: another process writes there, or this one cannot.
   """
+  if row.finetuning is not None:
+    return FinetuneRun(
+      workdir=folder,
+      config=config,
+      finetuning=row.finetuning,
+      assets=assets,
+      command=command,
+    )
   return PracticeRun(
     workdir=folder,
     config=config,
@@ -104,13 +140,16 @@ def open_seed(
   )
 
 
-def run_to_end(run: PracticeRun) -> None:
-  """Practices and writes the report, or what ended the practice.
+def run_to_end(run: PracticeRun | FinetuneRun, folder: pathlib.Path) -> None:
+  """Runs a seed and writes the report, or what ended the run.
+
+  Args:
+    run: of the seed.
+    folder: of the seed.
 
   Raises:
     KeyboardInterrupt: a signal came; what can be continued is saved.
   """
-  folder = run.experiment.workdir
   try:
     run.practice()
     run.report()
@@ -127,12 +166,18 @@ def run_to_end(run: PracticeRun) -> None:
 def check_same_parts(folders: Sequence[pathlib.Path]) -> None:
   """Raises ValueError unless all runs had the same VLA and token.
 
+  Those of a run that trains the VLA are the ones it starts from.
+
   Args:
-    folders: of runs with checkpoints.
+    folders: of runs that reached their end.
   """
   first: dict[str, str] = {}
   for folder in folders:
-    found = checkpoint.find(folder)[1]['fingerprints']
+    method = folder / finetune_run.METHOD_FILE
+    if method.exists():
+      found = files.read_json(method, ('fingerprints',))['fingerprints']
+    else:
+      found = checkpoint.find(folder)[1]['fingerprints']
     first = first or found
     if found != first:
       raise ValueError(

@@ -37,7 +37,7 @@ class Store(Protocol):
     """Completes what is kept, after the last shard."""
 
 
-def _remaining_motion(task: Task) -> Callable[..., jax.Array] | None:
+def remaining_motion(task: Task) -> Callable[..., jax.Array] | None:
   """Returns (poses [F, A], final pose [A]) -> [F, 6]; None without a tip."""
   if task.tip is None:
     return None
@@ -55,7 +55,7 @@ class NpzStore:
     Without a space the first demonstrations measure it.
     """
     self._task, self._config, self.space = task, config, space
-    self._remaining_motion = _remaining_motion(task)
+    self._remaining_motion = remaining_motion(task)
     self._kept: Collection | None = None
 
   def open(self, kept: Collection) -> None:
@@ -126,7 +126,7 @@ class LerobotStore:
         f'{self._fps:.2f} a second. Every control step is --stride=1.'
       )
     self._spec, self._writer = spec, None
-    self._remaining_motion = _remaining_motion(task)
+    self._remaining_motion = remaining_motion(task)
     self._has_velocities = (
       spec.proprio_has_joints and len(spec.proprio_names) == 2 * spec.action_dim
     )

@@ -111,6 +111,8 @@ _Q = {
 _WALL_CLOCK = {
   'compile_and_start_s': 's, compiling and the first round',
   'practice_s': 's, rounds of practice',
+  'demonstrations_s': 's, demonstrations that were made again',
+  'training_s': 's, training the VLA',
   'evaluation_s': 's, evaluations',
   'film_s': 's, the film',
   'prompt_s': 's, the test of another instruction',
@@ -174,6 +176,7 @@ _PRACTICE = {
   'person drove',
   'outcomes': 'these episodes by how they ended',
   'critic_updates': 'gradient updates of the critics',
+  'vla_updates': 'gradient updates of the VLA',
 }
 DEFINITIONS: Mapping[str, str] = (
   EPISODES

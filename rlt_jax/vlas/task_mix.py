@@ -26,6 +26,7 @@ class TaskMix(NamedTuple):
   share: probability that a frame of a batch is of each task.
   action_scale: [A] unit of each task's own demonstrations.
   rest_share: probability that a frame of a batch is shown as `rest` shows it.
+  labels: names of the groups of rows, where they are not of a task each.
   """
 
   demos: Demos
@@ -33,10 +34,11 @@ class TaskMix(NamedTuple):
   share: tuple[float, ...]
   action_scale: tuple[tuple[float, ...], ...]
   rest_share: float = 0.0
+  labels: tuple[str, ...] = ()
 
   def names(self) -> tuple[str, ...]:
-    """Returns the tasks' names."""
-    return tuple(task.name for task in self.demos.tasks)
+    """Returns the tasks' names, or the labels."""
+    return self.labels or tuple(task.name for task in self.demos.tasks)
 
   def prompts(self) -> tuple[np.ndarray, ...]:
     """Returns the prompts [N, L] of each task's demonstrations, each once."""
@@ -151,22 +153,26 @@ def load(
   say: Callable[[str], None],
   action_scale: Sequence[float] | None = None,
   rest_share: float = 0.0,
+  *,
+  joints: bool = True,
+  labels: Sequence[str] = (),
 ) -> TaskMix:
-  """Reads demonstrations of several tasks.
+  """Reads demonstrations of several tasks, or several sets of one.
 
   Args:
     paths: as `read_indexes` checked them.
     share: weight of each task; made to sum to 1.
-    cameras, tokenize, say: as for `demos.load`.
+    cameras, tokenize, say, joints: as for `demos.load`.
     action_scale: [A] unit of the chunks; None takes that of the first task.
     rest_share: see `TaskMix`.
+    labels: names of several sets of one task.
 
   Raises:
     ValueError: see `demos.load`; frames of two tasks of different shapes.
   """
   parts, rows, scales, start = [], [], [], 0
   for path in paths:
-    demos = demos_lib.load(path, cameras, tokenize, say, joints=True)
+    demos = demos_lib.load(path, cameras, tokenize, say, joints=joints)
     scales.append(demos.action_scale)
     action_scale = tuple(action_scale or demos.action_scale)
     ratio = np.float32(demos.action_scale) / np.float32(action_scale)
@@ -197,6 +203,7 @@ def load(
     share=tuple(float(x) / total for x in share),
     action_scale=tuple(scales),
     rest_share=rest_share,
+    labels=tuple(labels),
   )
 
 

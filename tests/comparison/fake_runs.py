@@ -1,10 +1,12 @@
 """Practice runs that compute nothing but leave what a run leaves."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 from rlt_jax import config as config_lib
 from rlt_jax.export import checkpoint
+from rlt_jax.finetuning import finetune_run
 from rlt_jax.reporting import statistics
 from rlt_jax.training import run_folder
 
@@ -84,3 +86,65 @@ class FakeRun:
 
   def close(self):
     pass
+
+
+class FakeFinetuning(FakeRun):
+  """A run that trains the VLA. losses: of what was collected, after it."""
+
+  losses = {'collected': 0.8, 'demonstrations': 1.05}
+  stretches = 12
+  final = 18  # successes of 20; the VLA before has 10
+
+  def __init__(self, *, workdir, config, finetuning, assets, command):
+    self.experiment = SimpleNamespace(workdir=workdir)
+    self._config, self._command = config, command
+    self._finetuning = finetuning
+    self.resumed = (workdir / finetune_run.STAGES_FILE).exists()
+    workdir.mkdir(parents=True, exist_ok=True)
+    about = {
+      'settings': dataclasses.asdict(finetuning),
+      'fingerprints': {'vla': self.vla, 'token': 't'},
+    }
+    for name, text in (
+      (finetune_run.METHOD_FILE, json.dumps(about)),
+      (run_folder.CONFIG_FILE, config_lib.to_json(config)),
+    ):
+      (workdir / name).write_text(text, 'utf-8')
+
+  def practice(self):
+    folder = self.experiment.workdir
+    name = f'{folder.parent.name}/{folder.name}'
+    self.log.append(name + (' resumed' if self.resumed else ''))
+    (folder / finetune_run.STAGES_FILE).write_text('{}', 'utf-8')
+    if name == FakeRun.stop:
+      FakeRun.stop = ''
+      raise KeyboardInterrupt
+
+  def report(self):
+    super().report()
+    folder, mark = self.experiment.workdir, f'{self._config.marks()[-1]:g}'
+    rounds = [
+      {
+        'stretches': self.stretches,
+        'median_stretch_steps': 40.0,
+        'held_out': {
+          name: {'before': 1.0, 'after': loss}
+          for name, loss in self.losses.items()
+        },
+      }
+    ] * self._finetuning.rounds
+    report = json.loads((folder / 'report.json').read_text('utf-8'))
+    report['config'] = {'chunk_size': 10}
+    report['practice'] = {
+      'episodes': 30,
+      'outcomes': {'time_out': 0, 'success': 30},
+      'critic_updates': 0,
+      'vla_updates': 1500,
+    }
+    report['finetuning'] = {'settings': {'least': 10}, 'rounds': rounds}
+    (folder / 'report.json').write_text(json.dumps(report), 'utf-8')
+    start, won = statistics.to_plain(BASE), self.final
+    end = {'outcome': [1] * won + [0] * (20 - won), 'steps': [80] * 20}
+    stored = {'base': start, 'base10@0': start, f'mean@{mark}': end}
+    (folder / 'evaluations.json').write_text(json.dumps(stored), 'utf-8')
+    (folder / 'metrics.jsonl').unlink()

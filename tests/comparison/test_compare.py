@@ -18,7 +18,7 @@ CHECK_PARTS = runs.check_parts
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
   monkeypatch.setattr(runs, 'PracticeRun', FakeRun)
-  monkeypatch.setattr(runs, 'check_parts', lambda config, assets: None)
+  monkeypatch.setattr(runs, 'check_parts', lambda row, config, assets: None)
   start = types.SimpleNamespace(run=lambda policy: fake_runs.BASE)
   monkeypatch.setattr(
     compare.start_gates, 'open_start', lambda config, assets: start
@@ -58,8 +58,8 @@ def test_rows_and_seeds_run_and_are_reported(tmp_path):
   assert '| imitation | not_below_base | **fail** | base 0.5,' in text
   assert '| imitation | mean@5 | 40 | 0.00' in text  # it stays in the table
   # Seeds 0 and 3: 13 and 16 episodes, 0 and 3 failures, 3 time-outs each.
-  assert '| imitation | 14.5 | 1.5 | 3 | 1000 | 0.75 | 2 |' in text
-  assert '| rlt | – | – | – | – | 0 | 2 |' in text  # an older report
+  assert '| imitation | 14.5 | 1.5 | 3 | 1000 | 0 | 0.75 | 2 |' in text
+  assert '| rlt | – | – | – | – | – | 0 | 2 |' in text  # an older report
   assert (tmp_path / 'c' / 'comparison.png').stat().st_size > 1000
 
 
@@ -119,7 +119,7 @@ def test_a_table_of_no_ended_run_is_empty(tmp_path):
 def test_a_row_that_cannot_run_is_refused_before_any_runs(
   tmp_path, monkeypatch
 ):
-  def check(config, assets):
+  def check(row, config, assets):
     if config.agent_name == 'dsrl':
       raise ValueError('takes_noise')
 
@@ -133,7 +133,7 @@ def test_the_parts_of_a_row_are_those_of_practice():
   config = rows.make_config(rows.ROWS['dsrl'], 5)
   wrong = dataclasses.replace(config, vla='tests.vlas.toy_vla:make')
   with pytest.raises(ValueError, match='needs a token trained on it'):
-    CHECK_PARTS(wrong, '')
+    CHECK_PARTS(rows.ROWS['dsrl'], wrong, '')
 
 
 def test_a_stopped_run_continues(tmp_path):
