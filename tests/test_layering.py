@@ -143,6 +143,7 @@ _MAY_IMPORT = {
     'demo_files',
     'demonstrations',
     'evaluation',
+    'export',
     'files',
     'reporting',
     'rl_token',

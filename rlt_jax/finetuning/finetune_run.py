@@ -18,6 +18,7 @@ from rlt_jax import config as config_lib
 from rlt_jax import files
 from rlt_jax.demonstrations import collect as demos_collect
 from rlt_jax.evaluation import evaluator as evaluator_lib
+from rlt_jax.export import checkpoint
 from rlt_jax.finetuning import collect, parts, training
 from rlt_jax.finetuning.config import (
   DEMO_STEPS,
@@ -298,11 +299,10 @@ class FinetuneRun:
     sitting.finish()
 
   def _sitting(self, folder: pathlib.Path) -> FolderSitting:
-    resume = (folder / 'checkpoints').exists()
-    if resume or not folder.exists():
-      return FolderSitting(folder, resume=resume, progress=self._progress)
-    shutil.rmtree(folder)  # stopped before anything was saved
-    return FolderSitting(folder, resume=False, progress=self._progress)
+    resume = checkpoint.latest(folder) is not None
+    if not resume:  # it may have been stopped before anything was saved
+      shutil.rmtree(folder, ignore_errors=True)
+    return FolderSitting(folder, resume=resume, progress=self._progress)
 
   def _save(
     self, folder: pathlib.Path, vla: PiVla, metrics: dict[str, Any]
