@@ -7,9 +7,10 @@
 Each row of the comparison is a set of settings (rlt_jax/comparison/rows.py;
 docs/baselines.md) and is run with each seed, one run after the other. Run N of
 a row is written to workdir/ROW/seed-N, which is a complete workdir of
-experiments.practice. The workdir gets comparison.md, comparison.json and
-comparison.png: success and throughput against robot minutes, and the gates of
-each row, which say whether its figures may be believed.
+experiments.practice, or has the weights of a row that trains the VLA. The
+workdir gets comparison.md, comparison.json and comparison.png: success and
+throughput against robot minutes, and the gates of each row, which say whether
+its figures may be believed.
 
 With --resume it goes on: finished runs are skipped, a stopped one continues.
 The rows and seeds may then be others, and the table has all that the folder
