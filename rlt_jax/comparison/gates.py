@@ -262,6 +262,11 @@ GATES: Mapping[str, Gate] = {
     'the flow loss on held-out demonstrations is at most 1.1 times that before',
     lambda runs: tuned_gates.keeps_demonstrations(runs.finished),
   ),
+  'value_ranks': Gate(
+    "Spearman's correlation of value and return over the frames of held-out "
+    'episodes is above 0.5 in the last round',
+    lambda runs: tuned_gates.value_ranks(runs.finished),
+  ),
   'not_below_start': Gate(
     "the final success rate's 95 % interval reaches the rate of the VLA before "
     'training, asked as often',

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import dataclasses
 
 from rlt_jax.finetuning.config import FinetuneConfig
+from rlt_jax.finetuning.recap.config import RecapConfig
 from rlt_jax.training import config as config_lib
 from rlt_jax.training.config import PracticeConfig
 
@@ -258,6 +259,13 @@ _ROWS = (
     gates=_OF_TUNED,
     finetuning=FinetuneConfig(driver='vla', kept='successes', stride=6),
   ),
+  Row(
+    name='recap',
+    about='the VLA told whether a chunk is better than expected, two rounds',
+    settings=_HELP,
+    gates=(*_OF_TUNED, 'value_ranks'),
+    finetuning=RecapConfig(),
+  ),
 )
 ROWS = {row.name: row for row in _ROWS}
 # Rows of the paper and of its peers that cannot run here, and why.
@@ -265,7 +273,6 @@ MISSING = {
   'resnet10': "it needs the weights of SERL's ResNet-10, which are not "
   'shipped; `resnet10_sim` has weights of its own',
   'dsrl_na': 'its critic over actions and its distillation are not written',
-  'recap': 'it trains the VLA with an advantage token, which pi_small lacks',
   'qc_fql': 'its one-step actor is not written; `qchunking` is',
 }
 

@@ -17,7 +17,7 @@ from rlt_jax import files
 from rlt_jax.comparison.gates import DIVERGED_FILE
 from rlt_jax.comparison.rows import Row
 from rlt_jax.export import checkpoint
-from rlt_jax.finetuning import finetune_run, parts
+from rlt_jax.finetuning import finetune_run, methods
 from rlt_jax.finetuning.finetune_run import FinetuneRun
 from rlt_jax.training import run_folder
 from rlt_jax.training import setup as setup_lib
@@ -99,7 +99,7 @@ def check_parts(row: Row, config: PracticeConfig, assets: str) -> None:
   if row.finetuning is None:
     setup_lib.make(config, assets)
   else:
-    parts.make_setup(config, row.finetuning, assets)
+    methods.check(config, row.finetuning, assets)
 
 
 def open_seed(
@@ -124,10 +124,10 @@ def open_seed(
     OSError: another process writes there, or this one cannot.
   """
   if row.finetuning is not None:
-    return FinetuneRun(
+    return methods.open_run(
+      row.finetuning,
       workdir=folder,
       config=config,
-      finetuning=row.finetuning,
       assets=assets,
       command=command,
     )

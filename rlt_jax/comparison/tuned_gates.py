@@ -9,6 +9,7 @@ from rlt_jax.comparison.verdict import Verdict
 from rlt_jax.finetuning.training import COLLECTED, DEMONSTRATIONS
 from rlt_jax.reporting import pooling
 
+_LEAST_RANK = 0.5
 _MAY_RISE = 1.1  # flow loss of held-out demonstrations, times that before
 
 Folders = Sequence[pathlib.Path]
@@ -38,6 +39,13 @@ def keeps_demonstrations(folders: Folders) -> Verdict:
   return _compare(
     folders, DEMONSTRATIONS, lambda x: x['after'] <= _MAY_RISE * x['before']
   )
+
+
+def value_ranks(folders: Folders) -> Verdict:
+  """Says whether the value of held-out episodes follows their returns."""
+  seeds = [method['rounds'][-1]['value'] for method in _methods(folders)]
+  passed = all(x and x['rank'] > _LEAST_RANK for x in seeds)
+  return Verdict(bool(seeds) and passed, {'seeds': seeds})
 
 
 def not_below_start(folders: Folders, policy: str) -> Verdict:

@@ -2,5 +2,5 @@
 
 `config` says what is learned from and how, `collect` lets somebody drive,
 `recorder` turns what they drove into demonstrations, `training` trains, and
-`finetune_run` does one after the other.
+`finetune_run` does one after the other. `recap` has a method of its own.
 """

@@ -1,6 +1,6 @@
 """Robot time in which an agent or the VLA drives, and what is kept of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ class Collected(NamedTuple):
 
   demos: what is to be learned from. env_steps: control steps of all worlds.
   human_steps: of these, a person drove. episodes: that ended. critic_updates:
-  of an agent that practiced.
+  of an agent that practiced. columns: see `Recorder.columns`.
   """
 
   demos: list[Demo]
@@ -35,6 +35,7 @@ class Collected(NamedTuple):
   human_steps: int
   episodes: Episodes
   critic_updates: int = 0
+  columns: Mapping[str, np.ndarray] | None = None
 
 
 class WatchedPerson:
@@ -149,6 +150,7 @@ def by_vla(
     episodes=statistics.make_episodes(
       np.concatenate(outcomes), np.concatenate(lengths)
     ),
+    columns=recorder.columns(),
   )
 
 
@@ -158,11 +160,8 @@ def describe(collected: Collected) -> dict[str, Any]:
   `stretches`, `stretch_steps`: number and control steps of what is learned
   from.
   """
-  plain = {
-    k: v
-    for k, v in collected._asdict().items()
-    if k not in ('demos', 'episodes')
-  }
+  left_out = ('demos', 'episodes', 'columns')
+  plain = {k: v for k, v in collected._asdict().items() if k not in left_out}
   return plain | {
     'episodes': statistics.to_plain(collected.episodes),
     'stretches': len(collected.demos),

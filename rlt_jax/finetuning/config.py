@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 DRIVERS = ('agent', 'vla')
-KEPT = ('corrections', 'successes')
+KEPT = ('corrections', 'successes', 'episodes')
 
 # Task -> settings of the operator whose demonstrations the shipped VLA was last
 # trained on, see docs/reproduce.md. Others have their expert's own.
@@ -29,8 +29,8 @@ class FinetuneConfig:
   # Who drives while data are collected: 'agent', in the practice that the row's
   # settings describe; or 'vla', the VLA that the round before has made.
   driver: str
-  # Steps to learn from: 'corrections', those of the person who helps; or
-  # 'successes', episodes of the driver.
+  # Steps to learn from: 'corrections', those of the person who helps;
+  # 'successes', episodes of the driver; or 'episodes', all with the person.
   kept: str
   rounds: int = 1
   # Episodes of the VLA's own demonstrations, made again: those that trained it

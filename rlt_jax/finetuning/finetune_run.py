@@ -5,6 +5,7 @@ collects, trains and evaluates. A part that is done is not done again; one that
 was stopped begins anew, but for demonstrations and trainings, which go on.
 """
 
+from collections.abc import Mapping
 import dataclasses
 import json
 import pathlib
@@ -124,6 +125,47 @@ class FinetuneRun:
     write_report(self, **self._origin)
     shutil.rmtree(self.workdir / 'data' / training.DEMONSTRATIONS, True)
 
+  def make_recorder(self) -> Recorder:
+    """Returns what keeps the steps to learn from."""
+    return Recorder(
+      self._setup.task,
+      worlds=self.config.num_envs,
+      stride=self.finetuning.stride,
+      whole=self.finetuning.kept == 'successes',
+    )
+
+  def driven_by(self, vla: PiVla) -> TaskSetup:
+    """Returns the setup in which a VLA drives."""
+    return parts.with_vla(self._setup, vla)
+
+  def tune(
+    self,
+    paths: Mapping[str, pathlib.Path],
+    sitting: FolderSitting,
+    folder: pathlib.Path,
+  ) -> training.Tuned:
+    """Trains the first weights.
+
+    Args:
+      paths: of `training.read`.
+      sitting, folder: of `training.tune`.
+    """
+    mix = training.read(paths, self.finetuning.demo_share, self.start)
+    seed = self.config.seed
+    return training.tune(
+      self.start,
+      mix,
+      self.finetuning,
+      seed=seed,
+      sitting=sitting,
+      folder=folder,
+    )
+
+  @property
+  def start(self) -> PiVla:
+    """The VLA at the start."""
+    return self._start
+
   @property
   def setup(self) -> TaskSetup:
     """Task, VLA and token at the start."""
@@ -171,7 +213,7 @@ class FinetuneRun:
       due[f'mean{config.open_loop_steps}@{mark}'] = config.open_loop_steps
       count = config.num_final_episodes
     self._evaluate_vla(
-      lambda: parts.with_vla(self._setup, self._vla_after(number + 1)),
+      lambda: self.driven_by(self._vla_after(number + 1)),
       due,
       count,
     )
@@ -240,18 +282,13 @@ class FinetuneRun:
         self._setup.task,
         self._setup.perception.space,
         horizon=self._start.spec.horizon,
+        more=found.columns,
       )
     self._progress.say(f'{len(found.demos)} stretches to learn from.')
     self._keep(name, collect.describe(found))
 
   def _drive(self, number: int, stop: StopRequest) -> collect.Collected:
-    config, task = self._round, self._setup.task
-    recorder = Recorder(
-      task,
-      worlds=config.num_envs,
-      stride=self.finetuning.stride,
-      whole=self.finetuning.kept == 'successes',
-    )
+    config, recorder = self._round, self.make_recorder()
 
     def progress(steps: int) -> None:
       stop.raise_if_stopped()
@@ -263,7 +300,7 @@ class FinetuneRun:
 
     if self.finetuning.driver == 'agent':
       return collect.by_agent(self._setup, config, recorder, progress)
-    setup = parts.with_vla(self._setup, self._vla_after(number))
+    setup = self.driven_by(self._vla_after(number))
     key = jax.random.fold_in(jax.random.PRNGKey(config.seed), number)
     return collect.by_vla(setup, config, recorder, progress, key=key)
 
@@ -282,19 +319,12 @@ class FinetuneRun:
       return
     data, folder = self.workdir / 'data', self.workdir / 'training'
     paths = {x: data / x for x in (training.DEMONSTRATIONS, training.COLLECTED)}
-    mix = training.read(paths, self.finetuning.demo_share, self._start)
     sitting = self._sitting(folder / f'round-{number}')
     with self._timer('training_s'):
-      tuned = training.tune(
-        self._start,
-        mix,
-        self.finetuning,
-        seed=self.config.seed,
-        sitting=sitting,
-        folder=folder / f'round-{number}',
-      )
+      tuned = self.tune(paths, sitting, folder / f'round-{number}')
     self._save(target, tuned.vla, tuned.metrics)
     found = {'trained': True, 'stretches': count, 'held_out': tuned.held_out}
+    found |= {'value': tuned.value} if tuned.value else {}
     self._keep(name, found | {'updates': self.finetuning.steps})
     sitting.finish()
 

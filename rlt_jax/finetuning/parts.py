@@ -42,10 +42,10 @@ def check_settings(config: PracticeConfig, finetuning: FinetuneConfig) -> None:
       f'they were seen: {config.inference_delay}.'
     )
   human = config.human
-  if (finetuning.kept == 'corrections') != (human.help_minutes > 0.0):
+  if (finetuning.kept == 'successes') == (human.help_minutes > 0.0):
     raise ValueError(
-      "human.help_minutes must be above 0 to learn from 'corrections', and 0 "
-      f"to learn from 'successes': {human.help_minutes} with "
+      "human.help_minutes must be 0 to learn from 'successes', and above 0 to "
+      f"learn from 'corrections' or 'episodes': {human.help_minutes} with "
       f'{finetuning.kept!r}.'
     )
   if finetuning.driver == 'vla' and human.demo_steps:

@@ -76,6 +76,10 @@ class Recorder:
       self._close(e, states)
     return self.demos
 
+  def columns(self) -> dict[str, np.ndarray]:
+    """Returns what is stored of each frame of `demos` beside them, [F]."""
+    return {}
+
   def _close(self, world: int, states: Any) -> None:
     steps, self._open[world] = self._open[world], []
     if not steps:

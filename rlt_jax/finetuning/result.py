@@ -113,4 +113,5 @@ def _round(found: dict[str, Any], result: dict[str, Any]) -> dict[str, Any]:
     'median_stretch_steps': float(np.median(lengths)) if lengths else None,
     'trained': result['trained'],
     'held_out': result.get('held_out', {}),
+    'value': result.get('value', {}),
   }

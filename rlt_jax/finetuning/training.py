@@ -5,6 +5,8 @@ import dataclasses
 import pathlib
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from rlt_jax.demo_files import TaskFacts
 from rlt_jax.demonstrations import stores, writer
 from rlt_jax.demonstrations.record import Demo
@@ -20,6 +22,7 @@ from rlt_jax.vlas.pi_small.pi_vla import PiVla
 from rlt_jax.vlas.pi_small.train import TrainConfig
 from rlt_jax.vlas.task_mix import TaskMix
 
+SHARD = 'shard_000.npz'
 DEMONSTRATIONS, COLLECTED = 'demonstrations', 'collected'
 _ROWS = 256  # held out, of each set; as `fitting` measures them
 
@@ -28,12 +31,13 @@ class Tuned(NamedTuple):
   """A fine-tuned VLA.
 
   held_out: set -> flow loss of its held-out frames, 'before' and 'after'.
-  metrics: of the training, JSON types.
+  metrics: of the training, JSON types. value: of a method that has one.
   """
 
   vla: PiVla
   held_out: dict[str, dict[str, float]]
   metrics: dict[str, float]
+  value: dict[str, float] | None = None
 
 
 def write(
@@ -43,6 +47,7 @@ def write(
   space: ActionSpace,
   *,
   horizon: int,
+  more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
   """Writes stretches as a shard that `demos.load` reads.
 
@@ -54,6 +59,7 @@ def write(
     task: with a tip.
     space: of the VLA's actions.
     horizon: H.
+    more: columns [F, ...] beside those of demonstrations.
   """
   spec = task.spec
   folder.mkdir(parents=True)
@@ -66,8 +72,8 @@ def write(
     remaining_motion=stores.remaining_motion(task),
   )
   writer.save_shard(
-    folder / 'shard_000.npz',
-    columns,
+    folder / SHARD,
+    columns | dict(more or {}),
     space,
     joint_names=spec.joint_names,
     control_hz=spec.control_hz,
@@ -155,6 +161,7 @@ def tune(
   seed: int,
   sitting: Sitting,
   folder: pathlib.Path,
+  before: TaskMix | None = None,
 ) -> Tuned:
   """Trains the action expert on both sets.
 
@@ -165,13 +172,15 @@ def tune(
     seed: of the split, the order and the noise.
     sitting: keeps states, so that an interrupted training goes on.
     folder: gets metrics.jsonl.
+    before: the same frames as the first weights know them, which are measured
+      on them; None is `mix`.
 
   Raises:
     FloatingPointError: the training diverged.
     KeyboardInterrupt: a signal asked for the end; the state is saved.
   """
   train, loss = train_config(config, seed), loss_config(config)
-  before = measure(vla, mix, train, loss)
+  first = measure(vla, mix if before is None else before, train, loss)
   sitting.say(training_record.describe('the expert', train, mix.demos))
   params, metrics = fitting.fit(
     mix.demos,
@@ -186,8 +195,8 @@ def tune(
     mix=mix,
   )
   held_out = {
-    name: {'before': before[name], 'after': metrics[f'{name}/flow_loss']}
-    for name in before
+    name: {'before': first[name], 'after': metrics[f'{name}/flow_loss']}
+    for name in first
   }
   return Tuned(vla.with_params(params), held_out, metrics)
 

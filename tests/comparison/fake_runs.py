@@ -93,6 +93,7 @@ class FakeFinetuning(FakeRun):
 
   losses = {'collected': 0.8, 'demonstrations': 1.05}
   stretches = 12
+  value = {}  # of the value
   final = 18  # successes of 20; the VLA before has 10
 
   def __init__(self, *, workdir, config, finetuning, assets, command):
@@ -127,6 +128,7 @@ class FakeFinetuning(FakeRun):
       {
         'stretches': self.stretches,
         'median_stretch_steps': 40.0,
+        'value': self.value,
         'held_out': {
           name: {'before': 1.0, 'after': loss}
           for name, loss in self.losses.items()

@@ -14,7 +14,11 @@ CHECK_PARTS = runs.check_parts
 @pytest.fixture(autouse=True)
 def fake(monkeypatch):
   monkeypatch.setattr(runs, 'PracticeRun', FakeRun)
-  monkeypatch.setattr(runs, 'FinetuneRun', FakeFinetuning)
+  monkeypatch.setattr(
+    runs.methods,
+    'open_run',
+    lambda finetuning, **rest: FakeFinetuning(finetuning=finetuning, **rest),
+  )
   monkeypatch.setattr(runs, 'check_parts', lambda row, config, assets: None)
   for name, value in (('log', []), ('diverge', ''), ('stop', '')):
     monkeypatch.setattr(FakeRun, name, value)
@@ -130,7 +134,9 @@ def test_a_run_of_another_vla_is_refused(tmp_path, monkeypatch):
     make(tmp_path, ['dagger'], resume=True).run()
 
 
-@pytest.mark.parametrize('name', ['dagger', 'hg_dagger', 'filtered_imitation'])
+@pytest.mark.parametrize(
+  'name', ['dagger', 'hg_dagger', 'filtered_imitation', 'recap']
+)
 @pytest.mark.parametrize(
   'vla', ['ws://127.0.0.1:8000', 'openpi:pi0:checkpoint']
 )
@@ -144,5 +150,19 @@ def test_the_person_helps_where_corrections_are_learned_from():
   for row in rows.ROWS.values():
     if row.finetuning is not None:
       minutes = rows.make_config(row, 5).human.help_minutes
-      kept = {0.0: 'successes', 1.5: 'corrections'}[minutes]
-      assert row.finetuning.kept == kept, row.name
+      kept = {0.0: ['successes'], 1.5: ['corrections', 'episodes']}[minutes]
+      assert row.finetuning.kept in kept, row.name
+
+
+@pytest.mark.parametrize('rank, passed', [(0.51, True), (0.5, False)])
+def test_a_value_must_rank_held_out_episodes(
+  tmp_path, monkeypatch, rank, passed
+):
+  monkeypatch.setattr(FakeFinetuning, 'value', {'rank': rank})
+  make(tmp_path, ['recap'], resume=True).run()
+  assert gates_of(tmp_path)['value_ranks'] == passed
+
+
+def test_a_value_that_was_not_fitted_fails(tmp_path):
+  make(tmp_path, ['recap'], resume=True).run()
+  assert not gates_of(tmp_path)['value_ranks']
