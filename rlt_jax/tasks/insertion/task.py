@@ -12,18 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import (
-  action_space,
-  camera,
-  kinematics,
-  physics,
-  two_arm_scene,
-  variation,
-)
+from rlt_jax.sim import action_space, camera, kinematics, physics, variation
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
-from rlt_jax.tasks import bench_opening, bench_sensors
+from rlt_jax.tasks import bench_opening, bench_sensors, bench_spec
 from rlt_jax.tasks.bench_config import max_reach
 from rlt_jax.tasks.insertion import measures
 from rlt_jax.tasks.insertion.bench import InsertionBench
@@ -35,7 +28,7 @@ from rlt_jax.tasks.insertion.config import (
 from rlt_jax.tasks.insertion.scene import Scene
 from rlt_jax.tasks.insertion.state import State
 from rlt_jax.tasks.insertion.verdict import Rules, TipPose
-from rlt_jax.tasks.task import numbers, ScriptedExpert, Task, TaskSpec, Tip
+from rlt_jax.tasks.task import ScriptedExpert, Task, TaskSpec, Tip
 from rlt_jax.types import Array, PRNGKey
 
 
@@ -53,21 +46,10 @@ def make_spec(
     cameras: that a policy sees through.
     **texts: `image_size` and instructions, see `TaskSpec`.
   """
-  joints = config.proprio == 'joints'
   failures = () if rules.drive is None else (rules.drive.failure,)
-  low, high = two_arm_scene.joint_limits()
-  return TaskSpec(
-    name=config.name,
-    control_hz=config.control_hz,
-    time_limit=config.time_limit,
-    joint_names=bench.JOINTS,
-    joint_units=bench.JOINT_UNITS,
-    joint_low=numbers(low),
-    joint_high=numbers(high),
-    max_reach=numbers(max_reach(config)),
-    proprio_names=bench.PROPRIO_NAMES if joints else bench.END_EFFECTOR_NAMES,
-    proprio_has_joints=joints,
-    cameras=tuple(view.name for view in cameras),
+  return bench_spec.make(
+    config,
+    cameras,
     outcomes=OUTCOMES + failures,
     # The grippers and the left arm rest in every demonstration.
     frozen_action_dims=tuple(range(6, bench.ACTION_DIM)),

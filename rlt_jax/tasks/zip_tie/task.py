@@ -11,20 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rlt_jax.sim import (
-  action_space,
-  camera,
-  kinematics,
-  physics,
-  two_arm_scene,
-  variation,
-)
+from rlt_jax.sim import action_space, camera, kinematics, physics, variation
 from rlt_jax.sim import two_arm_bench as bench
 from rlt_jax.sim.compilation import jit
 from rlt_jax.sim.precision import full_precision
-from rlt_jax.tasks import bench_opening, bench_sensors
+from rlt_jax.tasks import bench_opening, bench_sensors, bench_spec
 from rlt_jax.tasks.bench_config import max_reach
-from rlt_jax.tasks.task import numbers, Task, TaskSpec, Tip
+from rlt_jax.tasks.task import Task, TaskSpec, Tip
 from rlt_jax.tasks.zip_tie import hands, measures, scripted_expert, verdict
 from rlt_jax.tasks.zip_tie import scene as scene_lib
 from rlt_jax.tasks.zip_tie import strap as strap_lib
@@ -101,20 +94,9 @@ def make(config: ZipTieConfig | None = None) -> Task:
 def make_spec(config: ZipTieConfig | None = None) -> TaskSpec:
   """Returns the spec of the task; no simulator is built."""
   config = config or ZipTieConfig()
-  low, high = two_arm_scene.joint_limits()
-  joints = config.proprio == 'joints'
-  return TaskSpec(
-    name=config.name,
-    control_hz=config.control_hz,
-    time_limit=config.time_limit,
-    joint_names=bench.JOINTS,
-    joint_units=bench.JOINT_UNITS,
-    joint_low=numbers(low),
-    joint_high=numbers(high),
-    max_reach=numbers(max_reach(config)),
-    proprio_names=bench.PROPRIO_NAMES if joints else bench.END_EFFECTOR_NAMES,
-    proprio_has_joints=joints,
-    cameras=tuple(view.name for view in CAMERAS),
+  return bench_spec.make(
+    config,
+    CAMERAS,
     image_size=IMAGE_SIZE,
     instruction=FASTEN,
     phrasings=PHRASINGS,
