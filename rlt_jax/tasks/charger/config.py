@@ -2,14 +2,17 @@
 
 import dataclasses
 
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion.config import check_depths, InsertionConfig
+
+CLEARANCES_MM = (0.5, 0.3, 0.2, 0.1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ChargerConfig(InsertionConfig):
   """The charger task; the defaults are `charger-0.50mm`."""
 
-  clearance_mm: float = 0.5  # per side of a prong; one of scene.CLEARANCES_MM
+  clearance_mm: float = 0.5  # per side of a prong; one of CLEARANCES_MM
   proprio: str = 'end_effector'  # poses of both hands; or 'joints'
   # An episode starts centimeters from the slots, as in the paper.
   socket_shift_mm: float = 8.0  # slots' position, uniform +- in x and y
@@ -26,6 +29,7 @@ class ChargerConfig(InsertionConfig):
 
   def __post_init__(self):
     super().__post_init__()
+    check_clearance(self, CLEARANCES_MM)
     check_depths(self.seated_mm, self.deepest_mm)
 
   @property

@@ -1,7 +1,6 @@
 """The charger task: a plug with two prongs into two slots."""
 
 from rlt_jax.sim import camera
-from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.charger import scene as scene_lib
 from rlt_jax.tasks.charger import scripted_expert, verdict
 from rlt_jax.tasks.charger.config import ChargerConfig
@@ -33,13 +32,8 @@ CAMERAS = (
 
 
 def make_spec(config: ChargerConfig | None = None) -> TaskSpec:
-  """Returns the spec of the task; no simulator is built.
-
-  Raises:
-    ValueError: `config.clearance_mm` is no level of the task.
-  """
+  """Returns the spec of the task; no simulator is built."""
   config = config or ChargerConfig()
-  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,
@@ -55,8 +49,7 @@ def make(config: ChargerConfig | None = None) -> Task:
   """Builds the task.
 
   Raises:
-    ValueError: `config.impl` does not run here, or `config.clearance_mm` is no
-      level of the task; the message lists the possible values.
+    ValueError: `config.impl` does not run here.
   """
   config = config or ChargerConfig()
   return insertion.make(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion.config import (
   check_depths,
   InsertionConfig,
@@ -9,16 +10,17 @@ from rlt_jax.tasks.insertion.config import (
   OUTCOMES,
 )
 
-__all__ = ['EthernetConfig', 'EthernetOutcome', 'OUTCOMES']
+__all__ = ['CLEARANCES_MM', 'EthernetConfig', 'EthernetOutcome', 'OUTCOMES']
 
 EthernetOutcome = InsertionOutcome
+CLEARANCES_MM = (0.3, 0.15, 0.1, 0.05)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EthernetConfig(InsertionConfig):
   """The Ethernet task; the defaults are `ethernet-0.30mm`."""
 
-  clearance_mm: float = 0.3  # per side; one of scene.CLEARANCES_MM
+  clearance_mm: float = 0.3  # per side; one of CLEARANCES_MM
   seated_mm: float = 11.0  # of 12 mm depth, for success
   deepest_mm: float = dataclasses.field(  # below it the plug is not in a socket
     default=13.0, metadata={'absent': 13.0}
@@ -33,6 +35,7 @@ class EthernetConfig(InsertionConfig):
 
   def __post_init__(self):
     super().__post_init__()
+    check_clearance(self, CLEARANCES_MM)
     check_depths(self.seated_mm, self.deepest_mm)
 
   @property

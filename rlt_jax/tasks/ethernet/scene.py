@@ -4,12 +4,10 @@ import mujoco
 import numpy as np
 
 from rlt_jax.sim import two_arm_scene
-from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.ethernet.config import EthernetConfig
 from rlt_jax.tasks.insertion import scene as scene_lib
 from rlt_jax.tasks.insertion.scene import Scene
 
-CLEARANCES_MM = (0.3, 0.15, 0.1, 0.05)
 SOCKET_DEPTH = 0.012  # m, mouth to floor.
 PLUG_LENGTH = 0.022  # m, grasp point to tip.
 MOUTH_HOME = np.array([0.0, 0.0, 0.06])  # m, world, mean socket pose.
@@ -25,12 +23,8 @@ def load(config: EthernetConfig | None = None) -> Scene:
 
   Args:
     config: of the task; the defaults if None.
-
-  Raises:
-    ValueError: the clearance is not a level of the task.
   """
   config = config or EthernetConfig()
-  check_clearance(config, CLEARANCES_MM)
   clearance = config.clearance_mm * 1e-3
   spec = two_arm_scene.compose(
     two_arm_scene.read_asset('rlt_jax.tasks.ethernet', 'ethernet.xml'),

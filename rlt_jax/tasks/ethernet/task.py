@@ -1,7 +1,6 @@
 """The Ethernet insertion task."""
 
 from rlt_jax.sim import camera
-from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.ethernet import scene as scene_lib
 from rlt_jax.tasks.ethernet import scripted_expert, verdict
 from rlt_jax.tasks.ethernet.config import EthernetConfig
@@ -28,13 +27,8 @@ CAMERAS = (
 
 
 def make_spec(config: EthernetConfig | None = None) -> TaskSpec:
-  """Returns the spec of the task; no simulator is built.
-
-  Raises:
-    ValueError: `config.clearance_mm` is no level of the task.
-  """
+  """Returns the spec of the task; no simulator is built."""
   config = config or EthernetConfig()
-  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,
@@ -49,8 +43,7 @@ def make(config: EthernetConfig | None = None) -> Task:
   """Builds the task.
 
   Raises:
-    ValueError: `config.impl` does not run here, or `config.clearance_mm` is no
-      level of the task; the message lists the possible values.
+    ValueError: `config.impl` does not run here.
   """
   config = config or EthernetConfig()
   return insertion.make(

@@ -4,7 +4,10 @@ import dataclasses
 import math
 from typing import ClassVar
 
+from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion.config import InsertionConfig
+
+CLEARANCES_MM = (0.2, 0.1, 0.05)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -15,7 +18,7 @@ class ScrewConfig(InsertionConfig):
   practice_settings: ClassVar[tuple[str, ...]] = (
     'agent.hidden_dims=512,512,512',
   )
-  clearance_mm: float = 0.1  # per side of the bit; one of scene.CLEARANCES_MM
+  clearance_mm: float = 0.1  # per side of the bit; one of CLEARANCES_MM
   socket_shift_mm: float = 4.0  # recess position, uniform +- in x and y
   # About x and y. About z the bit has to be turned into the recess.
   socket_turn_deg: float = 2.0
@@ -39,6 +42,7 @@ class ScrewConfig(InsertionConfig):
 
   def __post_init__(self):
     super().__post_init__()
+    check_clearance(self, CLEARANCES_MM)
     for name in ('pitch_mm', 'seated_turns', 'motor_rpm'):
       if not getattr(self, name) > 0.0:
         raise ValueError(f'{name} must be positive: {getattr(self, name)}.')

@@ -9,14 +9,12 @@ import numpy as np
 
 from rlt_jax.sim import kinematics, two_arm_scene
 from rlt_jax.sim.mjx_import import mjx
-from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion import scene as scene_lib
 from rlt_jax.tasks.insertion.scene import Scene
 from rlt_jax.tasks.insertion.state import State
 from rlt_jax.tasks.screw import turning
 from rlt_jax.tasks.screw.config import ScrewConfig
 
-CLEARANCES_MM = (0.2, 0.1, 0.05)
 RECESS_DEPTH = 0.0025  # m, mouth to floor
 DRIVER_LENGTH = 0.1  # m, grasp point to the bit's tip
 MOUTH_HOME = np.array([0.0, 0.0, 0.03])  # m, world, mean pose of the recess
@@ -40,12 +38,8 @@ def load(config: ScrewConfig | None = None) -> Scene:
 
   Args:
     config: of the task; the defaults if None.
-
-  Raises:
-    ValueError: the clearance is not a level of the task.
   """
   config = config or ScrewConfig()
-  check_clearance(config, CLEARANCES_MM)
   clearance = config.clearance_mm * 1e-3
   spec = two_arm_scene.compose(
     two_arm_scene.read_asset('rlt_jax.tasks.screw', 'screw.xml'),

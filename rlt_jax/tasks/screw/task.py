@@ -3,7 +3,6 @@
 import functools
 
 from rlt_jax.sim import camera
-from rlt_jax.tasks.bench_config import check_clearance
 from rlt_jax.tasks.insertion import task as insertion
 from rlt_jax.tasks.screw import scene as scene_lib
 from rlt_jax.tasks.screw import scripted_expert, verdict
@@ -35,13 +34,8 @@ CAMERAS = (
 
 
 def make_spec(config: ScrewConfig | None = None) -> TaskSpec:
-  """Returns the spec of the task; no simulator is built.
-
-  Raises:
-    ValueError: `config.clearance_mm` is no level of the task.
-  """
+  """Returns the spec of the task; no simulator is built."""
   config = config or ScrewConfig()
-  check_clearance(config, scene_lib.CLEARANCES_MM)
   return insertion.make_spec(
     config,
     verdict.RULES,
@@ -57,8 +51,7 @@ def make(config: ScrewConfig | None = None) -> Task:
   """Builds the task.
 
   Raises:
-    ValueError: `config.impl` does not run here, or `config.clearance_mm` is no
-      level of the task; the message lists the possible values.
+    ValueError: `config.impl` does not run here.
   """
   config = config or ScrewConfig()
   return insertion.make(

@@ -6,7 +6,7 @@ import pytest
 
 from rlt_jax import tasks
 from rlt_jax.tasks.charger import scene as scene_lib
-from rlt_jax.tasks.charger.config import ChargerConfig
+from rlt_jax.tasks.charger.config import ChargerConfig, CLEARANCES_MM
 from rlt_jax.tasks.insertion.config import InsertionConfig, InsertionOutcome
 
 
@@ -32,7 +32,7 @@ def test_the_prongs_tips_are_where_the_scene_has_them(task, scene):
     np.testing.assert_allclose(deepest, -scene_lib.PLUG_LENGTH, atol=1e-9)
 
 
-@pytest.mark.parametrize('level', scene_lib.CLEARANCES_MM)
+@pytest.mark.parametrize('level', CLEARANCES_MM)
 def test_a_slot_is_a_prong_and_twice_the_clearance(level):
   model = scene_lib.load(ChargerConfig(clearance_mm=level)).mj_model
 

@@ -10,7 +10,7 @@ from rlt_jax import tasks
 from rlt_jax.tasks.insertion.config import InsertionOutcome
 from rlt_jax.tasks.screw import scene as scene_lib
 from rlt_jax.tasks.screw import turning
-from rlt_jax.tasks.screw.config import ScrewConfig
+from rlt_jax.tasks.screw.config import CLEARANCES_MM, ScrewConfig
 from rlt_jax.training import config as config_lib
 
 
@@ -40,7 +40,7 @@ def test_the_driver_is_held_ten_centimeters_from_its_tip(scene):
   np.testing.assert_allclose(above, [0, 0, 0.012], atol=1e-5)
 
 
-@pytest.mark.parametrize('level', scene_lib.CLEARANCES_MM)
+@pytest.mark.parametrize('level', CLEARANCES_MM)
 def test_the_recess_is_the_bit_and_twice_the_clearance(level):
   model = scene_lib.load(ScrewConfig(clearance_mm=level)).mj_model
   for kind in ('wall', 'head'):
